@@ -1,0 +1,14 @@
+"""dsetkit: foreground cut-outs over backgrounds, with masks and depth, as an LMDB dataset."""
+
+from dsetkit.manifest import VERSION as __version__
+
+__all__ = ["SampleDataset", "make_loader", "__version__"]
+
+
+def __getattr__(name: str):
+    """Loads torch only when the training side is asked for: drawing workers start without it."""
+    if name in ("SampleDataset", "make_loader"):
+        from dsetkit import torch_dataset
+
+        return getattr(torch_dataset, name)
+    raise AttributeError(f"module 'dsetkit' has no attribute {name!r}")

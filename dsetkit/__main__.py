@@ -1,0 +1,145 @@
+"""The door: `python -m dsetkit VERB ...`. Parsing only, no logic."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dsetkit.console import progress_bar, run
+from dsetkit.manifest import VERSION
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parses the command line and calls the verb."""
+    args = _parser().parse_args(argv)
+    args.verb(args)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dsetkit",
+        description="Two folders of pictures to an LMDB dataset of composites, masks and depths.",
+    )
+    parser.add_argument("--version", action="version", version=f"dsetkit {VERSION}")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    for add in (_add_generate, _add_import_rgbd):
+        add(verbs)
+    return parser
+
+
+# ---- one function for each verb: its arguments, then its call ----------------------------------
+
+
+def _add_verb(verbs, name: str, verb, description: str) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(
+        name,
+        help=description,
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(verb=verb)
+    return parser
+
+
+def _add_generate(verbs) -> None:
+    add = _add_verb(
+        verbs,
+        "generate",
+        _generate,
+        "make a dataset from foreground cut-outs and background photographs, or continue one",
+    ).add_argument
+    add("--foregrounds", type=Path, required=True, metavar="DIR", help="cut-outs with alpha")
+    add("--backgrounds", type=Path, required=True, metavar="DIR", help="photographs")
+    add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
+    add("--num-samples", type=int, metavar="N", help="even, seeded choice of the full set")
+    add("--size", type=int, default=224, metavar="PX", help="side of the square canvas [px]")
+    add("--placements", type=int, default=20, help="placements of each pair and flip")
+    add(
+        "--scale-range",
+        type=float,
+        nargs=2,
+        default=(0.3, 0.7),
+        metavar=("LOW", "HIGH"),
+        help="longer side of the foreground as a share of the canvas",
+    )
+    add("--placement", default="uniform", choices=("uniform", "grid"), help="grid is 5 x 4")
+    add(
+        "--teacher",
+        default="bundled",
+        metavar="NAME",
+        help="what gives depth: bundled, checkpoint:FILE, densedepth:FILE or none",
+    )
+    add("--workers", type=int, help="drawing processes; 0 = none (default: one for each core)")
+    add("--batch-size", type=int, default=32, help="samples the teacher sees at once")
+    add("--device", default="auto", help="where the teacher runs: auto, cpu or cuda")
+    add("--seed", type=int, default=0, help="key of every random choice")
+    add("--skip-bad", action="store_true", help="go on without unusable pictures")
+
+
+def _generate(args: argparse.Namespace) -> None:
+    from dsetkit.pipeline import generate
+
+    with progress_bar("generate") as progress:
+        manifest = generate(
+            foregrounds=args.foregrounds,
+            backgrounds=args.backgrounds,
+            output=args.output,
+            num_samples=args.num_samples,
+            size=args.size,
+            placements=args.placements,
+            scale_range=tuple(args.scale_range),
+            placement=args.placement,
+            teacher=args.teacher,
+            workers=args.workers,
+            batch_size=args.batch_size,
+            device=args.device,
+            seed=args.seed,
+            skip_bad=args.skip_bad,
+            progress=progress,
+        )
+    print(f"{args.output}: {manifest.num_samples:,} samples, complete")
+
+
+def _add_import_rgbd(verbs) -> None:
+    add = _add_verb(
+        verbs,
+        "import-rgbd",
+        _import_rgbd,
+        "make a dataset of colour + depth pairs (NAME_color.jpg, NAME_depth.png in mm)",
+    ).add_argument
+    add("--root", type=Path, required=True, metavar="DIR", help="folder of pairs")
+    add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
+    add(
+        "--split",
+        default="auto",
+        choices=("auto", "train", "val", "test"),
+        help="split of all pairs; auto = train, with a share kept for val",
+    )
+    add("--val-share", type=float, default=0.05, help="share of val under --split auto")
+    add("--max-depth", type=float, default=10.0, metavar="M", help="beyond it is invalid [m]")
+    add("--seed", type=int, default=0, help="key of the choice under --split auto")
+
+
+def _import_rgbd(args: argparse.Namespace) -> None:
+    from dsetkit.import_rgbd import import_rgbd
+
+    with progress_bar("import-rgbd") as progress:
+        count = import_rgbd(
+            args.root,
+            args.output,
+            split=args.split,
+            val_share=args.val_share,
+            max_depth_m=args.max_depth,
+            seed=args.seed,
+            progress=progress,
+        )
+    print(f"{args.output}: {count:,} samples, complete")
+
+
+def entry_point() -> None:
+    """The installed `dsetkit` command."""
+    sys.exit(run(main))
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -1,0 +1,126 @@
+"""Writing a dataset in index order: what is committed is always a clean prefix that can go on."""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgpack
+import numpy as np
+
+from dsetkit import manifest as m
+from dsetkit.encoding import Record, pack_record
+from dsetkit.errors import DatasetError
+from dsetkit.lmdb_store import LARGEST_MAP_SIZE, StoreWriter, u32_key, u64_key
+from dsetkit.dataset import shard_path
+
+SECONDS_BETWEEN_COMMITS = 2.0
+SAMPLES_BETWEEN_COMMITS = 2048  # bounds the memory of what waits
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredAsset:
+    """An asset as the dataset keeps it: `image` is an encoded RGB or RGBA picture."""
+
+    name: str
+    split: str
+    image: bytes
+
+
+class DatasetWriter:
+    """Creates a dataset, or continues one that was cut off; use it in a `with` block.
+
+    Attributes:
+        count: Samples written so far; the next one gets this index.
+
+    Raises:
+        DatasetError: The directory holds another dataset, or there is no room.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: m.Manifest,
+        cells: np.ndarray,
+        *,
+        backgrounds: Iterable[StoredAsset] = (),
+        foregrounds: Iterable[StoredAsset] = (),
+        map_limit: int = LARGEST_MAP_SIZE,
+    ) -> None:
+        self.path = Path(path)
+        self._manifest = replace(manifest, complete=False)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatasetError(f"cannot create {path}: {error.strerror}") from None
+        self._store = StoreWriter(shard_path(self.path), map_limit=map_limit)
+        self._waiting: list[tuple[str, bytes, bytes]] = []
+        self._last_commit = time.monotonic()
+        try:
+            header = self._store.get("manifest", m.MANIFEST_KEY)
+            if header is None:
+                self._begin(cells, backgrounds, foregrounds)
+            else:
+                self._continue(m.Manifest.from_bytes(header))
+        except BaseException:
+            self._store.__exit__()
+            raise
+        self.count = self._store.count("samples")
+
+    def __enter__(self) -> "DatasetWriter":
+        return self
+
+    def __exit__(self, kind: type | None, *_) -> None:
+        try:
+            if kind is None:
+                self._commit()
+        finally:
+            self._store.__exit__()
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Appends samples; they are committed together with others every few seconds."""
+        for record in records:
+            self._waiting.append(("samples", u64_key(self.count), pack_record(record)))
+            self.count += 1
+        waited = time.monotonic() - self._last_commit
+        if waited > SECONDS_BETWEEN_COMMITS or len(self._waiting) >= SAMPLES_BETWEEN_COMMITS:
+            self._commit()
+
+    def finish(self) -> None:
+        """Marks the dataset complete, in the same commit as the last samples."""
+        if self.count != self._manifest.num_samples:
+            raise ValueError(f"{self.count} samples written, {self._manifest.num_samples} promised")
+        done = replace(self._manifest, complete=True)
+        self._waiting.append(("manifest", m.MANIFEST_KEY, done.to_bytes()))
+        self._commit()
+
+    def _begin(self, cells: np.ndarray, backgrounds: Iterable, foregrounds: Iterable) -> None:
+        entries = [
+            ("manifest", m.MANIFEST_KEY, self._manifest.to_bytes()),
+            ("manifest", m.CELLS_KEY, cells.astype(np.uint8).tobytes()),
+        ]
+        for database, assets in (("backgrounds", backgrounds), ("foregrounds", foregrounds)):
+            for number, asset in enumerate(assets):
+                content = {"name": asset.name, "split": asset.split, "image": asset.image}
+                entries.append((database, u32_key(number), msgpack.packb(content)))
+        self._store.put(entries)
+
+    def _continue(self, there: m.Manifest) -> None:
+        differences = there.differences(self._manifest)
+        if differences:
+            raise DatasetError(
+                f"{self.path} holds a dataset made otherwise ({'; '.join(differences)}): "
+                "repeat the command it was made with, or choose another --output"
+            )
+        self._manifest = replace(there, complete=there.complete)
+        done = self._store.count("samples")
+        log.info("%s: %s of %s samples are there", self.path, f"{done:,}", there.num_samples)
+
+    def _commit(self) -> None:
+        if self._waiting:
+            self._store.put(self._waiting)
+        self._waiting = []
+        self._last_commit = time.monotonic()

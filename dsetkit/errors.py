@@ -1,0 +1,25 @@
+"""The exception tree: everything a user can mend.
+
+    DsetkitError            one line: what came, what was expected, what to do; exit status 2
+    ├── AssetError          pictures and folders that go in
+    ├── DatasetError        a dataset that is missing, foreign, damaged, newer, or has no room left
+    └── TeacherError        a depth teacher that cannot be loaded or gives no usable depth
+
+Any other exception is a fault of ours and ends with a traceback and status 1.
+"""
+
+
+class DsetkitError(Exception):
+    """Base of all errors a user can mend."""
+
+
+class AssetError(DsetkitError):
+    """Foregrounds or backgrounds cannot be used as they are."""
+
+
+class DatasetError(DsetkitError):
+    """A dataset cannot be opened, read or written."""
+
+
+class TeacherError(DsetkitError):
+    """A teacher cannot be loaded, or its answer cannot be used."""

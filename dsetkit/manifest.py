@@ -1,0 +1,105 @@
+"""The dataset's header: what it holds, in which units, and what it was made from."""
+
+from dataclasses import asdict, dataclass, field, fields
+
+import msgpack
+
+from dsetkit.encoding import FORMAT_VERSION
+from dsetkit.errors import DatasetError
+
+VERSION = "0.1.0"  # of dsetkit
+
+MANIFEST_KEY = b"manifest"
+CELLS_KEY = b"cells"  # uint8 per sample: index into CELL_NAMES
+
+CELL_NAMES = (
+    "train",
+    "val",
+    "test",  # imported or split by sample: no seen/unseen table
+    "test: seen background, seen foreground",
+    "test: unseen background",
+    "test: unseen foreground",
+    "test: both unseen",
+)
+TRAIN, VAL, TEST, TEST_SEEN, TEST_BACKGROUND, TEST_FOREGROUND, TEST_BOTH = range(7)
+SPLITS = {
+    "train": (TRAIN,),
+    "val": (VAL,),
+    "test": (TEST, TEST_SEEN, TEST_BACKGROUND, TEST_FOREGROUND, TEST_BOTH),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Header of a dataset; every shard holds the same but for its own index range.
+
+    Attributes:
+        num_samples: Samples the whole dataset is meant to hold.
+        complete: False until the last commit.
+        size: Height and width of composite and mask in pixels; [0, 0] = they differ.
+        fields: Stored or derived fields that a reader can ask for.
+        codecs: Codec name of every stored image field.
+        depth_kind: `metric` (millimetres), `relative` (scaled inverse depth) or `none`.
+        max_depth_m: Depth that 1.0 stands for in training targets [m]; 0 when not metric.
+        teacher: `name`, `hash` of its weights, `batch_size` (a network's answer can depend in its
+            last bit on the batch it is asked in).
+        recipe: Settings of the recipe: seed, placements, scale_range, placement, full_set.
+        splits: `by` (asset, sample, csv or import) and what it was made from.
+        fingerprint: Hash over names and pixels of all assets.
+        skipped: [file name, reason] of the pictures left out by `--skip-bad`.
+        engine: Version of the LMDB library that wrote the file.
+    """
+
+    num_samples: int
+    complete: bool
+    size: list[int]
+    fields: list[str]
+    codecs: dict[str, str]
+    depth_kind: str
+    max_depth_m: float
+    teacher: dict
+    recipe: dict
+    splits: dict
+    fingerprint: str
+    skipped: list[list[str]] = field(default_factory=list)
+    num_backgrounds: int = 0
+    num_foregrounds: int = 0
+    layout: str = "rendered"
+    shard: dict = field(default_factory=lambda: {"number": 0, "shards": 1})
+    engine: str = ""
+    dsetkit_version: str = VERSION
+    format_version: int = FORMAT_VERSION
+
+    def to_bytes(self) -> bytes:
+        """The manifest as a msgpack map."""
+        return msgpack.packb(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> "Manifest":
+        """Reads a manifest.
+
+        Raises:
+            DatasetError: It is not one, or was written by a newer format.
+        """
+        try:
+            content = msgpack.unpackb(packed)
+            version = content["format_version"]
+        except (ValueError, KeyError, TypeError):
+            raise DatasetError("the manifest cannot be read: not a dsetkit dataset") from None
+        if version > FORMAT_VERSION:
+            raise DatasetError(
+                f"the dataset has format {version}, this dsetkit {VERSION} reads up to "
+                f"{FORMAT_VERSION}: install a newer dsetkit"
+            )
+        known = {entry.name for entry in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in known})
+
+    def differences(self, other: "Manifest") -> list[str]:
+        """What differs, one readable line each; `complete` and tool versions do not count."""
+        mine, theirs = asdict(self), asdict(other)
+        ignored = {"complete", "engine", "dsetkit_version"}
+        return [
+            f"{name}: {mine[name]} there, {theirs[name]} now"
+            for name in mine
+            if name not in ignored and mine[name] != theirs[name]
+        ]

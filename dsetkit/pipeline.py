@@ -1,0 +1,241 @@
+"""generate(...): the whole flow from two folders to a dataset, as one readable function.
+
+Worker processes composite and encode, in order and a few batches ahead; the teacher labels whole
+batches in this process; one writer appends. A sample depends on (seed, index, assets) alone and
+every batch is cut at the same places, so neither the number of workers nor a restart changes a byte.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dsetkit import manifest as m
+from dsetkit.assets import (
+    Asset,
+    encode_asset,
+    fingerprint,
+    load_backgrounds,
+    load_foregrounds,
+    raise_if_bad,
+)
+from dsetkit.dataset_writer import DatasetWriter, StoredAsset
+from dsetkit.encoding import CODECS, DEFAULT_CODECS, Record, quantise_metric, quantise_relative
+from dsetkit.errors import DsetkitError
+from dsetkit.lmdb_store import ENGINE_VERSION
+from dsetkit.recipe import PLACEMENTS, FullSet
+from dsetkit.render import DrawnBatch, Renderer, draw_in_order
+from dsetkit.selection import select, split_cells
+from dsetkit.teachers import Teacher, checked_depth, load_teacher
+
+Progress = Callable[[int, int], None]  # (done, total)
+
+
+def generate(
+    *,
+    foregrounds: Path,
+    backgrounds: Path,
+    output: Path,
+    num_samples: int | None = None,
+    size: int = 224,
+    placements: int = 20,
+    scale_range: tuple[float, float] = (0.3, 0.7),
+    placement: str = "uniform",
+    teacher: str = "bundled",
+    workers: int | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+    seed: int = 0,
+    skip_bad: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> m.Manifest:
+    """Makes a dataset, or continues one that was cut off.
+
+    Args:
+        foregrounds: Folder of cut-outs with alpha.
+        backgrounds: Folder of photographs.
+        output: Dataset directory.
+        num_samples: Even, seeded choice of that many samples; None makes the full set.
+        size: Side of the square canvas [px].
+        placements: Placements of each (background, foreground, flip).
+        scale_range: Longer side of the placed foreground as a share of the canvas.
+        placement: `uniform` or `grid`.
+        teacher: What gives the depth; see `dsetkit.teachers`.
+        workers: Processes that composite; 0 = this one does; None = one for each core.
+        batch_size: Samples the teacher sees at once; part of what makes the dataset repeatable.
+        device: Where the teacher runs.
+        seed: Key of every random choice.
+        skip_bad: Go on without unusable pictures, and record them in the manifest.
+        progress: Called with (samples done, samples in all).
+
+    Returns:
+        The manifest of the complete dataset.
+
+    Raises:
+        DsetkitError: Anything a user can mend.
+    """
+    _check_settings(size, placements, scale_range, placement, batch_size)
+    network = load_teacher(teacher, device=device)
+    assets = _load_assets(foregrounds, backgrounds, size, scale_range, seed, skip_bad)
+    full_set = FullSet(
+        num_backgrounds=len(assets.backgrounds),
+        foreground_shapes=tuple(asset.pixels.shape[:2] for asset in assets.foregrounds),
+        placements=placements,
+        size=size,
+        scale_range=scale_range,
+        placement=placement,
+        seed=seed,
+    )
+    all_cells = split_cells(
+        full_set,
+        [asset.split for asset in assets.backgrounds],
+        [asset.split for asset in assets.foregrounds],
+    )
+    chosen = select(all_cells, _checked_count(num_samples, len(full_set)), seed=seed)
+    manifest = _describe(full_set, assets, len(chosen), network, batch_size)
+    renderer = Renderer(
+        full_set,
+        [asset.pixels for asset in assets.backgrounds],
+        [asset.pixels for asset in assets.foregrounds],
+        keep_pixels=network is not None,
+    )
+    with DatasetWriter(
+        output,
+        manifest,
+        all_cells[chosen],
+        backgrounds=_stored(assets.backgrounds),
+        foregrounds=_stored(assets.foregrounds),
+    ) as writer:
+        # Commits fall between batches, so a dataset that was cut off goes on with a whole batch.
+        todo = chosen[writer.count :]
+        batches = [todo[i : i + batch_size] for i in range(0, len(todo), batch_size)]
+        for drawn in draw_in_order(renderer, batches, workers=_worker_count(workers)):
+            writer.add(label(drawn, network, first=writer.count))
+            progress(writer.count, len(chosen))
+        writer.finish()
+    return manifest
+
+
+def label(drawn: DrawnBatch, teacher: Teacher | None, *, first: int) -> list[Record]:
+    """The samples of a batch with the teacher's depth added.
+
+    Args:
+        drawn: The batch.
+        teacher: None adds nothing.
+        first: Index of its first sample, for messages.
+    """
+    if teacher is None:
+        return drawn.records
+    answer = teacher(drawn.pixels)
+    depth = checked_depth(answer, len(drawn.records), teacher=teacher.name, first=first)
+    if teacher.kind == "metric":
+        stored = [quantise_metric(one, teacher.max_depth_m) for one in depth]
+    else:
+        stored = [quantise_relative(one) for one in depth]
+    encode = CODECS[DEFAULT_CODECS["depth"]].encode
+    return [
+        replace(record, fields=record.fields | {"depth": encode(one)})
+        for record, one in zip(drawn.records, stored, strict=True)
+    ]
+
+
+# ---- what goes in ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _BothAssets:
+    backgrounds: list[Asset]
+    foregrounds: list[Asset]
+    skipped: list[list[str]]
+
+
+def _load_assets(
+    foregrounds: Path,
+    backgrounds: Path,
+    size: int,
+    scale_range: tuple[float, float],
+    seed: int,
+    skip_bad: bool,
+) -> _BothAssets:
+    """Checks and prepares all pictures before any work starts."""
+    front = load_foregrounds(foregrounds, max_side=round(scale_range[1] * size), seed=seed)
+    behind = load_backgrounds(backgrounds, size=size, seed=seed)
+    raise_if_bad(front, behind, skip_bad=skip_bad)
+    skipped = [[bad.name, bad.reason] for found in (front, behind) for bad in found.bad]
+    return _BothAssets(behind.assets, front.assets, skipped)
+
+
+def _stored(assets: list[Asset]) -> list[StoredAsset]:
+    return [StoredAsset(one.name, one.split, encode_asset(one.pixels)) for one in assets]
+
+
+def _describe(
+    full_set: FullSet,
+    assets: _BothAssets,
+    num_samples: int,
+    teacher: Teacher | None,
+    batch_size: int,
+) -> m.Manifest:
+    """The manifest of the dataset to be made."""
+    stored = ["composite", "mask"] + (["depth"] if teacher else [])
+    return m.Manifest(
+        num_samples=num_samples,
+        complete=False,
+        size=[full_set.size, full_set.size],
+        fields=["background", *stored],
+        codecs={name: DEFAULT_CODECS[name] for name in stored},
+        depth_kind=teacher.kind if teacher else "none",
+        max_depth_m=teacher.max_depth_m if teacher else 0.0,
+        teacher={
+            "name": teacher.name if teacher else "none",
+            "hash": teacher.weights_hash if teacher else "",
+            "batch_size": batch_size,
+        },
+        recipe={
+            "seed": full_set.seed,
+            "placements": full_set.placements,
+            "scale_range": list(full_set.scale_range),
+            "placement": full_set.placement,
+            "full_set": len(full_set),
+        },
+        splits={"by": "asset", "seed": full_set.seed},
+        fingerprint=fingerprint(assets.backgrounds, assets.foregrounds),
+        skipped=assets.skipped,
+        num_backgrounds=len(assets.backgrounds),
+        num_foregrounds=len(assets.foregrounds),
+        engine=ENGINE_VERSION,
+    )
+
+
+# ---- what is asked for -------------------------------------------------------------------------
+
+
+def _check_settings(
+    size: int,
+    placements: int,
+    scale_range: tuple[float, float],
+    placement: str,
+    batch_size: int,
+) -> None:
+    low, high = scale_range
+    if not 0 < low <= high <= 1:
+        raise DsetkitError(f"--scale-range {low} {high}: expected 0 < low <= high <= 1")
+    if size < 16 or placements < 1 or batch_size < 1:
+        raise DsetkitError(
+            f"--size {size}, --placements {placements}, --batch-size {batch_size}: "
+            "expected a size of at least 16 px, and at least 1 of the others"
+        )
+    if placement not in PLACEMENTS:
+        raise DsetkitError(f"--placement {placement}: expected {' or '.join(PLACEMENTS)}")
+
+
+def _checked_count(num_samples: int | None, full: int) -> int:
+    if num_samples is None:
+        return full
+    if not 1 <= num_samples <= full:
+        raise DsetkitError(f"--num-samples {num_samples}: expected 1 to {full:,}, the full set")
+    return num_samples
+
+
+def _worker_count(workers: int | None) -> int:
+    return os.cpu_count() or 1 if workers is None else workers

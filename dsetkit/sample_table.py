@@ -1,0 +1,56 @@
+"""One row of plain values for each sample: what CSV files hold and what captions say."""
+
+import numpy as np
+
+from dsetkit.dataset import Dataset
+from dsetkit.encoding import Record
+from dsetkit.errors import DatasetError
+from dsetkit.manifest import CELL_NAMES, SPLITS
+
+COLUMNS = ("index", "split", "cell", "background", "foreground", "flip", "box", "name")
+
+CELL_SPLIT = {cell: split for split, cells in SPLITS.items() for cell in cells}
+
+
+class SampleTable:
+    """The rows of a dataset.
+
+    | column                     | value                                             |
+    |----------------------------|---------------------------------------------------|
+    | `index`                    | of the sample in the dataset                      |
+    | `split`, `cell`            | train, val or test; one of CELL_NAMES             |
+    | `background`, `foreground` | names of the assets; empty in imported datasets   |
+    | `flip`, `box`              | 0 or 1; `x y w h` [px]; empty in imported datasets |
+    | `name`                     | of the colour file; empty in generated datasets   |
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._cells = dataset.cells
+        self._backgrounds = [asset["name"] for asset in dataset.assets("backgrounds")]
+        self._foregrounds = [asset["name"] for asset in dataset.assets("foregrounds")]
+
+    def row(self, index: int, record: Record) -> dict[str, int | str]:
+        """The row of a sample, its keys as COLUMNS."""
+        cell = int(self._cells[index])
+        row = dict.fromkeys(COLUMNS, "")
+        row |= {"index": index, "split": CELL_SPLIT[cell], "cell": CELL_NAMES[cell]}
+        if record.background is None:
+            return row | {"name": record.recipe["name"]}
+        return row | {
+            "background": self._backgrounds[record.background],
+            "foreground": self._foregrounds[record.foreground],
+            "flip": int(record.recipe["flip"]),
+            "box": " ".join(map(str, record.recipe["box"])),
+        }
+
+
+def indices_of(dataset: Dataset, split: str | None) -> np.ndarray:
+    """Ascending indices of the samples of a split (None: all of them).
+
+    Raises:
+        DatasetError: There is none.
+    """
+    indices = dataset.indices(split)
+    if len(indices) == 0:
+        raise DatasetError(f"{dataset.path} has no {split or ''} samples: choose another --split")
+    return indices

@@ -1,0 +1,224 @@
+"""stats: mean and std of each field, mask coverage, and where the depths lie; one exact pass.
+
+The reference systems report two different things as "mean and std", so both are given: `pooled`
+takes all pixels of all images as one heap; `per_image` is the mean of each image's mean and std.
+Sums are of integers, so no digit depends on the order.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dsetkit.dataset import Dataset
+from dsetkit.manifest import Manifest
+from dsetkit.sample_table import indices_of
+
+CHANNELS = ("red", "green", "blue")
+COVERED_ALPHA = 128  # a pixel belongs to the foreground from here on
+HISTOGRAM_BINS = 16
+BAR_WIDTH = 40
+
+
+class Moments:
+    """Mean and standard deviation (of the population) of integer pixels.
+
+    Args:
+        full_scale: The pixel value that stands for 1.0.
+    """
+
+    def __init__(self, full_scale: float) -> None:
+        self._full_scale = full_scale
+        self._count = self._total = self._squares = 0  # Python integers: they cannot overflow
+        self._images = 0
+        self._mean_sum = self._std_sum = 0.0
+
+    def add(self, pixels: np.ndarray) -> None:
+        """Takes in the pixels of one image, any shape, unsigned integers."""
+        if pixels.size == 0:
+            return
+        count = pixels.size
+        total = int(pixels.sum(dtype=np.int64))
+        squares = int(np.square(pixels, dtype=np.int64).sum())
+        self._count += count
+        self._total += total
+        self._squares += squares
+        self._images += 1
+        mean, std = _mean_and_std(count, total, squares)
+        self._mean_sum += mean
+        self._std_sum += std
+
+    def result(self, unit: float = 1.0) -> dict[str, dict[str, float]] | None:
+        """Both kinds, times `unit`; None without any pixel."""
+        if self._images == 0:
+            return None
+        scale = unit / self._full_scale
+        mean, std = _mean_and_std(self._count, self._total, self._squares)
+        return {
+            "pooled": {"mean": mean * scale, "std": std * scale},
+            "per_image": {
+                "mean": self._mean_sum / self._images * scale,
+                "std": self._std_sum / self._images * scale,
+            },
+        }
+
+
+def _mean_and_std(count: int, total: int, squares: int) -> tuple[float, float]:
+    # The difference is taken between integers: nothing cancels.
+    return total / count, math.sqrt(count * squares - total**2) / count
+
+
+# ---- one class for each field ------------------------------------------------------------------
+
+
+class CompositeStats:
+    """Mean and std of each channel, in [0, 1]."""
+
+    def __init__(self) -> None:
+        self._channels = {name: Moments(255) for name in CHANNELS}
+
+    def add(self, image: np.ndarray) -> None:
+        """Takes in a composite, uint8 (H,W,3) RGB."""
+        for channel, moments in enumerate(self._channels.values()):
+            moments.add(image[..., channel])
+
+    def result(self) -> dict:
+        """`red`, `green`, `blue`."""
+        return {name: moments.result() for name, moments in self._channels.items()}
+
+
+@dataclass
+class MaskStats:
+    """Mean and std in [0, 1], and the share of pixels that the foreground covers."""
+
+    _alpha: Moments = field(default_factory=lambda: Moments(255))
+    _coverage: list[float] = field(default_factory=list)
+
+    def add(self, image: np.ndarray) -> None:
+        """Takes in a mask, uint8 (H,W)."""
+        self._alpha.add(image)
+        self._coverage.append(np.count_nonzero(image >= COVERED_ALPHA) / image.size)
+
+    def result(self) -> dict:
+        """The moments and `coverage`: min, median and max over the images."""
+        smallest, median, largest = np.percentile(self._coverage, (0, 50, 100)).tolist()
+        coverage = {"min": smallest, "median": median, "max": largest}
+        return self._alpha.result() | {"coverage": coverage}
+
+
+class DepthStats:
+    """Mean, std and histogram of the valid pixels, and the share of the others."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._max_depth_m = manifest.max_depth_m if manifest.depth_kind == "metric" else None
+        self._full_scale = 65535 if self._max_depth_m is None else self._max_depth_m * 1000
+        self._moments = Moments(self._full_scale)
+        self._pixels = self._invalid = 0
+        self._histogram = np.zeros(HISTOGRAM_BINS, np.int64)
+
+    def add(self, image: np.ndarray) -> None:
+        """Takes in a depth as stored, uint16 (h,w), 0 = invalid."""
+        valid = image[image > 0]
+        self._moments.add(valid)
+        self._pixels += image.size
+        self._invalid += image.size - valid.size
+        self._histogram += np.histogram(valid, HISTOGRAM_BINS, (0, self._full_scale))[0]
+
+    def result(self) -> dict:
+        """`share` in [0, 1], `metres` (None if relative), `invalid_share` and `histogram`."""
+        metric = self._max_depth_m is not None
+        end = self._max_depth_m if metric else 1.0
+        return {
+            "share": self._moments.result(),
+            "metres": self._moments.result(self._max_depth_m) if metric else None,
+            "invalid_share": self._invalid / self._pixels,
+            "histogram": {
+                "unit": "m" if metric else "of the range of inverse depth",
+                "edges": np.linspace(0, end, HISTOGRAM_BINS + 1).tolist(),
+                "counts": self._histogram.tolist(),
+            },
+        }
+
+
+def measure(
+    path: Path,
+    *,
+    split: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
+    """Statistics of a dataset's stored images.
+
+    Args:
+        path: The dataset's directory.
+        split: `train`, `val`, `test`, or None for all samples.
+        progress: Called with (samples done, samples in all).
+
+    Returns:
+        JSON values: `dataset`, `split`, `samples`, and one entry for each stored field.
+
+    Raises:
+        DatasetError: As `Dataset`, an empty split, or a damaged sample.
+    """
+    dataset = Dataset(path)
+    indices = indices_of(dataset, split)
+    makers = {
+        "composite": CompositeStats,
+        "mask": MaskStats,
+        "depth": lambda: DepthStats(dataset.manifest),
+    }
+    of_field = {name: makers[name]() for name in dataset.manifest.codecs}
+    for done, index in enumerate(indices, start=1):
+        record = dataset.record(index)
+        for name, stats in of_field.items():
+            stats.add(dataset.image(record, name))
+        progress(done, len(indices))
+    about = {"dataset": str(path), "split": split or "all", "samples": len(indices)}
+    return about | {name: stats.result() for name, stats in of_field.items()}
+
+
+# ---- as text -----------------------------------------------------------------------------------
+
+
+def as_lines(measured: dict) -> Iterator[str]:
+    """What `measure` gives, for people."""
+    yield f"{measured['dataset']}: {measured['samples']:,} samples, split: {measured['split']}"
+    yield ""
+    yield f"{'':<26}{'over all pixels':<22}mean over images"
+    yield f"{'':<26}{'mean':<10}{'std':<12}{'mean':<10}std"
+    for name in CHANNELS:
+        yield _moments_line(f"composite, {name}", measured["composite"][name])
+    if "mask" in measured:
+        yield _moments_line("mask", measured["mask"])
+    if "depth" in measured:
+        yield from _depth_moments(measured["depth"])
+    if "mask" in measured:
+        coverage = measured["mask"]["coverage"]
+        shares = ", ".join(f"{name} {share:.2%}" for name, share in coverage.items())
+        yield f"\nforeground (alpha >= {COVERED_ALPHA}) covers, of an image: {shares}"
+    if "depth" in measured:
+        yield from _histogram_lines(measured["depth"])
+
+
+def _moments_line(label: str, moments: dict) -> str:
+    pooled, per_image = moments["pooled"], moments["per_image"]
+    values = (pooled["mean"], pooled["std"], per_image["mean"], per_image["std"])
+    return f"{label:<26}" + "{:<10.5f}{:<12.5f}{:<10.5f}{:.5f}".format(*values)
+
+
+def _depth_moments(depth: dict) -> Iterator[str]:
+    if depth["share"] is not None:
+        yield _moments_line("depth, target in 0..1", depth["share"])
+    if depth["metres"] is not None:
+        yield _moments_line("depth [m]", depth["metres"])
+
+
+def _histogram_lines(depth: dict) -> Iterator[str]:
+    edges, counts = depth["histogram"]["edges"], depth["histogram"]["counts"]
+    total, highest = max(1, sum(counts)), max(1, *counts)
+    yield f"\ninvalid depth: {depth['invalid_share']:.2%} of the pixels; the others:"
+    yield f"{'from':>8} {'to':>6}  {depth['histogram']['unit']}"
+    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+        bar = "█" * round(BAR_WIDTH * count / highest)
+        yield f"{low:8.2f} {high:6.2f}  {count / total:6.1%}  {bar}"

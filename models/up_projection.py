@@ -1,0 +1,121 @@
+"""Up-projection (resize, then two branches of convolutions added), computed without waste.
+
+An up-projection resizes its input and convolves the result 5x5. Done in that order, most of the work
+repeats itself: after a resize by s, each s x s neighbourhood holds interpolations of the same few values.
+Resizing is linear, separable and the same for all channels, and a tap of a convolution is a product over
+channels followed by a shift; so the three can change places without changing the function:
+
+    conv5x5(resize(x))[Y, X] = sum over taps (i, j) of resize(w_ij . x)[Y + i - 2, X + j - 2]
+
+`resize_conv2d` computes all products w_ij . x at the *low* resolution and then applies "resize and
+shift, zero outside" as two small constant matrices, one for columns and one for rows. At a resize by 2
+that is up to 4 times less arithmetic, at a resize by 16 up to 250 times less. The result differs from
+the plain order by rounding only, borders included; weights and state dict are those of plain convolutions.
+"""
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class UpProjection(nn.Module):
+    """Bilinear resize to `size`; conv5x5-BN-ReLU-conv3x3-BN plus conv5x5-BN; ReLU. No biases.
+
+    Laina et al. 2016 (arXiv 1606.00373), with bilinear resizing in place of zero-filling.
+
+    Input: (N, in_channels, h, w) and the wanted (H, W). Output: (N, out_channels, H, W), >= 0.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 5, padding=2, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.shortcut_conv = nn.Conv2d(in_channels, out_channels, 5, padding=2, bias=False)
+        self.shortcut_bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        weight = torch.cat([self.conv1.weight, self.shortcut_conv.weight])  # one pass over x for both
+        branch, shortcut = resize_conv2d(x, weight, size).chunk(2, dim=1)
+        branch = self.bn2(self.conv2(F.relu(self.bn1(branch))))
+        return F.relu(branch + self.shortcut_bn(shortcut))
+
+
+def resize_conv2d(
+    x: torch.Tensor, weight: torch.Tensor, size: tuple[int, int], *, form: str = "auto"
+) -> torch.Tensor:
+    """Bilinear resize (align_corners=False) followed by a convolution that keeps the size.
+
+    Args:
+        x: (N, C, h, w).
+        weight: (D, C, k, k), k odd.
+        size: (H, W) of the result.
+        form: "plain" resizes first, "taps" multiplies first, "auto" takes the one with less arithmetic.
+
+    Returns:
+        (N, D, H, W).
+    """
+    out_channels, in_channels, taps, _ = weight.shape
+    if form == "auto":
+        cheaper = taps_are_cheaper(tuple(x.shape[-2:]), size, in_channels, out_channels, taps)
+        form = "taps" if cheaper else "plain"
+    if form == "plain":
+        resized = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        return F.conv2d(resized, weight, padding=taps // 2)
+
+    n, _, h, w = x.shape
+    height, width = size
+    columns = resize_tap_matrix(w, width, taps, dtype=x.dtype, device=x.device)  # (W, w*k)
+    rows = resize_tap_matrix(h, height, taps, dtype=x.dtype, device=x.device)  # (H, h*k)
+
+    kernel = weight.permute(3, 2, 0, 1).reshape(taps * taps * out_channels, in_channels)  # (kj*ki*D, C)
+    products = x.permute(0, 2, 3, 1).reshape(n * h * w, in_channels) @ kernel.t()
+    products = products.view(n * h, w * taps, taps * out_channels)
+    products = torch.bmm(columns.expand(n * h, -1, -1), products)
+    products = products.view(n, h, width, taps, out_channels).transpose(2, 3)  # (N, h, ki, W, D)
+    products = products.reshape(n, h * taps, width * out_channels)
+    result = torch.bmm(rows.expand(n, -1, -1), products).view(n, height, width, out_channels)
+    return result.permute(0, 3, 1, 2)  # a view: memory stays channels-last
+
+
+@lru_cache(maxsize=256)
+def resize_tap_matrix(
+    size_in: int,
+    size_out: int,
+    taps: int,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Bilinear resize of a line, shifted by each tap, as one constant matrix.
+
+    Returns:
+        (size_out, size_in * taps): entry [X, x * taps + t] is the share of input pixel x in the resized
+        pixel X + t - taps // 2; zero where that lies outside the line (the convolution's zero padding).
+    """
+    # Made outside inference mode: the cached constant must serve training steps as well.
+    with torch.inference_mode(False), torch.no_grad():
+        lines = torch.eye(size_in, dtype=torch.float64).view(1, size_in, 1, size_in)
+        resized = F.interpolate(lines, size=(1, size_out), mode="bilinear", align_corners=False)
+        padded = F.pad(resized.view(size_in, size_out), (taps // 2, taps // 2))
+        shifted = [padded[:, t : t + size_out] for t in range(taps)]
+        matrix = torch.stack(shifted, dim=1).reshape(size_in * taps, size_out).t()
+        return matrix.to(device=device, dtype=dtype, copy=True).contiguous()
+
+
+def taps_are_cheaper(
+    size_in: tuple[int, int], size_out: tuple[int, int], in_channels: int, out_channels: int, taps: int
+) -> bool:
+    """Whether multiplying before resizing takes fewer multiply-adds than the plain order.
+
+    The dense matrices of the "taps" form grow with the square of the size, so large maps turn the scale.
+    """
+    (h, w), (height, width) = size_in, size_out
+    plain = height * width * taps**2 * in_channels * out_channels
+    products = h * w * taps**2 * in_channels * out_channels
+    columns = h * (w * taps) * width * taps * out_channels
+    rows = (h * taps) * height * width * out_channels
+    return products + columns + rows < plain

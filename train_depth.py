@@ -1,0 +1,224 @@
+"""Trains a depth network on a dataset of `python -m dsetkit`, one image size after another.
+
+    python train_depth.py --data DATASET --output runs/depth
+    python train_depth.py --data DATASET --output runs/depth --img-sizes 64 128 --epochs 10 20
+    python train_depth.py --data DATASET --output runs/depth --inputs composite background
+    python train_depth.py --output runs/depth --resume          # after a cut, also in mid-epoch
+
+The run folder then holds best.safetensors (lowest validation RMSE at the last image size),
+last.safetensors, log.csv, a picture per epoch, tensorboard/ and state.pt; see training/run_dir.py.
+"""
+
+import argparse
+import logging
+import math
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Subset, default_collate
+
+from dsetkit import SampleDataset, make_loader
+from dsetkit.errors import DsetkitError
+from models import MODELS, ModelError, create_model, load_model, load_pretrained_encoder, save_model
+from training import loop, run_dir
+from training.augment import make_augment
+from training.checkpoint import STATE_FILE, copy_weights, load_state, save_state
+from training.cli import SHOWN, add_training_arguments, parse_run, run
+from training.ema import average_weights
+from training.errors import RunError
+from training.losses import depth_loss
+from training.metrics import DepthMetrics, resize_to
+from training.pictures import depth_grid
+from training.schedule import Plateau, make_optimizer, make_schedule
+
+SCRIPT = "train_depth.py"
+PREVIEW_SAMPLES = 4
+
+logger = logging.getLogger(SCRIPT)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=SCRIPT, description="Train a depth network.")
+    parser.add_argument("--arch", choices=MODELS, default="resnet50_upproj", help=SHOWN)
+    losses = "l1, log_l1, berhu, silog, cosine, grad; weighted sums as l1:0.5+silog"
+    parser.add_argument("--loss", default="l1", metavar="SPEC", help=f"{losses} {SHOWN}")
+    add_training_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_run(build_parser(), argv)
+
+    # ---- Data ----------------------------------------------------------------------------------
+    fields = tuple(dict.fromkeys(["composite", *args.inputs, "depth"]))
+    manifest = SampleDataset(args.data, split="train", fields=fields).manifest
+
+    def open_loader(split: str, size: tuple[int, int]) -> DataLoader:
+        data = SampleDataset(args.data, split=split, size=size, fields=fields)
+        if args.limit_samples:
+            data = Subset(data, loop.spread(len(data), args.limit_samples))
+        return make_loader(
+            data,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            seed=args.seed,
+            shuffle=split == "train",
+            drop_last=split == "train" and len(data) >= args.batch_size,
+        )
+
+    # ---- Network -------------------------------------------------------------------------------
+    device = run_dir.pick_device(args.device)
+    torch.manual_seed(args.seed)
+    net = create_model(args.arch, in_channels=3 * len(args.inputs))
+    if net.task != "depth":
+        raise RunError(f"--arch {args.arch} is a {net.task} network: train it with train_mask.py")
+    if args.pretrained and not args.resume:
+        load_pretrained_encoder(net, args.pretrained)
+    if args.init_from and not args.resume:
+        copy_weights(net, load_model(args.init_from)[0], args.init_from)
+    memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
+    net.to(device, memory_format=memory_format)
+    average = average_weights(net, args.ema) if args.ema else None
+    judged = average.module if average else net  # what is validated and saved
+    forward = torch.compile(net) if args.compile else net
+    precision = run_dir.mixed_precision(args.amp, device)
+
+    # ---- Loss, optimizer, schedule -------------------------------------------------------------
+    stages = run_dir.make_stages(args.img_sizes, args.epochs, stride=net.stride)
+    steps_per_epoch = len(open_loader("train", stages[0].size))
+    if steps_per_epoch == 0:
+        raise RunError(f"{args.data} has no train samples: see `python -m dsetkit info`")
+    loss_fn = depth_loss(args.loss)
+    augment = make_augment(args.augment, depth_is_metric=manifest.depth_kind == "metric")
+    optimizer = make_optimizer(
+        net, args.opt, lr=args.lr, weight_decay=args.weight_decay, momentum=args.momentum
+    )
+    lr_share = make_schedule(
+        args.sched,
+        total_steps=steps_per_epoch * stages[-1].end,
+        warmup_steps=args.warmup_steps,
+        gamma_steps=steps_per_epoch * args.step_epochs,
+        gamma=args.step_gamma,
+    )
+    plateau = Plateau(patience=args.plateau_patience, gamma=args.step_gamma)
+
+    # ---- Start or continue ---------------------------------------------------------------------
+    parts = {"network": net, "optimizer": optimizer, "plateau": plateau}
+    parts |= {"average": average} if average else {}
+    progress = loop.Progress()
+    if args.resume:
+        run_dir.check_same_dataset(args.output, manifest.fingerprint)
+        progress = loop.Progress(**load_state(args.output / STATE_FILE, parts))
+        logger.info("continuing after %d epochs, %d batches", progress.epoch, progress.batch)
+    else:
+        run_dir.start_run(args.output, vars(args), script=SCRIPT, fingerprint=manifest.fingerprint)
+
+    def save() -> None:
+        save_state(args.output / STATE_FILE, parts, vars(progress))
+
+    # ---- What happens to a batch ---------------------------------------------------------------
+    def predict(network: torch.nn.Module, batch: loop.Batch) -> torch.Tensor:
+        pictures = torch.cat([batch[name] for name in args.inputs], dim=1)  # (N, 3 or 6, H, W)
+        with precision:
+            prediction = network(pictures.contiguous(memory_format=memory_format))
+        return resize_to(prediction.float(), pictures)  # (N, 1, H, W)
+
+    def train_step(batch: loop.Batch, step: int) -> torch.Tensor:
+        loop.seed_step(args.seed, step)
+        batch = augment(loop.prepare_batch(batch, device))
+        loss = loss_fn(predict(forward, batch), batch["depth"], batch["depth"] > 0)
+        lr = args.lr * lr_share(step) * plateau.factor
+        loop.update_weights(net, optimizer, loss, lr=lr, clip_norm=args.clip_grad)
+        if average:
+            average.update_parameters(net)
+        return loss.detach()
+
+    def validate(loader: DataLoader) -> dict[str, float]:
+        metrics = DepthMetrics(manifest.max_depth_m, depth_kind=manifest.depth_kind)
+
+        def judge(batch: loop.Batch) -> None:
+            batch = loop.prepare_batch(batch, device)
+            metrics.update(predict(judged, batch), batch["depth"])
+
+        loop.evaluate(loader, judge, total=len(loader), label="validation")
+        return metrics.compute()
+
+    @torch.inference_mode()
+    def draw(loader: DataLoader) -> np.ndarray:
+        data = loader.dataset
+        batch = default_collate([data[i] for i in loop.spread(len(data), PREVIEW_SAMPLES)])
+        depth = predict(judged, loop.prepare_batch(batch, device))
+        scale = {"max_depth_m": manifest.max_depth_m, "depth_kind": manifest.depth_kind}
+        return depth_grid(batch["composite"], batch["depth"], depth, **scale)
+
+    # ---- Training ------------------------------------------------------------------------------
+    with run_dir.open_tensorboard(args.output, epoch=progress.epoch + 1) as board:
+        for stage in stages:
+            train_loader, val_loader = (open_loader(s, stage.size) for s in ("train", "val"))
+            if len(val_loader) == 0:
+                logger.info("no val samples: best.safetensors will be the newest weights")
+            while progress.epoch < stage.end:
+                epoch = progress.epoch
+                if epoch == stage.first and progress.batch == 0:  # sizes do not compare
+                    progress.best = plateau.best = math.inf
+                    progress.stale = plateau.waited = 0
+                size = "x".join(map(str, stage.size))
+                train_loader.set_position(epoch, progress.batch)
+                net.train()
+                loop.train_epoch(
+                    train_loader,
+                    train_step,
+                    progress,
+                    steps_per_epoch=steps_per_epoch,
+                    label=f"epoch {epoch + 1}/{stages[-1].end}, {size}",
+                    save=save,
+                    save_every_s=args.checkpoint_every * 60,
+                )
+                judged.eval()
+                metrics, is_best = {}, len(val_loader) == 0
+                val_due = (epoch + 1) % args.val_every == 0 or epoch + 1 == stage.end
+                if val_due and len(val_loader):
+                    metrics = validate(val_loader)
+                    score = metrics["rmse_per_image"]
+                    is_best = progress.take_score(score)
+                    if args.sched == "plateau":
+                        plateau.update(score)
+                row = {
+                    "stage": stage.number,
+                    "epoch": epoch + 1,
+                    "img_size": size,
+                    "train_loss": progress.loss,
+                    **{f"val_{name}": value for name, value in metrics.items()},
+                    "lr": optimizer.param_groups[0]["lr"],
+                    "samples_per_s": progress.samples_per_s,
+                    "data_wait_share": progress.data_wait_share,
+                }
+                progress.rows.append(row)
+                scores = ("val_rmse_per_image", "val_delta_1_per_image")
+                run_dir.log_row(row, scores, is_best=is_best)
+                about = {
+                    "inputs": args.inputs,
+                    "img_size": stage.size,
+                    "depth_kind": manifest.depth_kind,
+                    "max_depth_m": manifest.max_depth_m,
+                    "dataset_fingerprint": manifest.fingerprint,
+                    "epoch": epoch + 1,
+                    "step": (epoch + 1) * steps_per_epoch,
+                    "metrics": metrics,
+                }
+                save_model(args.output / "last.safetensors", judged, about)
+                if is_best:
+                    save_model(args.output / "best.safetensors", judged, about)
+                preview = draw(val_loader if len(val_loader) else train_loader)
+                run_dir.record_epoch(args.output, board, progress.rows, preview)
+                is_stale = args.patience is not None and progress.stale >= args.patience
+                progress.next_epoch(stage.end if is_stale else epoch + 1)
+                save()
+    logger.info("all %d epochs are done: %s", stages[-1].end, args.output / "best.safetensors")
+
+
+if __name__ == "__main__":
+    hint = "stopped; continue from the last saved state with the same --output and --resume"
+    sys.exit(run(main, DsetkitError, ModelError, RunError, on_interrupt=hint))

@@ -1,0 +1,1 @@
+"""Leaves that the training and evaluation scripts share: plain functions of plain values."""

@@ -1,0 +1,170 @@
+"""The command line of the training scripts: shared flags, resumed values, exit status."""
+
+import argparse
+import errno
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import rich
+from rich.logging import RichHandler
+
+from training.errors import RunError
+from training.run_dir import read_arguments
+from training.schedule import OPTIMIZERS, SCHEDULES
+
+# What may differ when a run continues: where things are and how fast it goes, not what comes out.
+FREE_ON_RESUME = ("data", "output", "resume", "workers", "device", "checkpoint_every")
+SHOWN = "(default: %(default)s)"
+
+
+def run(
+    main: Callable[[], None], *user_errors: type[Exception], on_interrupt: str = "stopped"
+) -> int:
+    """Runs a script's `main` and turns what it raises into an exit status.
+
+    Args:
+        main: the script, arguments parsed inside.
+        user_errors: exceptions that a user can mend: one line on stderr.
+        on_interrupt: the line that Ctrl-C ends with.
+
+    Returns:
+        0 done, 2 the user can mend it, 130 stopped by Ctrl-C, 1 a fault of ours (with traceback).
+    """
+    rich.reconfigure(stderr=True)  # bars and log lines on one console, stdout stays free
+    terminal = rich.get_console().is_terminal
+    handler = RichHandler(show_path=False) if terminal else logging.StreamHandler()
+    line = "%(message)s" if terminal else "%(asctime)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=line, datefmt="%H:%M:%S", handlers=[handler])
+    script = Path(sys.argv[0]).name
+    try:
+        main()
+    except user_errors as error:
+        print(f"{script}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{script}: {on_interrupt}", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(f"{script}: error: the disk is full ({error}): make room", file=sys.stderr)
+            return 2
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def parse_run(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """Parses a training's arguments; with --resume, those not given are the run's own.
+
+    Raises:
+        RunError: --data or --output is missing, or --resume with an argument that changes the run.
+    """
+    args = parser.parse_args(argv)
+    if args.output is None:
+        raise RunError("--output is missing: expected the folder of the run")
+    if args.resume:
+        saved = read_arguments(args.output, script=parser.prog)
+        parser.set_defaults(**saved)
+        args = parser.parse_args(argv)
+        for name, before in saved.items():
+            now = getattr(args, name)
+            if name not in FREE_ON_RESUME and now != before:
+                flag = "--" + name.replace("_", "-")
+                raise RunError(
+                    f"{flag} {_shown(now)} does not continue {args.output}, which was started with "
+                    f"{flag} {_shown(before)}: leave {flag} out, or start a new run with another "
+                    "--output"
+                )
+    if args.data is None:
+        raise RunError("--data is missing: expected the dataset's directory")
+    return args
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join("x".join(map(str, v)) if isinstance(v, list) else str(v) for v in value)
+    return str(value)
+
+
+# ---- the flags that all training scripts share -------------------------------------------------
+
+
+# fmt: off
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that do not depend on the task."""
+    add = parser.add_argument_group("run").add_argument
+    add("--data", metavar="DATASET", help="directory made by `python -m dsetkit generate`")
+    add("--output", metavar="RUN", type=Path, help="run folder; made when it is not there")
+    add("--resume", action="store_true", help="continue the run in --output; needs nothing else")
+    add("--init-from", metavar="CHECKPOINT", help="start a new run from these .safetensors weights")
+    add("--pretrained", metavar="FILE", help="encoder weights, from a file on this machine")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help=SHOWN)
+    add("--seed", type=int, default=0, metavar="N", help=f"of weights, order, augmentation {SHOWN}")
+    add("--checkpoint-every", type=float, default=5, metavar="MINUTES",
+        help=f"time between two saves within an epoch [min]; 0 = after every step {SHOWN}")
+
+    add = parser.add_argument_group("data").add_argument
+    add("--inputs", nargs="+", choices=("composite", "background"), default=["composite"],
+        help="pictures the network sees, in this order (default: composite)")
+    add("--img-sizes", nargs="+", type=image_size, default=[[32, 32], [64, 64]], metavar="SIZE",
+        help="N or HxW [px], one stage of training for each (default: 32 64)")
+    add("--epochs", nargs="+", type=positive_int, default=[10], metavar="N",
+        help="of each stage, or one number for all (default: 10)")
+    add("--batch-size", type=positive_int, default=32, metavar="N",
+        help=f"samples per step {SHOWN}")
+    add("--workers", type=int, default=0, metavar="N",
+        help=f"processes that load samples; 0 = this one {SHOWN}")
+    add("--limit-samples", type=positive_int, metavar="N",
+        help="use N samples, spread over each split, for a quick look (default: all)")
+    add("--augment", default="flip", metavar="SPEC",
+        help=f"none, flip, full (= flip+scale+colour); parts joined by +, also cutdepth {SHOWN}")
+
+    add = parser.add_argument_group("optimisation").add_argument
+    add("--opt", choices=OPTIMIZERS, default="adamw", help=SHOWN)
+    add("--lr", type=float, default=5e-4, metavar="RATE", help=f"base learning rate {SHOWN}")
+    add("--weight-decay", type=float, default=1e-2, metavar="W",
+        help=f"on all weights but biases and norms {SHOWN}")
+    add("--momentum", type=float, default=0.9, metavar="M", help=f"of --opt sgd {SHOWN}")
+    add("--sched", choices=SCHEDULES, default="cosine", help=f"of the learning rate {SHOWN}")
+    add("--warmup-steps", type=int, default=0, metavar="N",
+        help=f"steps of rising learning rate at the start {SHOWN}")
+    add("--step-epochs", type=positive_int, default=10, metavar="N",
+        help=f"epochs between two reductions of --sched step {SHOWN}")
+    add("--step-gamma", type=float, default=0.1, metavar="G",
+        help=f"factor of each reduction, --sched step and plateau {SHOWN}")
+    add("--plateau-patience", type=int, default=3, metavar="N",
+        help=f"validations without a new best before --sched plateau reduces {SHOWN}")
+    add("--clip-grad", type=float, metavar="NORM", help="largest gradient norm (default: any)")
+    add("--ema", type=float, default=0.0, metavar="DECAY",
+        help=f"judge and save an average of the weights, 0.999 say; 0 = off {SHOWN}")
+    add("--val-every", type=positive_int, default=1, metavar="N",
+        help=f"epochs per validation {SHOWN}")
+    add("--patience", type=positive_int, metavar="N",
+        help="end a stage after N validations without a new best (default: never)")
+
+    add = parser.add_argument_group("speed").add_argument
+    add("--amp", choices=("auto", "bf16", "none"), default="auto",
+        help=f"mixed precision; auto = bf16 on CUDA, none on CPU {SHOWN}")
+    add("--channels-last", action=argparse.BooleanOptionalAction, default=True,
+        help=f"memory format of the convolutions {SHOWN}")
+    add("--compile", action="store_true", help="compile the network: slow start, faster steps")
+# fmt: on
+
+
+def image_size(text: str) -> list[int]:
+    """Reads "64" as [64, 64], "48x64" as [48, 64]: (height, width) [px]."""
+    sides = [positive_int(side) for side in text.split("x")]
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected N or HxW")
+    return sides * 2 if len(sides) == 1 else sides
+
+
+def positive_int(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number above 0")
+    return int(text)

@@ -1,0 +1,263 @@
+"""The loop: one epoch of training and one of judging, as plain functions that take callables."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import rich
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from torch import nn
+
+from training.errors import RunError
+
+Batch = dict[str, torch.Tensor]
+
+LINE_EVERY_S = 30.0  # between two progress lines where there is no terminal
+READ_LOSS_EVERY_S = 1.0  # reading a loss makes the CPU wait for the GPU
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """Where a run stands, and what its current epoch has summed up so far.
+
+    Attributes:
+        epoch: epochs finished, over all stages.
+        batch: batches finished in the current epoch.
+        loss_sum: sum of the loss over the epoch's samples.
+        samples: samples of the epoch so far.
+        seconds: time spent in it [s].
+        wait_seconds: share of `seconds` spent waiting for data [s].
+        best: best score of the current stage; smaller is better.
+        stale: validations since then.
+        rows: one dict per finished epoch, the rows of log.csv.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    samples: int = 0
+    seconds: float = 0.0
+    wait_seconds: float = 0.0
+    best: float = math.inf
+    stale: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def loss(self) -> float:
+        """Mean loss per sample of the epoch so far."""
+        return self.loss_sum / max(1, self.samples)
+
+    @property
+    def samples_per_s(self) -> float:
+        return self.samples / max(1e-9, self.seconds)
+
+    @property
+    def data_wait_share(self) -> float:
+        """Share of the epoch's time spent waiting for data, 0..1."""
+        return self.wait_seconds / max(1e-9, self.seconds)
+
+    def take_score(self, score: float) -> bool:
+        """Takes the score of a validation; True when it is the best of the stage so far."""
+        improved = score < self.best
+        self.best, self.stale = (score, 0) if improved else (self.best, self.stale + 1)
+        return improved
+
+    def next_epoch(self, epoch: int) -> None:
+        """Moves to the start of an epoch; its sums begin at 0."""
+        self.epoch, self.batch, self.loss_sum, self.samples = epoch, 0, 0.0, 0
+        self.seconds = self.wait_seconds = 0.0
+
+
+# ---- one epoch ---------------------------------------------------------------------------------
+
+
+def train_epoch(
+    batches: Iterable[Batch],
+    train_step: Callable[[Batch, int], torch.Tensor],
+    progress: Progress,
+    *,
+    steps_per_epoch: int,
+    label: str,
+    save: Callable[[], None],
+    save_every_s: float,
+) -> None:
+    """Trains on what is left of the current epoch; `progress` follows.
+
+    Args:
+        batches: the epoch's batches from number `progress.batch` on.
+        train_step: (batch, step) -> detached scalar loss; updates the weights.
+        progress: where the run stands; read and written.
+        steps_per_epoch: batches of a whole epoch.
+        label: what the progress bar says.
+        save: writes the state to resume from.
+        save_every_s: time between two saves within the epoch [s].
+
+    Raises:
+        RunError: the loss is not finite.
+    """
+    first_step = progress.epoch * steps_per_epoch
+    unread: list[tuple[torch.Tensor, int]] = []  # losses still on the device, with batch sizes
+    saved_at = read_at = time.monotonic()
+
+    def read_losses() -> None:
+        losses = torch.stack([loss for loss, _ in unread]).tolist()
+        for back, (loss, (_, size)) in enumerate(zip(losses, unread, strict=True)):
+            if not math.isfinite(loss):
+                raise _loss_error(loss, first_step + progress.batch - len(unread) + back)
+            progress.loss_sum += loss * size
+            progress.samples += size
+        unread.clear()
+
+    with progress_report(label, total=steps_per_epoch) as report:
+        for batch, waited_s in _timed(batches):
+            loss = train_step(batch, first_step + progress.batch)
+            unread.append((loss, len(next(iter(batch.values())))))
+            progress.batch += 1
+            progress.wait_seconds += waited_s
+            is_last = progress.batch == steps_per_epoch
+            save_due = time.monotonic() - saved_at >= save_every_s and not is_last
+            if is_last or save_due or time.monotonic() - read_at >= READ_LOSS_EVERY_S:
+                read_losses()
+                progress.seconds += time.monotonic() - read_at
+                read_at = time.monotonic()
+            speed = f"{progress.samples_per_s:.1f} samples/s"
+            report(progress.batch, f"loss {progress.loss:.4f}  {speed}")
+            if save_due:
+                save()
+                saved_at = read_at = time.monotonic()
+
+
+def evaluate(
+    batches: Iterable[Batch], judge: Callable[[Batch], None], *, total: int, label: str
+) -> None:
+    """Hands every batch to `judge`, without gradients.
+
+    Args:
+        batches: dicts of tensors as the loader gives them.
+        judge: predicts and updates its metrics.
+        total: number of batches.
+        label: what the progress bar says.
+    """
+    with torch.inference_mode(), progress_report(label, total=total) as report:
+        for done, batch in enumerate(batches, start=1):
+            judge(batch)
+            report(done, "")
+
+
+def _timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
+    """Each batch with the time spent waiting for it [s]."""
+    iterator = iter(batches)
+    while True:
+        asked_at = time.monotonic()
+        batch = next(iterator, None)
+        if batch is None:
+            return
+        yield batch, time.monotonic() - asked_at
+
+
+def _loss_error(loss: float, step: int) -> RunError:
+    return RunError(
+        f"the loss is {loss} at step {step}: expected a finite number; try a lower --lr, "
+        "--clip-grad 1, --warmup-steps 200 or --amp none (the last saved state is intact)"
+    )
+
+
+# ---- one step ----------------------------------------------------------------------------------
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Makes what a step draws at random a function of (seed, step).
+
+    So a resumed run draws the same numbers, on any device, with no generator state to carry.
+    """
+    torch.manual_seed(seed * 1_000_003 + step)  # the CPU generator takes the low 32 bits
+
+
+def spread(count: int, limit: int) -> range:
+    """At most `limit` numbers below `count`, evenly spread."""
+    return range(count)[:: max(1, count // limit)][:limit]
+
+
+def prepare_batch(batch: Batch, device: torch.device) -> Batch:
+    """Moves a batch to the device as floats.
+
+    Args:
+        batch: fields (N, C, H, W): uint8 0..255 (pictures, masks) or float32 (depth).
+        device: where to.
+
+    Returns:
+        The same fields as float32: uint8 ones divided by 255, depth as it was.
+    """
+    moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+    return {
+        name: value.float() / 255 if value.dtype == torch.uint8 else value
+        for name, value in moved.items()
+    }
+
+
+def update_weights(
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: torch.Tensor,
+    *,
+    lr: float,
+    clip_norm: float | None,
+) -> None:
+    """One optimizer step down the loss at this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(net.parameters(), clip_norm)
+    optimizer.step()
+
+
+# ---- saying how far it is ----------------------------------------------------------------------
+
+
+@contextmanager
+def progress_report(label: str, *, total: int) -> Iterator[Callable[[int, str], None]]:
+    """Shows progress: a bar on a terminal, elsewhere one log line every 30 s.
+
+    Yields:
+        A function of (steps done, text to show beside them).
+    """
+    if not rich.get_console().is_terminal:
+        yield _line_report(label, total=total)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Bar(*columns, transient=True) as bar:
+        task = bar.add_task(label, total=total, text="")
+        yield lambda done, text: bar.update(task, completed=done, text=text)
+
+
+def _line_report(label: str, *, total: int) -> Callable[[int, str], None]:
+    started_at = last_line_at = time.monotonic()
+    first_done: int | None = None
+
+    def report(done: int, text: str) -> None:
+        nonlocal last_line_at, first_done
+        first_done = done if first_done is None else first_done
+        now = time.monotonic()
+        if now - last_line_at < LINE_EVERY_S or done == first_done:
+            return
+        last_line_at = now
+        left_s = (now - started_at) / (done - first_done) * (total - done)
+        logger.info("%s  %d/%d  %s  %.0f s left", label, done, total, text, left_s)
+
+    return report

@@ -1,0 +1,206 @@
+"""Predictions beside their targets: uint8 RGB pictures for TensorBoard, --grid and the demo.
+
+Depth is drawn in viridis with near bright and far dark, errors in inferno from black (none) up,
+invalid pixels in grey. Each scale has its bar, with its unit.
+"""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+
+DEPTH_COLOURS = cv2.COLORMAP_VIRIDIS
+ERROR_COLOURS = cv2.COLORMAP_INFERNO
+INVALID_GREY = 128
+PAPER = (24, 24, 27)
+INK = (235, 235, 235)
+MIN_TILE_PX = 160
+GAP_PX = 4
+HEADER_PX = 24
+BAR_PX = 32
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+FONT_SCALE = 0.42
+
+
+def depth_grid(
+    composites: torch.Tensor,
+    targets: torch.Tensor,
+    predictions: torch.Tensor,
+    *,
+    max_depth_m: float,
+    depth_kind: str = "metric",
+) -> np.ndarray:
+    """Composite, target, prediction and error of depth, one row per sample.
+
+    Args:
+        composites: (N, 3, H, W) uint8 RGB, any size.
+        targets: (N, 1, H, W) float in [0, 1], 0 = invalid.
+        predictions: (N, 1, h, w) float; brought to the targets' size bilinearly.
+        max_depth_m: what a depth of 1 means [m], for the bars.
+        depth_kind: "metric", or "relative": inverse depth, larger is nearer, drawn without metres.
+
+    Returns:
+        (height, width, 3) uint8 RGB. Colours span the middle 98 % of the valid targets; errors the
+        lower 98 %.
+    """
+    metric = depth_kind == "metric"
+    scale, unit = (max_depth_m, "m") if metric else (1.0, "of range")
+    targets = _maps(targets) * scale
+    predictions = _resize_maps(_maps(predictions), targets.shape[1:]) * scale
+    errors = np.where(targets > 0, np.abs(predictions - targets), np.nan)
+    seen = targets[targets > 0] if (targets > 0).any() else np.array([0.0, scale])
+    lo, hi = (float(value) for value in np.percentile(seen, (1, 99)))
+    worst = float(np.nanpercentile(errors, 98)) if np.isfinite(errors).any() else 1.0
+
+    rows = []
+    for photo, target, prediction, error in zip(
+        _photos(composites), targets, predictions, errors, strict=True
+    ):
+        tiles = [
+            photo,
+            colour_depth(target, lo, hi, near_is_low=metric),
+            # a prediction has no invalid pixels; the floor keeps its zeros from turning grey
+            colour_depth(np.maximum(prediction, 1e-6), lo, hi, near_is_low=metric),
+            colour_error(error, worst),
+        ]
+        rmse = math.sqrt(np.mean(error[np.isfinite(error)] ** 2)) if np.isfinite(error).any() else 0
+        rows.append((tiles, f"RMSE {rmse:.3g} {unit}"))
+    depth_bar = {"lo": lo, "hi": hi, "unit": unit, "colours": DEPTH_COLOURS, "flipped": metric}
+    error_bar = {"lo": 0.0, "hi": worst, "unit": unit, "colours": ERROR_COLOURS}
+    titles = ("composite", "target", "prediction", "error")
+    return prediction_grid(rows, titles, bars=(None, depth_bar, depth_bar, error_bar))
+
+
+def mask_grid(
+    composites: torch.Tensor, targets: torch.Tensor, probabilities: torch.Tensor
+) -> np.ndarray:
+    """Composite, target, prediction and error of masks, one row per sample.
+
+    Args:
+        composites: (N, 3, H, W) uint8 RGB, any size.
+        targets: (N, 1, H, W) float in [0, 1].
+        probabilities: (N, 1, H, W) float in [0, 1], after the sigmoid.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    targets, probabilities = _maps(targets), _maps(probabilities)
+    rows = []
+    for photo, target, probability in zip(_photos(composites), targets, probabilities, strict=True):
+        error = np.abs(probability - target)
+        tiles = [photo, _grey(target), _grey(probability), colour_error(error, 1.0)]
+        rows.append((tiles, f"RMSE {math.sqrt(np.mean(error**2)):.3g}"))
+    error_bar = {"lo": 0.0, "hi": 1.0, "unit": "", "colours": ERROR_COLOURS}
+    titles = ("composite", "target", "prediction", "error")
+    return prediction_grid(rows, titles, bars=(None, None, None, error_bar))
+
+
+def prediction_grid(
+    rows: list[tuple[list[np.ndarray], str]],
+    titles: tuple[str, ...],
+    *,
+    bars: tuple[dict | None, ...],
+) -> np.ndarray:
+    """Lays tiles out in rows under a header, small tiles enlarged by a whole number of times.
+
+    Args:
+        rows: per row its tiles, uint8 RGB (h, w, 3) of any sizes, and a caption for the last one.
+        titles: one header per column.
+        bars: one set of `colour_bar` arguments per column, or None for a column without a scale.
+
+    Returns:
+        (height, width, 3) uint8 RGB. All tiles get the size of the second column's, the target.
+    """
+    height, width = rows[0][0][1].shape[:2]
+    zoom = math.ceil(MIN_TILE_PX / width)
+    height, width = height * zoom, width * zoom
+    columns = len(titles)
+    total_height = HEADER_PX + len(rows) * (height + GAP_PX) + BAR_PX
+    grid = np.full((total_height, columns * (width + GAP_PX) + GAP_PX, 3), PAPER, np.uint8)
+    lefts = [GAP_PX + column * (width + GAP_PX) for column in range(columns)]
+    for left, title in zip(lefts, titles, strict=True):
+        _write(grid, title, (left + 2, HEADER_PX - 8))
+    for r, (tiles, caption) in enumerate(rows):
+        top = HEADER_PX + r * (height + GAP_PX)
+        for left, tile in zip(lefts, tiles, strict=True):
+            grid[top : top + height, left : left + width] = _enlarge(tile, height, width)
+        text_width = cv2.getTextSize(caption, FONT, FONT_SCALE, 1)[0][0]
+        grid[top + height - 20 : top + height, lefts[-1] : lefts[-1] + text_width + 10] = PAPER
+        _write(grid, caption, (lefts[-1] + 5, top + height - 6))
+    for left, bar in zip(lefts, bars, strict=True):
+        if bar:
+            grid[-BAR_PX:, left : left + width] = colour_bar(width, **bar)
+    return grid
+
+
+def colour_depth(
+    depth: np.ndarray, lo: float, hi: float, *, near_is_low: bool = True
+) -> np.ndarray:
+    """Depth (H, W) float as (H, W, 3) uint8 RGB, `lo`..`hi` over the scale, near bright.
+
+    Pixels that are not above 0 or not finite are grey. `near_is_low` False is for inverse depth.
+    """
+    share = np.nan_to_num((depth - lo) / max(hi - lo, 1e-9))
+    colours = _colours(1 - share if near_is_low else share, DEPTH_COLOURS)
+    colours[~(depth > 0) | ~np.isfinite(depth)] = INVALID_GREY
+    return colours
+
+
+def colour_error(error: np.ndarray, hi: float) -> np.ndarray:
+    """Error (H, W) float as (H, W, 3) uint8 RGB, 0 black, `hi` and above brightest, nan grey."""
+    colours = _colours(np.nan_to_num(error / max(hi, 1e-9)), ERROR_COLOURS)
+    colours[~np.isfinite(error)] = INVALID_GREY
+    return colours
+
+
+def colour_bar(
+    width: int, *, lo: float, hi: float, unit: str, colours: int, flipped: bool = False
+) -> np.ndarray:
+    """The colour scale with its ends, middle and unit: a (BAR_PX, width, 3) uint8 RGB strip."""
+    bar = np.full((BAR_PX, width, 3), PAPER, np.uint8)
+    ramp = np.linspace(1, 0, width) if flipped else np.linspace(0, 1, width)
+    bar[2:12] = _colours(ramp[np.newaxis], colours)
+    texts = (f"{lo:.3g}", f"{(lo + hi) / 2:.3g}", f"{hi:.3g} {unit}".strip())
+    for text, share in zip(texts, (0, 0.5, 1), strict=True):
+        text_width = cv2.getTextSize(text, FONT, FONT_SCALE, 1)[0][0]
+        _write(bar, text, (round(share * (width - text_width - 4)) + 2, BAR_PX - 7))
+    return bar
+
+
+def _colours(share: np.ndarray, colour_map: int) -> np.ndarray:
+    """(H, W) float in [0, 1] -> (H, W, 3) uint8 RGB."""
+    index = np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(index, colour_map), cv2.COLOR_BGR2RGB)
+
+
+def _grey(share: np.ndarray) -> np.ndarray:
+    """(H, W) float in [0, 1] -> (H, W, 3) uint8."""
+    return np.repeat(np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)[..., np.newaxis], 3, 2)
+
+
+def _photos(images: torch.Tensor) -> np.ndarray:
+    """(N, 3, H, W) uint8 tensor -> (N, H, W, 3) array."""
+    return np.ascontiguousarray(images.cpu().numpy().transpose(0, 2, 3, 1))
+
+
+def _maps(maps: torch.Tensor) -> np.ndarray:
+    """(N, 1, H, W) tensor -> (N, H, W) float32 array."""
+    return maps.detach().float().cpu().numpy()[:, 0]
+
+
+def _resize_maps(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    height, width = size
+    return np.stack([cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in maps])
+
+
+def _enlarge(tile: np.ndarray, height: int, width: int) -> np.ndarray:
+    """To the tile's size in the grid; nearest when it grows, so that pixels stay visible."""
+    grows = tile.shape[0] <= height
+    how = cv2.INTER_NEAREST if grows else cv2.INTER_AREA
+    return cv2.resize(tile, (width, height), interpolation=how)
+
+
+def _write(image: np.ndarray, text: str, origin: tuple[int, int]) -> None:
+    """Draws light text with its baseline's left end at `origin` (x, y)."""
+    cv2.putText(image, text, origin, FONT, FONT_SCALE, INK, 1, cv2.LINE_AA)
