@@ -44,9 +44,9 @@ from training.run_dir import pick_device
 SCRIPT = "evaluate_depth.py"
 GRID_SAMPLES = 6
 METRIC_ROWS = (
-    ("RMSE", "rmse"),
+    ("RMSE [0..1]", "rmse"),
     ("RMSE [m]", "rmse_m"),
-    ("MAE", "mae"),
+    ("MAE [0..1]", "mae"),
     ("MAE [m]", "mae_m"),
     ("AbsRel", "abs_rel"),
     ("log10", "log10"),

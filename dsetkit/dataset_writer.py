@@ -89,13 +89,15 @@ class DatasetWriter:
         if waited > SECONDS_BETWEEN_COMMITS or len(self._waiting) >= SAMPLES_BETWEEN_COMMITS:
             self._commit()
 
-    def finish(self) -> None:
+    def finish(self) -> m.Manifest:
         """Marks the dataset complete, in the same commit as the last samples."""
         if self.count != self._manifest.num_samples:
             raise ValueError(f"{self.count} samples written, {self._manifest.num_samples} promised")
-        done = replace(self._manifest, complete=True)
-        self._waiting.append(("manifest", m.MANIFEST_KEY, done.to_bytes()))
-        self._commit()
+        if not self._manifest.complete:
+            self._manifest = replace(self._manifest, complete=True)
+            self._waiting.append(("manifest", m.MANIFEST_KEY, self._manifest.to_bytes()))
+            self._commit()
+        return self._manifest
 
     def _begin(self, cells: np.ndarray, backgrounds: Iterable, foregrounds: Iterable) -> None:
         entries = [
@@ -115,7 +117,7 @@ class DatasetWriter:
                 f"{self.path} holds a dataset made otherwise ({'; '.join(differences)}): "
                 "repeat the command it was made with, or choose another --output"
             )
-        self._manifest = replace(there, complete=there.complete)
+        self._manifest = there
         done = self._store.count("samples")
         log.info("%s: %s of %s samples are there", self.path, f"{done:,}", there.num_samples)
 

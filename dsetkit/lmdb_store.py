@@ -198,12 +198,12 @@ _open_environments: dict[Path, tuple[tuple, lmdb.Environment, dict]] = {}
 def _shared_environment(path: Path) -> tuple[lmdb.Environment, dict]:
     """The one environment of this process for a path."""
     status = _stat(path)
-    identity = (os.getpid(), status.st_dev, status.st_ino)
+    identity = (os.getpid(), status.st_dev, status.st_ino, status.st_size)
     if path in _open_environments:
         opened_as, env, databases = _open_environments[path]
         if opened_as == identity:
             return env, databases
-        env.close()  # inherited by a fork, or of a file that was replaced since
+        env.close()  # inherited by a fork, or of a file that was replaced or has grown since
     size = _checked_size(path)
     try:
         env = lmdb.open(

@@ -112,8 +112,7 @@ def generate(
         for drawn in draw_in_order(renderer, batches, workers=_worker_count(workers)):
             writer.add(label(drawn, network, first=writer.count))
             progress(writer.count, len(chosen))
-        writer.finish()
-    return manifest
+        return writer.finish()
 
 
 def label(drawn: DrawnBatch, teacher: Teacher | None, *, first: int) -> list[Record]:

@@ -58,8 +58,9 @@ def draw(layer: str, variable: str, shape: tuple[int, ...]) -> np.ndarray:
         return np.full(shape, 10, np.float32)
     seed = int.from_bytes(hashlib.sha256(f"{layer}/{variable}".encode()).digest()[:8], "big")
     # raw bits: numpy promises the same ones in every version, of its distributions it does not
-    bits = np.random.PCG64(seed).random_raw(math.prod(shape)).reshape(shape)
-    uniform = (bits >> np.uint64(40)).astype(np.float32) / np.float32(2**24)  # 0..1
+    count = math.prod(shape)
+    bits = np.random.PCG64(seed).random_raw((count + 1) // 2).astype("<u8").view("<u4")[:count]
+    uniform = (bits >> 8).astype(np.float32).reshape(shape) / np.float32(2**24)  # 0..1
     if variable in ("gamma", "moving_variance"):
         return uniform + np.float32(0.5)
     limit = math.sqrt(6 / math.prod(shape[:-1])) if variable == "kernel" else 0.2

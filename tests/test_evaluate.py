@@ -18,6 +18,7 @@ from dsetkit.encoding import CODECS, Record, quantise_metric
 from dsetkit.errors import DatasetError
 from models import MODELS, ModelError, create_model, save_model
 from training.errors import RunError
+from training.pictures import INVALID_GREY, colour_depth, colour_error
 
 SIZE = 32
 TEST_CELLS = (m.TEST_SEEN, m.TEST_BACKGROUND, m.TEST_FOREGROUND, m.TEST_BOTH)
@@ -241,7 +242,14 @@ def test_the_screen_opens_with_rmse_and_shows_the_protocol_whole(planes, save, c
     rows = [line.split()[0] for line in screen.splitlines() if line.strip()]
     scores = [row for row in rows if row in {"RMSE", "MAE", "AbsRel", "log10", "SILog"}]
     assert scores[:3] == ["RMSE", "RMSE", "MAE"]
-    for text in ("RMSE [m]", "unseen foreground", "0.001 m < target < 10 m", "alignment", "oracle"):
+    for text in (
+        "RMSE [0..1]",
+        "RMSE [m]",
+        "unseen foreground",
+        "0.001 m < target < 10 m",
+        "alignment",
+        "oracle",
+    ):
         assert text in screen
     assert "\x1b" not in screen
     assert "…" not in screen
@@ -344,14 +352,13 @@ def test_mask_scores_of_network_and_difference(squares, save):
     assert scores["difference"]["boundary_f_per_image"] == 1
 
 
-def test_the_difference_threshold_is_tuned_on_the_train_split(tmp_path, save):
-    noisy = square(m.TRAIN, red=0.3)
-    noisy["composite"][:8, :, 1] += 20  # a shadow: 20/255 off without foreground
-    test = square(m.TEST_SEEN, red=0.3)
-    test["composite"][:8, :, 1] += 20
-    data = write_dataset(tmp_path / "noisy", [noisy, test], background=grey(0.2))
+def test_the_difference_threshold_is_tuned_on_the_train_split_alone(tmp_path, save):
+    shadowed = square(m.TRAIN, red=0.3)
+    shadowed["composite"][:8, :, 1] -= 40  # 40/255 off without foreground, the square 76/255
+    faint = square(m.TEST_SEEN, red=0.12)  # 31/255: below what the train split asks for
+    data = write_dataset(tmp_path / "shadow", [shadowed, faint], background=grey(0.2))
     result = evaluate_mask_on(data, save("RedMask"))
-    assert result["scores"]["difference"]["iou_per_image"] == 1
+    assert result["scores"]["difference"]["iou_per_image"] == 0
 
 
 def test_without_backgrounds_there_is_no_difference(tmp_path, save, capsys):
@@ -372,3 +379,23 @@ def test_the_mask_grid_is_a_readable_picture(squares, save, tmp_path):
     height, width, _ = cv2.imread(str(tmp_path / "grid.png")).shape
     assert width > 4 * 128
     assert height > 2 * 128
+
+
+# ---- pictures ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("near_is_low", [True, False])
+def test_near_is_bright_far_is_dark_and_invalid_is_grey(near_is_low):
+    depth = np.array([[1.0, 3.0, 5.0, 0.0, np.nan]])
+    colours = colour_depth(depth, 1.0, 5.0, near_is_low=near_is_low)[0].astype(int)
+    brightness = colours[:3].sum(axis=1) * (1 if near_is_low else -1)
+    assert brightness[0] > brightness[1] > brightness[2]
+    assert (colours[3:] == INVALID_GREY).all()
+
+
+def test_no_error_is_black_and_the_largest_is_brightest():
+    colours = colour_error(np.array([[0.0, 0.5, 1.0, 9.0, np.nan]]), 1.0)[0].astype(int)
+    assert colours[0].sum() < 10
+    assert colours[1].sum() < colours[2].sum()
+    assert (colours[3] == colours[2]).all()
+    assert (colours[4] == INVALID_GREY).all()

@@ -489,6 +489,7 @@ def test_enlarging_keeps_fields_aligned_and_brings_depth_nearer_by_the_scale() -
     before = aligned_batch()
     after = augment.scale_and_crop(before, max_scale=2.0)
     assert torch.allclose(after["composite"], after["mask"].expand(-1, 3, -1, -1), atol=1e-6)
+    assert after["mask"].min() >= before["mask"].min()  # nothing from beyond the border
     # A ramp enlarged by s is s times flatter.
     slope = after["mask"].diff(dim=-1).median(dim=-1).values.mean(dim=(1, 2))  # (N,)
     scale = before["mask"].diff(dim=-1)[0, 0, 0, 0] / slope

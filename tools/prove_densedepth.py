@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 
-from densedepth_weights import draw, keras_shapes  # noqa: E402
+from tests.densedepth_weights import draw, keras_shapes  # noqa: E402
 
 SIZES = ((64, 96), (224, 224), (480, 640))  # height, width [px]
 GOLDEN_SIZE = (64, 96)

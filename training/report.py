@@ -124,7 +124,7 @@ def show(*parts: RenderableType) -> None:
     console = Console(highlight=False, markup=False)
     console.width = max(SMALLEST_WIDTH, console.width)
     for part in parts:
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, str))  # paths stay in one piece
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

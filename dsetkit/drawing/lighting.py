@@ -59,12 +59,20 @@ class Sun:
         direction = self.direction[:, None] + 0.012 * np.concatenate([spot, spot[:1]])
         distance = (self.normal @ (self.centre[:, None] - points)) / (self.normal @ direction)
         way = direction * distance
-        place = (self.half @ (points + way - self.centre[:, None])) / (self.half**2).sum(axis=1)[:, None]
+        place = (self.half @ (points + way - self.centre[:, None])) / (self.half**2).sum(axis=1)[
+            :, None
+        ]
         return way, (np.abs(place).max(axis=0) < 1).astype(np.float32)
 
 
 def irradiance(
-    scene: Scene, lights: list[Light], ambient: np.ndarray, *, points: np.ndarray, normal: np.ndarray, key: np.ndarray
+    scene: Scene,
+    lights: list[Light],
+    ambient: np.ndarray,
+    *,
+    points: np.ndarray,
+    normal: np.ndarray,
+    key: np.ndarray,
 ) -> np.ndarray:
     """Light that arrives at each pixel: float32 (H, W, 3).
 
@@ -97,8 +105,12 @@ def _mean_within(values: np.ndarray, key: np.ndarray) -> np.ndarray:
     height, width = key.shape
     for down in range(-2, 2):
         for right in range(-2, 2):
-            here = np.s_[max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
-            there = np.s_[max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)]
+            here = np.s_[
+                max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)
+            ]
+            there = np.s_[
+                max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)
+            ]
             same = key[here] == key[there]
             total[here] += values[there] * same
             weight[here] += same
@@ -119,7 +131,9 @@ def corner_shade(scene: Scene, points: np.ndarray, normal: np.ndarray) -> np.nda
     return share
 
 
-def _closeness(low: np.ndarray, high: np.ndarray, points: np.ndarray, normal: np.ndarray) -> np.ndarray:
+def _closeness(
+    low: np.ndarray, high: np.ndarray, points: np.ndarray, normal: np.ndarray
+) -> np.ndarray:
     """1 where a point touches or lies in the box and faces it, falling off within 15 cm; 0 on the box's own outer faces."""
     nearest = np.clip(points, low[:, None], high[:, None])
     towards = nearest - points
@@ -157,7 +171,9 @@ def photograph(rng: np.random.Generator, radiance: np.ndarray) -> np.ndarray:
     middle = np.exp(np.log(radiance.mean(axis=2) + 1e-4).mean())
     balance = np.exp(rng.normal(0, [0.05, 0.015, 0.06]))
     x = radiance * (rng.uniform(0.19, 0.3) / middle * balance)
-    shouldered = x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)  # ACES curve, Narkowicz's fit
+    shouldered = (
+        x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)
+    )  # ACES curve, Narkowicz's fit
     grey = shouldered.mean(axis=2, keepdims=True)
     shouldered = grey + rng.uniform(0.7, 0.95) * (shouldered - grey)
     row, column = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]

@@ -3,7 +3,7 @@
 Points and directions are float32 (3, ...): one row per coordinate, any shape behind.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -34,6 +34,15 @@ def turned(vectors: np.ndarray, yaw: float) -> np.ndarray:
     return np.stack([cos * x - sin * y, sin * x + cos * y, z])
 
 
+class Surface(NamedTuple):
+    """What a shape is like at points of its surface."""
+
+    face: np.ndarray  # number of the face, int (N,)
+    normal: np.ndarray  # outward, float32 (3, N)
+    u: np.ndarray  # texture coordinates (N,) [m]
+    v: np.ndarray
+
+
 class Shape(Protocol):
     """A convex solid in the frame of its item."""
 
@@ -41,14 +50,11 @@ class Shape(Protocol):
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest corner, float32 (3,) each."""
 
-    def moved(self, x: float, y: float, z: float = 0.0) -> "Shape":
-        """The same shape, further along the axes."""
-
     def intersect(self, rays: Rays) -> np.ndarray:
         """t of the first hit beyond NEAR_M, float32 (...); inf where there is none."""
 
-    def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Of points on the surface (3, N): face number int (N,), outward normal (3, N), and u, v (N,) [m]."""
+    def surface(self, points: np.ndarray) -> Surface:
+        """At points (3, N) that `intersect` found."""
 
 
 def _corners(*values: tuple[float, float, float]) -> tuple[np.ndarray, ...]:
@@ -72,14 +78,12 @@ class Box:
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         return _corners(self.low, self.high)
 
-    def moved(self, x: float, y: float, z: float = 0.0) -> "Box":
-        offset = np.array([x, y, z])
-        return replace(self, low=tuple(self.low + offset), high=tuple(self.high + offset))
-
     def crossing(self, rays: Rays) -> tuple[np.ndarray, np.ndarray]:
         """t of entering and of leaving; entering > leaving where the ray misses."""
         low, high = (tall(corner, rays.direction) for corner in self.bounds)
-        with np.errstate(divide="ignore", invalid="ignore"):  # rays parallel to a face give +-inf, which is right
+        with np.errstate(
+            divide="ignore", invalid="ignore"
+        ):  # rays parallel to a face give +-inf, which is right
             inverse = 1 / rays.direction
             to_low, to_high = (low - rays.origin) * inverse, (high - rays.origin) * inverse
             enter, leave = np.minimum(to_low, to_high), np.maximum(to_low, to_high)
@@ -95,9 +99,11 @@ class Box:
             return leave
         return np.where((enter <= leave) & (enter > NEAR_M), enter, np.inf)
 
-    def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def surface(self, points: np.ndarray) -> Surface:
         low, high = self.bounds
-        offset = (points - ((low + high) / 2)[:, None]) / ((high - low) / 2)[:, None]  # -1..1 between the faces
+        offset = (points - ((low + high) / 2)[:, None]) / ((high - low) / 2)[
+            :, None
+        ]  # -1..1 between the faces
         axis = np.abs(offset).argmax(axis=0)
         positive = np.take_along_axis(offset, axis[None], axis=0)[0] > 0
         outward = np.where(positive != self.inside, 1, -1)
@@ -105,12 +111,12 @@ class Box:
         np.put_along_axis(normal, axis[None], outward[None].astype(np.float32), axis=0)
         u = np.where(axis == 0, points[1] - low[1], points[0] - low[0])
         v = np.where(axis == 2, points[1] - low[1], points[2] - low[2])
-        return 2 * axis + positive, normal, u, v
+        return Surface(2 * axis + positive, normal, u, v)
 
 
 @dataclass(frozen=True)
 class Cone:
-    """Upright, from radius `radius_low` at `base` to `radius_high` at `height` above; equal radii make a cylinder."""
+    """Upright, from `radius_low` at `base` to `radius_high` at the top; a cylinder if they agree."""
 
     base: tuple[float, float, float]
     height: float
@@ -121,9 +127,6 @@ class Cone:
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         (x, y, z), radius = self.base, max(self.radius_low, self.radius_high)
         return _corners((x - radius, y - radius, z), (x + radius, y + radius, z + self.height))
-
-    def moved(self, x: float, y: float, z: float = 0.0) -> "Cone":
-        return replace(self, base=tuple(self.base + np.array([x, y, z])))
 
     @property
     def slope(self) -> float:
@@ -142,24 +145,33 @@ class Cone:
             root = np.sqrt(root)  # nan where the ray misses; every comparison below is then false
             for t in ((-b - root) / a, (-b + root) / a):
                 at = z + t * dz
-                nearest = np.where((at >= 0) & (at <= self.height) & (t > NEAR_M) & (t < nearest), t, nearest)
+                nearest = np.where(
+                    (at >= 0) & (at <= self.height) & (t > NEAR_M) & (t < nearest), t, nearest
+                )
             for level, rim in ((0.0, self.radius_low), (self.height, self.radius_high)):
                 t = (level - z) / dz
                 inside = (x + t * dx) ** 2 + (y + t * dy) ** 2 <= rim * rim
                 nearest = np.where(inside & (t > NEAR_M) & (t < nearest), t, nearest)
         return nearest
 
-    def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def surface(self, points: np.ndarray) -> Surface:
         x, y, z = points - np.float32(self.base)[:, None]
         across = np.hypot(x, y)
         on_top, on_bottom = z > self.height - 1e-4, z < 1e-4
-        capped = (on_top & (across < self.radius_high - 1e-4)) | (on_bottom & (across < self.radius_low - 1e-4))
+        capped = (on_top & (across < self.radius_high - 1e-4)) | (
+            on_bottom & (across < self.radius_low - 1e-4)
+        )
         lean = 1 / np.hypot(1, self.slope)
         side = np.stack([x / across * lean, y / across * lean, np.full_like(x, -self.slope * lean)])
         cap = np.stack([np.zeros_like(x), np.zeros_like(x), np.where(on_top, 1, -1)])
         radius = max(self.radius_low, self.radius_high)
         u = np.where(capped, x, np.arctan2(y, x) * radius)
-        return capped.astype(int), np.where(capped, cap, side).astype(np.float32), u, np.where(capped, y, z)
+        return (
+            capped.astype(int),
+            np.where(capped, cap, side).astype(np.float32),
+            u,
+            np.where(capped, y, z),
+        )
 
 
 @dataclass(frozen=True)
@@ -174,11 +186,10 @@ class Ellipsoid:
         centre, radii = _corners(self.centre, self.radii)
         return centre - radii, centre + radii
 
-    def moved(self, x: float, y: float, z: float = 0.0) -> "Ellipsoid":
-        return replace(self, centre=tuple(self.centre + np.array([x, y, z])))
-
     def intersect(self, rays: Rays) -> np.ndarray:
-        centre, radii = (tall(np.float32(value), rays.direction) for value in (self.centre, self.radii))
+        centre, radii = (
+            tall(np.float32(value), rays.direction) for value in (self.centre, self.radii)
+        )
         origin, direction = (rays.origin - centre) / radii, rays.direction / radii
         a, b = dot(direction, direction), dot(origin, direction)
         root = b * b - a * (dot(origin, origin) - 1)
@@ -186,14 +197,14 @@ class Ellipsoid:
             t = (-b - np.sqrt(root)) / a
             return np.where(t > NEAR_M, t, np.inf)  # nan, a miss, compares false
 
-    def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def surface(self, points: np.ndarray) -> Surface:
         radii = np.float32(self.radii)[:, None]
         unit = (points - np.float32(self.centre)[:, None]) / radii
         normal = unit / radii
         normal /= np.sqrt(dot(normal, normal))
         u = np.arctan2(unit[1], unit[0]) * self.radii[0]
         v = np.arcsin(np.clip(unit[2], -1, 1)) * self.radii[2]
-        return np.zeros(u.shape, int), normal, u, v
+        return Surface(np.zeros(u.shape, int), normal, u, v)
 
 
 def box_corners(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dsetkit.drawing.primitives import Box, Rays, Shape, box_corners, tall, turned
+from dsetkit.drawing.primitives import Box, Rays, Shape, Surface, box_corners, tall, turned
 from dsetkit.drawing.textures import Texture
 
 NEAR_CLIP_M = 0.05
@@ -19,7 +19,7 @@ NEAR_CLIP_M = 0.05
 
 @dataclass(frozen=True)
 class Solid:
-    """One shape and its paint. `faces` overrides the texture of single faces; `glow` 0..1 is the share of own light."""
+    """A shape and its paint; `faces` overrides single faces, `glow` 0..1 is the share of own light."""
 
     shape: Shape
     texture: Texture
@@ -29,16 +29,12 @@ class Solid:
 
 @dataclass(frozen=True)
 class Item:
-    """Solids that stand together: built around the local origin, then turned by `yaw` [rad] and moved to `position`."""
+    """Solids that belong together, built around an origin, turned by `yaw` [rad] and placed [m]."""
 
     solids: tuple[Solid, ...]
     position: tuple[float, float, float] = (0.0, 0.0, 0.0)
     yaw: float = 0.0
     casts_shadow: bool = True
-
-    @classmethod
-    def of(cls, *solids: Solid, casts_shadow: bool = True) -> "Item":
-        return cls(solids, casts_shadow=casts_shadow)
 
     def placed(self, x: float, y: float, z: float = 0.0, *, yaw: float = 0.0) -> "Item":
         return replace(self, position=(x, y, z), yaw=yaw)
@@ -69,7 +65,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera at `position`; rows of `axes` (3, 3) are its right, down and forward directions in the world."""
+    """A pinhole at `position` (3,); the rows of `axes` (3, 3) point right, down and forward."""
 
     position: np.ndarray
     axes: np.ndarray
@@ -83,25 +79,31 @@ class Camera:
         down = np.array([0, 0, -1])
         forward = np.cos(pitch) * ahead + np.sin(pitch) * down
         below = np.cos(pitch) * down - np.sin(pitch) * ahead
-        return cls(np.asarray(position, np.float32), np.stack([right, below, forward]).astype(np.float32), fov_deg)
+        return cls(
+            np.asarray(position, np.float32),
+            np.stack([right, below, forward]).astype(np.float32),
+            fov_deg,
+        )
 
     def focal_px(self, height: int, width: int) -> float:
         return max(height, width) / 2 / np.tan(np.radians(self.fov_deg) / 2)
 
     def rays(self, height: int, width: int) -> Rays:
-        """Through the pixel centres: origin (3, 1, 1), directions (3, height, width) with forward component 1."""
+        """Through the pixel centres: origin (3, 1, 1), directions (3, height, width)."""
         focal_px = self.focal_px(height, width)
         right = ((np.arange(width) + 0.5 - width / 2) / focal_px).astype(np.float32)
         down = ((np.arange(height) + 0.5 - height / 2) / focal_px).astype(np.float32)
         axes = self.axes[:, :, None, None]
-        return Rays(self.position[:, None, None], axes[0] * right + axes[1] * down[:, None] + axes[2])
+        return Rays(
+            self.position[:, None, None], axes[0] * right + axes[1] * down[:, None] + axes[2]
+        )
 
     def window(self, corners: np.ndarray, height: int, width: int) -> tuple[slice, slice]:
         """The rows and columns that a box with these world corners (3, 8) can touch."""
         right, down, forward = self.axes @ (corners - self.position[:, None])
         if forward.max() < NEAR_CLIP_M:
             return slice(0, 0), slice(0, 0)
-        if forward.min() < NEAR_CLIP_M:  # reaches behind the camera: its outline has no simple bounds
+        if forward.min() < NEAR_CLIP_M:  # reaches behind the camera, where outlines have no bounds
             return slice(0, height), slice(0, width)
         focal_px = self.focal_px(height, width)
         column, row = focal_px * right / forward + width / 2, focal_px * down / forward + height / 2
@@ -114,22 +116,19 @@ def _span(position: np.ndarray, limit: int) -> slice:
 
 
 class Hits(NamedTuple):
-    """What each ray of an image meets first: `depth` float32 (H, W) [m], `solid` int16 (H, W) index into the solids."""
+    """What the rays of an image meet first."""
 
-    depth: np.ndarray
-    solid: np.ndarray
+    depth: np.ndarray  # float32 (H, W) [m]
+    solid: np.ndarray  # int16 (H, W), index into Scene.solids
 
 
 class Patch(NamedTuple):
-    """The pixels that show one solid: their flat indices (N,) and, per pixel, what `Shape.surface` says."""
+    """The pixels that show one solid."""
 
     solid: int
-    pixels: np.ndarray
-    points: np.ndarray  # world, (3, N)
-    normal: np.ndarray  # world, (3, N)
-    face: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
+    pixels: np.ndarray  # flat indices (N,)
+    points: np.ndarray  # in the world, (3, N)
+    surface: Surface  # with normals in the world
 
 
 @dataclass(frozen=True)
@@ -156,8 +155,9 @@ class Scene:
             np.copyto(nearest[window], index, where=closer)
         return Hits(depth, nearest)
 
-    def patches(self, rays: Rays, hits: Hits) -> Iterator[Patch]:
+    def patches(self, camera: Camera, hits: Hits) -> Iterator[Patch]:
         """The visible part of each solid in turn."""
+        rays = camera.rays(*hits.depth.shape)
         direction, depth = rays.direction.reshape(3, -1), hits.depth.ravel()
         order = np.argsort(hits.solid, axis=None, kind="stable")
         edges = np.searchsorted(hits.solid.ravel()[order], np.arange(len(self.solids) + 1))
@@ -168,8 +168,9 @@ class Scene:
             way = direction[:, pixels] * depth[pixels]
             origin, way = item.to_local(Rays(rays.origin.reshape(3, 1), way))
             local = origin + way
-            face, normal, u, v = solid.shape.surface(local)
-            yield Patch(index, pixels, item.to_world(local), item.turn(normal), face, u, v)
+            surface = solid.shape.surface(local)
+            surface = surface._replace(normal=item.turn(surface.normal))
+            yield Patch(index, pixels, item.to_world(local), surface)
 
     def unblocked(self, segments: Rays) -> np.ndarray:
         """Whether nothing lies on origin + t * direction for 0 < t < 1: bool (N,)."""

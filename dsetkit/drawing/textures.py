@@ -10,57 +10,13 @@ The factories below take the generator first and return such a function.
 """
 
 from collections.abc import Callable
-from functools import cache
 
-import cv2
 import numpy as np
 
-from dsetkit.drawing.palette import colour, make_generator, mix, vary
+from dsetkit.drawing.noise import cell_random, noise
+from dsetkit.drawing.palette import colour, mix, vary
 
 Texture = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-NOISE_SIZE = 512
-_HASH_SIZE = 4096
-
-
-# --- noise -------------------------------------------------------------------------------------
-
-
-@cache
-def _noise_tile() -> np.ndarray:
-    """Periodic fractal noise, float32 (NOISE_SIZE, NOISE_SIZE), mean 0, standard deviation 1."""
-    rng = make_generator(0, 0)
-    frequency = np.fft.fftfreq(NOISE_SIZE) * NOISE_SIZE
-    radius = np.hypot(frequency[:, None], frequency[None, :])
-    spectrum = np.fft.fft2(rng.normal(size=(NOISE_SIZE, NOISE_SIZE))) / np.maximum(radius, 4) ** 1.3
-    tile = np.fft.ifft2(spectrum).real
-    return ((tile - tile.mean()) / tile.std()).astype(np.float32)
-
-
-@cache
-def _hash_table() -> np.ndarray:
-    return make_generator(0, 1).random(_HASH_SIZE, dtype=np.float32)
-
-
-def noise(u: np.ndarray, v: np.ndarray, *, texel: float | tuple[float, float]) -> np.ndarray:
-    """Smooth noise at (u, v), float32 (N,), about normal; `texel`: the finest grain, in their unit."""
-    texel_u, texel_v = texel if isinstance(texel, tuple) else (texel, texel)
-    # cv2.remap wants a picture no side of which passes 32767, so the points are folded into rows.
-    columns = 1024
-    rows = -(-u.size // columns)
-    place = np.zeros((2, rows * columns), np.float32)
-    place[0, : u.size] = u.ravel() / texel_u
-    place[1, : u.size] = v.ravel() / texel_v
-    place = np.mod(place, NOISE_SIZE).reshape(2, rows, columns)
-    sampled = cv2.remap(_noise_tile(), place[0], place[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return sampled.ravel()[: u.size].reshape(u.shape)
-
-
-def cell_random(column: np.ndarray, row: np.ndarray | int = 0, *, salt: int = 0) -> np.ndarray:
-    """A repeatable random number in [0, 1) for each integer cell (column, row)."""
-    code = column.astype(np.int64) * 1619 + np.asarray(row, np.int64) * 3571 + salt * 977
-    code ^= code >> 7
-    return _hash_table()[code & (_HASH_SIZE - 1)]
 
 
 # --- building blocks of textures ---------------------------------------------------------------
@@ -128,7 +84,9 @@ def planks(rng: np.random.Generator, base: np.ndarray) -> Texture:
         along = along + length * cell_random(row, salt=1)
         board = np.floor(along / length)
         tone = 0.8 + 0.4 * cell_random(row, board)
-        grain = noise(along + du, across + dv + 7 * tone, texel=(0.03, 0.002)) * _detail(footprint, 0.012)
+        grain = noise(along + du, across + dv + 7 * tone, texel=(0.03, 0.002)) * _detail(
+            footprint, 0.012
+        )
         gap = np.maximum(
             _line(_to_nearest(across, width), 0.005, footprint),
             _line(_to_nearest(along, length), 0.005, footprint),
@@ -138,10 +96,11 @@ def planks(rng: np.random.Generator, base: np.ndarray) -> Texture:
     return texture
 
 
-def tiles(rng: np.random.Generator, base: np.ndarray, *, size: float, second: np.ndarray | None = None) -> Texture:
-    """Square tiles with pale grout; with a `second` colour a chequerboard."""
+def tiles(
+    rng: np.random.Generator, base: np.ndarray, second: np.ndarray, *, size: float
+) -> Texture:
+    """A chequerboard of square tiles with pale grout."""
     grout = mix(base, np.float32([0.6, 0.58, 0.55]), 0.7)
-    other = base if second is None else second
     du, dv = _shift(rng)
 
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -149,9 +108,10 @@ def tiles(rng: np.random.Generator, base: np.ndarray, *, size: float, second: np
         odd = ((column + row) % 2)[:, None]
         tone = 0.93 + 0.14 * cell_random(column, row) + 0.03 * noise(u + du, v + dv, texel=0.006)
         seam = np.maximum(
-            _line(_to_nearest(u, size), 0.008, footprint), _line(_to_nearest(v, size), 0.008, footprint)
+            _line(_to_nearest(u, size), 0.008, footprint),
+            _line(_to_nearest(v, size), 0.008, footprint),
         )[:, None]
-        return mix(mix(base, other, odd) * tone[:, None], grout, seam).astype(np.float32)
+        return mix(mix(base, second, odd) * tone[:, None], grout, seam).astype(np.float32)
 
     return texture
 
@@ -188,16 +148,23 @@ def brick(rng: np.random.Generator, base: np.ndarray) -> Texture:
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
         row = np.floor(v / height)
         along = u + width / 2 * (row % 2)
-        tone = 0.7 + 0.5 * cell_random(np.floor(along / width), row) + 0.12 * noise(u + du, v + dv, texel=0.003)
+        tone = (
+            0.7
+            + 0.5 * cell_random(np.floor(along / width), row)
+            + 0.12 * noise(u + du, v + dv, texel=0.003)
+        )
         seam = np.maximum(
-            _line(_to_nearest(along, width), 0.012, footprint), _line(_to_nearest(v, height), 0.012, footprint)
+            _line(_to_nearest(along, width), 0.012, footprint),
+            _line(_to_nearest(v, height), 0.012, footprint),
         )[:, None]
         return mix(base * tone[:, None], mortar, seam).astype(np.float32)
 
     return texture
 
 
-def stripes(rng: np.random.Generator, base: np.ndarray, second: np.ndarray, *, width: float) -> Texture:
+def stripes(
+    rng: np.random.Generator, base: np.ndarray, second: np.ndarray, *, width: float
+) -> Texture:
     """Upright stripes: wallpaper or curtains."""
     du, dv = _shift(rng)
 
@@ -208,7 +175,9 @@ def stripes(rng: np.random.Generator, base: np.ndarray, second: np.ndarray, *, w
     return texture
 
 
-def motifs(rng: np.random.Generator, base: np.ndarray, second: np.ndarray, *, step: float) -> Texture:
+def motifs(
+    rng: np.random.Generator, base: np.ndarray, second: np.ndarray, *, step: float
+) -> Texture:
     """Wallpaper with flowers in a diamond lattice."""
     petals, phase = int(rng.integers(3, 7)), rng.uniform(0, 6)
 
@@ -265,7 +234,9 @@ def abstract(rng: np.random.Generator, palette: list[np.ndarray]) -> Texture:
     return texture
 
 
-def landscape(rng: np.random.Generator, palette: list[np.ndarray], size: tuple[float, float]) -> Texture:
+def landscape(
+    rng: np.random.Generator, palette: list[np.ndarray], size: tuple[float, float]
+) -> Texture:
     """Sky, sun and three ranges of hills on a canvas of `size` metres."""
     sky, *hills = (palette[i] for i in rng.permutation(len(palette))[:4])
     sun = rng.uniform(0.2, 0.8) * size[0], rng.uniform(0.6, 0.8) * size[1]
@@ -277,14 +248,24 @@ def landscape(rng: np.random.Generator, palette: list[np.ndarray], size: tuple[f
         disc = np.hypot(u - sun[0], v - sun[1]) < 0.1 * min(size)
         canvas = np.where(disc[:, None], colour("#fff0c8"), canvas)
         for i, hill in enumerate(hills):
-            ridge = 0.55 - 0.16 * i + 0.1 * noise(u / size[0] + shift[i], np.zeros_like(u), texel=0.015)
+            ridge = (
+                0.55 - 0.16 * i + 0.1 * noise(u / size[0] + shift[i], np.zeros_like(u), texel=0.015)
+            )
             canvas = np.where(height < ridge[:, None], hill, canvas)
         return canvas.astype(np.float32)
 
     return texture
 
 
-def panels(rng: np.random.Generator, base: np.ndarray, size: tuple[float, float], *, columns: int, rows: int, knobs: bool = True) -> Texture:
+def panels(
+    rng: np.random.Generator,
+    base: np.ndarray,
+    size: tuple[float, float],
+    *,
+    columns: int,
+    rows: int,
+    knobs: bool = True,
+) -> Texture:
     """A front of `size` metres cut into columns x rows of doors or drawers, each with a groove around it."""
     grain = wood(rng, base)
     knob = colour("#d8d2c4") if base.mean() < 0.3 else colour("#4a4038")
@@ -292,7 +273,8 @@ def panels(rng: np.random.Generator, base: np.ndarray, size: tuple[float, float]
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
         step_u, step_v = size[0] / columns, size[1] / rows
         groove = np.maximum(
-            _line(_to_nearest(u, step_u), 0.012, footprint), _line(_to_nearest(v, step_v), 0.012, footprint)
+            _line(_to_nearest(u, step_u), 0.012, footprint),
+            _line(_to_nearest(v, step_v), 0.012, footprint),
         )
         x, y = _to_nearest(u - step_u / 2, step_u), _to_nearest(v - step_v / 2, step_v)
         inset = np.minimum(step_u / 2 - np.abs(x), step_v / 2 - np.abs(y))
@@ -322,7 +304,9 @@ def books(rng: np.random.Generator, palette: list[np.ndarray]) -> Texture:
 
 def view(rng: np.random.Generator, size: tuple[float, float], *, night: bool) -> Texture:
     """What a window of `size` metres shows: sky over a line of trees or roofs, cut by the bars of the frame."""
-    top, low = (colour("#0d1426"), colour("#26304a")) if night else (colour("#9cc4ea"), colour("#eef4f6"))
+    top, low = (
+        (colour("#0d1426"), colour("#26304a")) if night else (colour("#9cc4ea"), colour("#eef4f6"))
+    )
     trees = colour("#0b100c") if night else vary(rng, colour("#7f9a72"))
     columns, shift = int(rng.integers(1, 4)), rng.uniform(0, 50)
     bar = np.float32([0.85, 0.85, 0.82]) * (0.25 if night else 1)
@@ -333,7 +317,9 @@ def view(rng: np.random.Generator, size: tuple[float, float], *, night: bool) ->
         ridge = 0.3 + 0.05 * noise(u + shift, np.zeros_like(u), texel=0.02)
         scene = np.where((height < ridge)[:, None], trees, scene)
         edge = np.minimum(np.minimum(u, size[0] - u), np.minimum(v, size[1] - v))
-        bars = np.maximum(_line(_to_nearest(u, size[0] / columns), 0.05, footprint), _line(edge, 0.12, footprint))
+        bars = np.maximum(
+            _line(_to_nearest(u, size[0] / columns), 0.05, footprint), _line(edge, 0.12, footprint)
+        )
         return mix(scene, bar, bars[:, None]).astype(np.float32)
 
     return texture

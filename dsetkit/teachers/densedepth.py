@@ -84,7 +84,10 @@ class DenseDepthTeacher:
 
 
 def depth_from_inverse(inverse_depth: torch.Tensor) -> torch.Tensor:
-    """The authors' decoding: network output (1000 cm / depth) to depth [m], clipped to 0.1..10."""
+    """The authors' decoding: network output (1000 cm / depth) to depth [m], clipped to 0.1..10.
+
+    As theirs it turns a negative output, which trained weights do not give, into 0.1 m.
+    """
     return (MAX_DEPTH_CM / inverse_depth).clamp(MIN_DEPTH_CM, MAX_DEPTH_CM) / 100
 
 

@@ -1,0 +1,90 @@
+"""Compositing: exact where it can be, free of fringes, and honest about the mask."""
+
+import numpy as np
+import pytest
+
+from dsetkit.compositing import (
+    ForegroundPyramid,
+    alpha_over,
+    composite,
+    divide_by_255,
+    premultiply,
+)
+from dsetkit.recipe import CompositeRecipe
+
+
+def recipe(box: tuple[int, int, int, int], *, flip: bool = False) -> CompositeRecipe:
+    return CompositeRecipe(index=0, background=0, foreground=0, flip=flip, box=box)
+
+
+def disc(size: int, colour: tuple[int, int, int], behind: tuple[int, int, int]) -> np.ndarray:
+    """A disc of one colour; another colour lies behind its transparent pixels."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    alpha = np.clip(size / 2 - 1 - np.hypot(x, y), 0, 1)
+    rgba = np.empty((size, size, 4), np.uint8)
+    rgba[..., :3] = np.where(alpha[..., None] > 0, colour, behind)
+    rgba[..., 3] = np.rint(alpha * 255)
+    return rgba
+
+
+def test_division_by_255_rounds_exactly() -> None:
+    products = np.arange(256 * 255 + 1, dtype=np.uint16)
+    exact = np.floor(products / 255 + 0.5).astype(np.uint8)
+    assert np.array_equal(divide_by_255(products[: 255 * 255 + 1]), exact[: 255 * 255 + 1])
+
+
+def test_alpha_over_is_the_formula_to_within_rounding() -> None:
+    rng = np.random.default_rng(0)
+    background = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    rgba = rng.integers(0, 256, (64, 64, 4), np.uint8)
+    alpha = rgba[..., 3:] / 255
+    exact = alpha * rgba[..., :3] + (1 - alpha) * background
+    assert np.abs(alpha_over(background, premultiply(rgba)) - exact).max() <= 1
+
+
+def test_an_opaque_foreground_covers_and_a_transparent_one_does_not() -> None:
+    background = np.full((32, 32, 3), 90, np.uint8)
+    rgba = np.full((16, 16, 4), 200, np.uint8)
+    rgba[..., 3] = 255
+    image, mask = composite(background, ForegroundPyramid.build(rgba), recipe((8, 4, 16, 16)))
+    assert (image[4:20, 8:24] == 200).all() and (mask[4:20, 8:24] == 255).all()
+    outside = np.ones((32, 32), bool)
+    outside[4:20, 8:24] = False
+    assert (image[outside] == 90).all() and (mask[outside] == 0).all()
+    rgba[..., 3] = 0
+    image, mask = composite(background, ForegroundPyramid.build(rgba), recipe((8, 4, 16, 16)))
+    assert (image == 90).all() and (mask == 0).all()
+
+
+@pytest.mark.parametrize("side", [11, 20, 37, 64, 99])
+def test_colour_behind_transparent_pixels_never_bleeds_into_the_edge(side: int) -> None:
+    """A red disc on green transparent pixels, over black: no green anywhere."""
+    pyramid = ForegroundPyramid.build(disc(100, (255, 0, 0), behind=(0, 255, 0)))
+    image, _ = composite(np.zeros((100, 100, 3), np.uint8), pyramid, recipe((0, 0, side, side)))
+    assert image[..., 0].max() == 255
+    assert image[..., 1].max() == 0
+
+
+@pytest.mark.parametrize("side", [9, 23, 50, 77])
+def test_shrinking_keeps_the_covered_area(side: int) -> None:
+    pyramid = ForegroundPyramid.build(disc(100, (255, 255, 255), behind=(0, 0, 0)))
+    _, mask = composite(np.zeros((100, 100, 3), np.uint8), pyramid, recipe((0, 0, side, side)))
+    full = pyramid.levels[0][..., 3].mean()
+    assert mask[:side, :side].mean() == pytest.approx(full, rel=0.03)
+
+
+def test_a_flip_mirrors_composite_and_mask_alike() -> None:
+    rng = np.random.default_rng(1)
+    pyramid = ForegroundPyramid.build(rng.integers(0, 256, (24, 24, 4), np.uint8))
+    background = np.full((40, 40, 3), 128, np.uint8)
+    plain = composite(background, pyramid, recipe((8, 3, 24, 24)))
+    flipped = composite(background, pyramid, recipe((8, 3, 24, 24), flip=True))
+    for one, other in zip(plain, flipped, strict=True):
+        assert np.array_equal(one[3:27, 8:32], other[3:27, 8:32][:, ::-1])
+
+
+def test_the_background_is_not_written_to() -> None:
+    background = np.full((32, 32, 3), 7, np.uint8)
+    pyramid = ForegroundPyramid.build(np.full((16, 16, 4), 255, np.uint8))
+    composite(background, pyramid, recipe((0, 0, 16, 16)))
+    assert (background == 7).all()
