@@ -1,6 +1,8 @@
 """dsetkit: foreground cut-outs over backgrounds, with masks and depth, as an LMDB dataset."""
 
-from dsetkit.manifest import VERSION as __version__
+from dsetkit.manifest import VERSION
+
+__version__ = VERSION
 
 __all__ = ["SampleDataset", "make_loader", "__version__"]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsetkit.console import progress_bar, run
+from dsetkit.dataset_verbs import add_dataset_verbs, add_verb
 from dsetkit.manifest import VERSION
 
 
@@ -22,7 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dsetkit {VERSION}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for add in (_add_generate, _add_import_rgbd):
+    for add in (_add_generate, _add_import_rgbd, add_dataset_verbs):
         add(verbs)
     return parser
 
@@ -30,19 +31,8 @@ def _parser() -> argparse.ArgumentParser:
 # ---- one function for each verb: its arguments, then its call ----------------------------------
 
 
-def _add_verb(verbs, name: str, verb, description: str) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(
-        name,
-        help=description,
-        description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.set_defaults(verb=verb)
-    return parser
-
-
 def _add_generate(verbs) -> None:
-    add = _add_verb(
+    add = add_verb(
         verbs,
         "generate",
         _generate,
@@ -101,7 +91,7 @@ def _generate(args: argparse.Namespace) -> None:
 
 
 def _add_import_rgbd(verbs) -> None:
-    add = _add_verb(
+    add = add_verb(
         verbs,
         "import-rgbd",
         _import_rgbd,

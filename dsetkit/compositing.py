@@ -27,7 +27,7 @@ def premultiply(rgba: np.ndarray) -> np.ndarray:
 
 
 def divide_by_255(product: np.ndarray) -> np.ndarray:
-    """uint16 products of two bytes -> their rounded quotient by 255 as uint8, without a division."""
+    """uint16 products of two bytes -> their rounded 255th part as uint8, without a division."""
     product = product + np.uint16(128)
     product += product >> 8
     product >>= 8

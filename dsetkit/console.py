@@ -39,7 +39,7 @@ def run(main: Callable[[], None]) -> int:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A callable (done, total): a bar with rate and time left on a terminal, plain lines elsewhere."""
+    """A callable (done, total): a bar with rate and time left; plain lines without a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _plain_lines(what)

@@ -69,8 +69,7 @@ class Dataset:
         """Many samples, read in one transaction."""
         packed = self._store.get_many("samples", [u64_key(int(index)) for index in indices])
         return [
-            self._unpacked(index, content)
-            for index, content in zip(indices, packed, strict=True)
+            self._unpacked(index, content) for index, content in zip(indices, packed, strict=True)
         ]
 
     def _unpacked(self, index: int, packed: bytes | None) -> Record:

@@ -10,10 +10,10 @@ import msgpack
 import numpy as np
 
 from dsetkit import manifest as m
+from dsetkit.dataset import shard_path
 from dsetkit.encoding import Record, pack_record
 from dsetkit.errors import DatasetError
 from dsetkit.lmdb_store import LARGEST_MAP_SIZE, StoreWriter, u32_key, u64_key
-from dsetkit.dataset import shard_path
 
 SECONDS_BETWEEN_COMMITS = 2.0
 SAMPLES_BETWEEN_COMMITS = 2048  # bounds the memory of what waits

@@ -35,6 +35,7 @@ These were small networks on drawn pictures. The full ones, on your own pictures
   python evaluate_mask.py  --data data/mine --checkpoint runs/mask/best.safetensors
 """
 
+
 def demo(output: Path, *, samples: int = SAMPLES, epochs: int = 8) -> Path:
     """Runs the whole chain below `output`, which must be new or empty.
 

@@ -103,7 +103,9 @@ def _export_samples(
         if record.background is not None:
             row["background_file"] = backgrounds[record.background]
         for field in record.fields:
-            row[f"{field}_file"] = _export_field(dataset, record, field, index, output, depth_format)
+            row[f"{field}_file"] = _export_field(
+                dataset, record, field, index, output, depth_format
+            )
         yield row
         progress(done, len(indices))
 
@@ -140,7 +142,7 @@ def _suffix(encoded: bytes) -> str:
 
 
 def _depth_npy(dataset: Dataset, record: Record) -> bytes:
-    """Depth as a .npy file, float32: metres if metric, else inverse depth in [0, 1]; 0 = invalid."""
+    """Depth as a .npy file, float32: metres or inverse depth in [0, 1]; 0 = invalid."""
     manifest = dataset.manifest
     scale = manifest.max_depth_m if manifest.depth_kind == "metric" else 1.0
     buffer = io.BytesIO()

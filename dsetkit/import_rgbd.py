@@ -79,7 +79,9 @@ def import_rgbd(
 def _find_pairs(root: Path) -> list[tuple[Path, Path]]:
     """(colour, depth) paths in name order."""
     if not root.is_dir():
-        raise AssetError(f"{root} is not a folder: expected one with NAME_color.jpg, NAME_depth.png")
+        raise AssetError(
+            f"{root} is not a folder: expected one with NAME_color.jpg, NAME_depth.png"
+        )
     pairs = list(_pairs(root))
     if not pairs:
         raise AssetError(f"no pairs in {root}: expected NAME_color.jpg (or .png), NAME_depth.png")

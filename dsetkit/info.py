@@ -76,15 +76,18 @@ def as_lines(about: dict) -> Iterator[str]:
     yield _line("fields", ", ".join(_field(name, about["codecs"]) for name in about["fields"]))
     yield _line("depth", _depth(about["depth"]))
     yield _line("teacher", _settings(about["teacher"]))
-    yield _line("recipe", f"{about['layout']}; {_settings(about['recipe'])}")
+    yield _line("layout", about["layout"])
+    if about["recipe"]:
+        yield _line("recipe", _settings(about["recipe"]))
     yield _line("splits", _settings({key: splits[key] for key in splits if key != "counts"}))
     yield from split_lines(splits["counts"])
-    yield _line("assets", f"{assets['backgrounds']} backgrounds, {assets['foregrounds']} foregrounds")
+    counts = {kind: assets[kind] for kind in ("backgrounds", "foregrounds")}
+    yield _line("assets", ", ".join(f"{count:,} {kind}" for kind, count in counts.items()))
     yield _line("fingerprint", assets["fingerprint"])
     for name, reason in assets["skipped"]:
         yield _line("skipped", f"{name}: {reason}")
-    size_mb, sample_kb = about["file_bytes"] / 1e6, about["bytes_per_sample"] / 1e3
-    yield _line("file", f"{size_mb:,.1f} MB, {sample_kb:,.1f} kB a sample")
+    sizes = about["file_bytes"], round(about["bytes_per_sample"])
+    yield _line("file", "{:,} bytes, {:,} bytes a sample".format(*sizes))
     yield _line("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
@@ -125,8 +128,8 @@ def _depth(depth: dict) -> str:
 
 def _settings(settings: dict) -> str:
     """{"seed": 0, "placements": 20} -> "seed 0, placements 20"; what is empty is left out."""
-    texts = (f"{name.replace('_', ' ')} {_value(value)}" for name, value in settings.items())
-    return ", ".join(text for text, value in zip(texts, settings.values(), strict=True) if value != "")
+    said = {name.replace("_", " "): value for name, value in settings.items() if value != ""}
+    return ", ".join(f"{name} {_value(value)}" for name, value in said.items())
 
 
 def _value(value: object) -> str:

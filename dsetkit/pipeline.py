@@ -2,7 +2,7 @@
 
 Worker processes composite and encode, in order and a few batches ahead; the teacher labels whole
 batches in this process; one writer appends. A sample depends on (seed, index, assets) alone and
-every batch is cut at the same places, so neither the number of workers nor a restart changes a byte.
+every batch is cut at the same places: neither the number of workers nor a restart changes a byte.
 """
 
 import os

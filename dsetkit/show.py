@@ -1,5 +1,6 @@
 """show: a contact sheet, one row for each sample, one column for each field."""
 
+import io
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from dsetkit.dataset import Dataset
 from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
+from dsetkit.files import write_whole
 from dsetkit.manifest import Manifest
 from dsetkit.recipe import SELECT, uniform
 from dsetkit.sample_table import SampleTable, indices_of
@@ -31,10 +33,8 @@ def choose(dataset: Dataset, *, split: str | None, count: int, seed: int) -> lis
     """Ascending indices of `count` samples (or all, if fewer), chosen by chance from a split.
 
     Raises:
-        DatasetError: The split is unknown or empty, or `count` is below 1.
+        DatasetError: The split is unknown or empty.
     """
-    if count < 1:
-        raise DatasetError(f"--num {count}: expected at least 1")
     indices = indices_of(dataset, split)
     order = np.argsort(uniform(seed, SELECT, indices))
     return sorted(indices[order[:count]].tolist())
@@ -69,6 +69,17 @@ def contact_sheet(dataset: Dataset, indices: list[int]) -> Image.Image:
     return sheet.image
 
 
+def save_png(sheet: Image.Image, file: Path) -> None:
+    """Writes a sheet; the picture is whole or not there.
+
+    Raises:
+        DatasetError: The file cannot be written.
+    """
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    write_whole(file, buffer.getvalue())
+
+
 # ---- words -------------------------------------------------------------------------------------
 
 
@@ -85,7 +96,7 @@ def _subtitle(manifest: Manifest, samples: int) -> str:
 
 
 def _caption(row: dict) -> tuple[str, str]:
-    """What stands below a row: bold, then faded."""
+    """What stands below a row: its number, then in a lighter ink what it is."""
     if row["name"]:
         assets = row["name"]
     else:
@@ -114,7 +125,8 @@ class _DepthScale:
     @property
     def ticks(self) -> tuple[str, str, str]:
         """Labels of the bar's ends and middle."""
-        return tuple(f"{value:.3g}" for value in np.linspace(self.low, self.high, 3))
+        digits = 1 if self.metric else 2
+        return tuple(f"{value:.{digits}f}" for value in np.linspace(self.low, self.high, 3))
 
     def colour(self, share: np.ndarray) -> np.ndarray:
         """Depth in [0,1] (h,w), 0 = invalid -> uint8 (h,w,3) RGB."""
@@ -145,9 +157,7 @@ def _colours(nearness: np.ndarray) -> np.ndarray:
     return cv2.applyColorMap(np.rint(level).astype(np.uint8), COLOURS)[..., ::-1].copy()
 
 
-def _picture(
-    dataset: Dataset, record: Record, field: str, scale: _DepthScale | None
-) -> np.ndarray:
+def _picture(dataset: Dataset, record: Record, field: str, scale: _DepthScale | None) -> np.ndarray:
     """A field as people see it: uint8 (h,w,3) RGB."""
     if field == "background":
         return dataset.background(record.background)
@@ -174,11 +184,11 @@ class _Sheet:
         self._draw = ImageDraw.Draw(self.image)
 
     def title(self, text: str, subtitle: str) -> None:
-        self._write((MARGIN_PX, self.TITLE_Y), text, size=20, bold=True)
+        self._write((MARGIN_PX, self.TITLE_Y), text, size=20)
         self._write((MARGIN_PX, self.SUBTITLE_Y), subtitle, ink=FADED)
 
     def heading(self, column: int, text: str) -> None:
-        self._write((self._left(column), self.HEADING_Y), text, bold=True)
+        self._write((self._left(column), self.HEADING_Y), text)
 
     def bar(self, column: int, scale: _DepthScale) -> None:
         """The colour bar, beside the heading of its column."""
@@ -199,10 +209,10 @@ class _Sheet:
         left = self._left(column) + (self._tile_width - size[0]) // 2
         self.image.paste(fitted, (left, self._top(row) + (TILE_PX - size[1]) // 2))
 
-    def caption(self, row: int, bold: str, text: str) -> None:
+    def caption(self, row: int, number: str, text: str) -> None:
         y = self._top(row) + TILE_PX + 5
-        self._write((MARGIN_PX, y), bold, bold=True)
-        after = MARGIN_PX + self._draw.textlength(bold, _font()) + 2 * GAP_PX
+        self._write((MARGIN_PX, y), number)
+        after = MARGIN_PX + self._draw.textlength(number, _font()) + 2 * GAP_PX
         self._write((after, y), text, ink=FADED)
 
     def _left(self, column: int) -> int:
@@ -218,11 +228,12 @@ class _Sheet:
         *,
         size: int = TEXT_PX,
         ink: tuple[int, int, int] = INK,
-        bold: bool = False,
         anchor: str = "la",
     ) -> None:
-        weight = 0.4 if bold else 0
-        self._draw.text(place, text, ink, _font(size), anchor=anchor, stroke_width=weight)
+        room = self.image.width - place[0]
+        while self._draw.textlength(text, _font(size)) > room and anchor == "la":
+            text = text[:-2] + "…"
+        self._draw.text(place, text, ink, _font(size), anchor=anchor)
 
 
 @cache

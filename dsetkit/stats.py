@@ -19,6 +19,7 @@ from dsetkit.sample_table import indices_of
 CHANNELS = ("red", "green", "blue")
 COVERED_ALPHA = 128  # a pixel belongs to the foreground from here on
 HISTOGRAM_BINS = 16
+BYTE_VALUES, DEPTH_VALUES = 1 << 8, 1 << 16
 BAR_WIDTH = 40
 
 
@@ -35,13 +36,13 @@ class Moments:
         self._images = 0
         self._mean_sum = self._std_sum = 0.0
 
-    def add(self, pixels: np.ndarray) -> None:
-        """Takes in the pixels of one image, any shape, unsigned integers."""
-        if pixels.size == 0:
+    def add(self, counts: np.ndarray) -> None:
+        """Takes in one image: how many of its pixels have the value 0, 1, 2, ...: int64 (N,)."""
+        values = np.arange(len(counts))
+        count, total = int(counts.sum()), int(counts @ values)
+        squares = int(counts @ values**2)
+        if count == 0:
             return
-        count = pixels.size
-        total = int(pixels.sum(dtype=np.int64))
-        squares = int(np.square(pixels, dtype=np.int64).sum())
         self._count += count
         self._total += total
         self._squares += squares
@@ -82,7 +83,7 @@ class CompositeStats:
     def add(self, image: np.ndarray) -> None:
         """Takes in a composite, uint8 (H,W,3) RGB."""
         for channel, moments in enumerate(self._channels.values()):
-            moments.add(image[..., channel])
+            moments.add(_count_values(image[..., channel], BYTE_VALUES))
 
     def result(self) -> dict:
         """`red`, `green`, `blue`."""
@@ -98,8 +99,9 @@ class MaskStats:
 
     def add(self, image: np.ndarray) -> None:
         """Takes in a mask, uint8 (H,W)."""
-        self._alpha.add(image)
-        self._coverage.append(np.count_nonzero(image >= COVERED_ALPHA) / image.size)
+        counts = _count_values(image, BYTE_VALUES)
+        self._alpha.add(counts)
+        self._coverage.append(counts[COVERED_ALPHA:].sum() / image.size)
 
     def result(self) -> dict:
         """The moments and `coverage`: min, median and max over the images."""
@@ -115,31 +117,37 @@ class DepthStats:
         self._max_depth_m = manifest.max_depth_m if manifest.depth_kind == "metric" else None
         self._full_scale = 65535 if self._max_depth_m is None else self._max_depth_m * 1000
         self._moments = Moments(self._full_scale)
-        self._pixels = self._invalid = 0
-        self._histogram = np.zeros(HISTOGRAM_BINS, np.int64)
+        self._invalid = 0
+        self._counts = np.zeros(DEPTH_VALUES, np.int64)
 
     def add(self, image: np.ndarray) -> None:
         """Takes in a depth as stored, uint16 (h,w), 0 = invalid."""
-        valid = image[image > 0]
-        self._moments.add(valid)
-        self._pixels += image.size
-        self._invalid += image.size - valid.size
-        self._histogram += np.histogram(valid, HISTOGRAM_BINS, (0, self._full_scale))[0]
+        counts = _count_values(image, DEPTH_VALUES)
+        self._invalid += int(counts[0])
+        counts[0] = 0
+        self._moments.add(counts)
+        self._counts += counts
 
     def result(self) -> dict:
         """`share` in [0, 1], `metres` (None if relative), `invalid_share` and `histogram`."""
         metric = self._max_depth_m is not None
         end = self._max_depth_m if metric else 1.0
+        depths = np.arange(DEPTH_VALUES) / self._full_scale * end
+        counts, edges = np.histogram(depths, HISTOGRAM_BINS, (0, end), weights=self._counts)
         return {
             "share": self._moments.result(),
-            "metres": self._moments.result(self._max_depth_m) if metric else None,
-            "invalid_share": self._invalid / self._pixels,
+            "metres": self._moments.result(end) if metric else None,
+            "invalid_share": self._invalid / (self._invalid + int(self._counts.sum())),
             "histogram": {
                 "unit": "m" if metric else "of the range of inverse depth",
-                "edges": np.linspace(0, end, HISTOGRAM_BINS + 1).tolist(),
-                "counts": self._histogram.tolist(),
+                "edges": edges.tolist(),
+                "counts": counts.astype(int).tolist(),
             },
         }
+
+
+def _count_values(image: np.ndarray, num_values: int) -> np.ndarray:
+    return np.bincount(image.ravel(), minlength=num_values)
 
 
 def measure(
@@ -220,5 +228,5 @@ def _histogram_lines(depth: dict) -> Iterator[str]:
     yield f"\ninvalid depth: {depth['invalid_share']:.2%} of the pixels; the others:"
     yield f"{'from':>8} {'to':>6}  {depth['histogram']['unit']}"
     for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
-        bar = "█" * round(BAR_WIDTH * count / highest)
+        bar = "#" * round(BAR_WIDTH * count / highest)
         yield f"{low:8.2f} {high:6.2f}  {count / total:6.1%}  {bar}"

@@ -76,6 +76,18 @@ def verify(
     return problems
 
 
+def raise_if_bad(path: Path, problems: list[Problem]) -> None:
+    """Raises:
+    DatasetError: There are problems; it says how many, and what can be done.
+    """
+    if problems:
+        samples = sum(problem.where == "sample" for problem in problems)
+        raise DatasetError(
+            f"{path}: {len(problems):,} bad, {samples:,} of them samples: "
+            "copy it again from its source, or generate it anew"
+        )
+
+
 def as_report(path: Path, problems: list[Problem]) -> dict:
     """What was found as JSON values."""
     return {"dataset": str(path), "problems": [asdict(problem) for problem in problems]}
@@ -133,8 +145,8 @@ def _read_asset(
         raise DatasetError(f"unknown split {content['split']!r}")
     pixels = decode_asset(content["image"])
     if pixels.shape[2] != channels or (size and pixels.shape[:2] != size):
-        raise DatasetError(f"a picture of shape {pixels.shape}, expected {channels} channels"
-                           + (f" and {size[0]} x {size[1]} px" if size else ""))
+        expected = f"({size[0]}, {size[1]}, {channels})" if size else f"(h, w, {channels})"
+        raise DatasetError(f"a picture of shape {pixels.shape}, expected {expected}")
     return Asset(number, content["name"], content["split"], pixels)
 
 
@@ -208,7 +220,7 @@ def _check_mask(mask: np.ndarray, shape: tuple[int, int], box: list[int]) -> Non
     if mask.shape != shape:
         raise DatasetError(f"mask is {mask.shape}, composite {shape}")
     if mask.max() <= 1:
-        raise DatasetError(f"mask reaches only {mask.max()}: expected alpha 0..255, some of it seen")
+        raise DatasetError(f"mask reaches only {mask.max()}: expected something seen, alpha 0..255")
     left, top, width, height = cv2.boundingRect(mask)
     x, y, box_width, box_height = box
     inside = x <= left and left + width <= x + box_width

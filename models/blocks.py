@@ -29,7 +29,7 @@ class Normalize(nn.Module):
             self.register_buffer(name, constant, persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # Channels-last memory, which all layers after this one keep, is the faster one on CPU and GPU.
+        # Channels-last memory is the fast one for convolutions, and all later layers keep it.
         return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
 

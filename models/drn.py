@@ -1,7 +1,7 @@
 """DRN-D-22, a dilated residual network: classifier, or encoder of the mask network.
 
-Yu, Koltun, Funkhouser 2017 (arXiv 1705.09914). Dilation replaces the last two strides, so the features
-keep 1/8 of the input's size. 15,880,752 parameters; 16,393,752 with the 1000-way classifier.
+Yu, Koltun, Funkhouser 2017 (arXiv 1705.09914). Dilation replaces the last two strides, so the
+features keep 1/8 of the input's size. 15,880,752 parameters; 16,393,752 with its classifier.
 Layers bear the names of the public release (github.com/fyu/drn), so its state dict fits.
 """
 
@@ -58,9 +58,7 @@ def drn_d_22(*, num_classes: int = 1000) -> DRND22:
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm, added to the (projected) input."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, dilation: int
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, dilation: int) -> None:
         super().__init__()
         self.conv1 = _conv3x3(in_channels, out_channels, stride=stride, dilation=dilation)
         self.bn1 = nn.BatchNorm2d(out_channels)
@@ -80,7 +78,9 @@ class BasicBlock(nn.Module):
         return self.relu(x + shortcut)
 
 
-def _conv3x3(in_channels: int, out_channels: int, *, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+def _conv3x3(
+    in_channels: int, out_channels: int, *, stride: int = 1, dilation: int = 1
+) -> nn.Conv2d:
     return nn.Conv2d(
         in_channels, out_channels, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
     )

@@ -40,7 +40,9 @@ def load_pretrained_encoder(net: nn.Module, path: Path | str) -> None:
         if (renamed := encoder.rename_pretrained(name)) is not None:
             given[renamed] = tensor
     if encoder.first_conv in given:
-        given[encoder.first_conv] = _widen(given[encoder.first_conv], own[encoder.first_conv].shape[1])
+        given[encoder.first_conv] = _widen(
+            given[encoder.first_conv], own[encoder.first_conv].shape[1]
+        )
     _check_layers(own, given, path, encoder.pretrained_source)
     # Counters of batch norm are missing from older files, and do not matter.
     encoder.load_state_dict(own | given)
@@ -54,7 +56,9 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ModelError(f"pretrained weights {path} cannot be read as a state dict: {error}") from error
+        raise ModelError(
+            f"pretrained weights {path} cannot be read as a state dict: {error}"
+        ) from error
     if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
         raise ModelError(f"pretrained weights {path} are no state dict; expected {{name: tensor}}")
     return state

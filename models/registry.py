@@ -12,6 +12,7 @@ Every network registered here agrees on this:
                       mask  -> float32 (N, 1, H, W): logits
 """
 
+import torch
 from torch import nn
 
 from models.errors import ModelError
@@ -27,7 +28,9 @@ MODELS: dict[str, type[nn.Module]] = {
 }
 
 
-def create_model(name: str, *, in_channels: int = 3, **options: bool | int | float | str) -> nn.Module:
+def create_model(
+    name: str, *, in_channels: int = 3, **options: bool | int | float | str
+) -> nn.Module:
     """Build a network with fresh weights.
 
     Args:
@@ -45,6 +48,6 @@ def create_model(name: str, *, in_channels: int = 3, **options: bool | int | flo
         raise ModelError(f"unknown architecture {name!r}; known: {', '.join(MODELS)}")
     if in_channels < 3 or in_channels % 3:
         raise ModelError(f"in_channels={in_channels}; expected 3 per RGB picture, so 3 or 6")
-    net = MODELS[name](in_channels=in_channels, **options)
+    net = MODELS[name](in_channels=in_channels, **options).to(memory_format=torch.channels_last)
     net.arch, net.options = name, {"in_channels": in_channels, **options}
     return net

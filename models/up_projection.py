@@ -1,18 +1,19 @@
-"""Up-projection (resize, then two branches of convolutions added), computed without waste.
+"""Up-projection: resize, then two branches of convolutions added; computed without waste.
 
-An up-projection resizes its input and convolves the result 5x5. Done in that order, most of the work
-repeats itself: after a resize by s, each s x s neighbourhood holds interpolations of the same few values.
-Resizing is linear, separable and the same for all channels, and a tap of a convolution is a product over
+An up-projection resizes its input and convolves the result 5x5. Done in that order most of the work
+repeats itself, since after a resize by s each s x s pixels interpolate the same few values. Resizing
+is linear, separable and the same for all channels, and each tap of a convolution is a product over
 channels followed by a shift; so the three can change places without changing the function:
 
     conv5x5(resize(x))[Y, X] = sum over taps (i, j) of resize(w_ij . x)[Y + i - 2, X + j - 2]
 
-`resize_conv2d` computes all products w_ij . x at the *low* resolution and then applies "resize and
-shift, zero outside" as two small constant matrices, one for columns and one for rows. At a resize by 2
-that is up to 4 times less arithmetic, at a resize by 16 up to 250 times less. The result differs from
-the plain order by rounding only, borders included; weights and state dict are those of plain convolutions.
+`resize_conv2d` computes all products w_ij . x at the *low* resolution, then applies "resize and shift,
+zero outside" as two small constant matrices, one for columns and one for rows. At a resize by 2 that
+is up to 4 times less arithmetic, at a resize by 16 up to 250 times less. The result differs from the
+plain order by rounding only, borders included; weights and state dict are those of convolutions.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -38,47 +39,56 @@ class UpProjection(nn.Module):
         self.shortcut_bn = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        weight = torch.cat([self.conv1.weight, self.shortcut_conv.weight])  # one pass over x for both
-        branch, shortcut = resize_conv2d(x, weight, size).chunk(2, dim=1)
+        weights = (self.conv1.weight, self.shortcut_conv.weight)
+        branch, shortcut = resize_conv2d(x, weights, size)
         branch = self.bn2(self.conv2(F.relu(self.bn1(branch))))
         return F.relu(branch + self.shortcut_bn(shortcut))
 
 
 def resize_conv2d(
-    x: torch.Tensor, weight: torch.Tensor, size: tuple[int, int], *, form: str = "auto"
-) -> torch.Tensor:
-    """Bilinear resize (align_corners=False) followed by a convolution that keeps the size.
+    x: torch.Tensor,
+    weights: Sequence[torch.Tensor],
+    size: tuple[int, int],
+    *,
+    form: str = "auto",
+) -> list[torch.Tensor]:
+    """Bilinear resize (align_corners=False), then convolutions that keep the size.
 
     Args:
         x: (N, C, h, w).
-        weight: (D, C, k, k), k odd.
-        size: (H, W) of the result.
-        form: "plain" resizes first, "taps" multiplies first, "auto" takes the one with less arithmetic.
+        weights: of several convolutions of the same input, each (D, C, k, k), one odd k for all.
+        size: (H, W) of the results.
+        form: "plain" resizes first, "taps" multiplies first, "auto" takes what needs less arithmetic.
 
     Returns:
-        (N, D, H, W).
+        One (N, D, H, W) for each of the weights.
     """
-    out_channels, in_channels, taps, _ = weight.shape
+    _, in_channels, taps, _ = weights[0].shape
+    widths = [len(weight) for weight in weights]
     if form == "auto":
-        cheaper = taps_are_cheaper(tuple(x.shape[-2:]), size, in_channels, out_channels, taps)
+        cheaper = taps_are_cheaper(tuple(x.shape[-2:]), size, in_channels, sum(widths), taps)
         form = "taps" if cheaper else "plain"
     if form == "plain":
         resized = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-        return F.conv2d(resized, weight, padding=taps // 2)
+        return [F.conv2d(resized, weight, padding=taps // 2) for weight in weights]
 
-    n, _, h, w = x.shape
-    height, width = size
-    columns = resize_tap_matrix(w, width, taps, dtype=x.dtype, device=x.device)  # (W, w*k)
-    rows = resize_tap_matrix(h, height, taps, dtype=x.dtype, device=x.device)  # (H, h*k)
+    # D below is the sum of the widths, i and j the tap's row and column.
+    (n, _, h, w), (height, width) = x.shape, size
+    # Under autocast: casting before reordering moves half the bytes.
+    kernel = torch.cat([weight.to(x.dtype) for weight in weights])
+    kernel = kernel.permute(3, 2, 0, 1).reshape(-1, in_channels)  # (jiD, C)
+    products = x.permute(0, 2, 3, 1).reshape(-1, in_channels) @ kernel.t()  # (Nhw, jiD)
 
-    kernel = weight.permute(3, 2, 0, 1).reshape(taps * taps * out_channels, in_channels)  # (kj*ki*D, C)
-    products = x.permute(0, 2, 3, 1).reshape(n * h * w, in_channels) @ kernel.t()
-    products = products.view(n * h, w * taps, taps * out_channels)
-    products = torch.bmm(columns.expand(n * h, -1, -1), products)
-    products = products.view(n, h, width, taps, out_channels).transpose(2, 3)  # (N, h, ki, W, D)
-    products = products.reshape(n, h * taps, width * out_channels)
-    result = torch.bmm(rows.expand(n, -1, -1), products).view(n, height, width, out_channels)
-    return result.permute(0, 3, 1, 2)  # a view: memory stays channels-last
+    columns = _constant(w, width, taps, like=x).expand(n * h, -1, -1)
+    products = torch.bmm(columns, products.view(n * h, w * taps, -1))  # (Nh, W, iD)
+    products = products.view(n, h, width, taps, -1).transpose(2, 3)  # (N, h, i, W, D)
+
+    rows = _constant(h, height, taps, like=x).expand(n, -1, -1)
+    results = []
+    for part in products.split(widths, dim=-1):
+        result = torch.bmm(rows, part.reshape(n, h * taps, -1))  # (N, H, WD)
+        results.append(result.view(n, height, width, -1).permute(0, 3, 1, 2))  # channels-last
+    return results
 
 
 @lru_cache(maxsize=256)
@@ -93,8 +103,8 @@ def resize_tap_matrix(
     """Bilinear resize of a line, shifted by each tap, as one constant matrix.
 
     Returns:
-        (size_out, size_in * taps): entry [X, x * taps + t] is the share of input pixel x in the resized
-        pixel X + t - taps // 2; zero where that lies outside the line (the convolution's zero padding).
+        (size_out, size_in * taps): entry [X, x * taps + t] is the share of input pixel x in resized
+        pixel X + t - taps // 2, and zero where that lies outside, as the convolution pads.
     """
     # Made outside inference mode: the cached constant must serve training steps as well.
     with torch.inference_mode(False), torch.no_grad():
@@ -102,16 +112,26 @@ def resize_tap_matrix(
         resized = F.interpolate(lines, size=(1, size_out), mode="bilinear", align_corners=False)
         padded = F.pad(resized.view(size_in, size_out), (taps // 2, taps // 2))
         shifted = [padded[:, t : t + size_out] for t in range(taps)]
-        matrix = torch.stack(shifted, dim=1).reshape(size_in * taps, size_out).t()
-        return matrix.to(device=device, dtype=dtype, copy=True).contiguous()
+        matrix = torch.stack(shifted, dim=1).view(size_in * taps, size_out).t()
+        return matrix.to(device=device, dtype=dtype).contiguous()
+
+
+def _constant(size_in: int, size_out: int, taps: int, *, like: torch.Tensor) -> torch.Tensor:
+    # While a graph is traced, tensors are placeholders that must not stay in the cache.
+    build = resize_tap_matrix.__wrapped__ if torch.compiler.is_compiling() else resize_tap_matrix
+    return build(size_in, size_out, taps, dtype=like.dtype, device=like.device)
 
 
 def taps_are_cheaper(
-    size_in: tuple[int, int], size_out: tuple[int, int], in_channels: int, out_channels: int, taps: int
+    size_in: tuple[int, int],
+    size_out: tuple[int, int],
+    in_channels: int,
+    out_channels: int,
+    taps: int,
 ) -> bool:
     """Whether multiplying before resizing takes fewer multiply-adds than the plain order.
 
-    The dense matrices of the "taps" form grow with the square of the size, so large maps turn the scale.
+    The matrices grow with the square of the size, so large maps turn the scale.
     """
     (h, w), (height, width) = size_in, size_out
     plain = height * width * taps**2 * in_channels * out_channels

@@ -128,7 +128,11 @@ def test_killing_it_again_and_again_ends_in_the_same_bytes(pictures: dict, tmp_p
         "--backgrounds", str(pictures["backgrounds"]),
     ]  # fmt: skip
     quick = "import dsetkit.dataset_writer as w; w.SECONDS_BETWEEN_COMMITS = 0.02; "
-    start = [sys.executable, "-c", quick + "from dsetkit.__main__ import entry_point; entry_point()"]
+    start = [
+        sys.executable,
+        "-c",
+        quick + "from dsetkit.__main__ import entry_point; entry_point()",
+    ]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     subprocess.run([*command, "--output", str(whole)], cwd=REPOSITORY, check=True)
 

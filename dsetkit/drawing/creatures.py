@@ -1,4 +1,4 @@
-"""Cut-outs of people, animals and toys: each function builds one, in its own proportions and colours."""
+"""Cut-outs of people, animals and toys: each function builds one, in its own colours."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The picture of a cut-out: a figure drawn large, combed where it has fur, made small with soft straight alpha."""
+"""The picture of a cut-out: drawn large, combed where it has fur, made small with soft alpha."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from dsetkit.drawing.palette import encode_srgb, make_generator
 from dsetkit.drawing.render import Picture, render, view_axes
 
 SUPERSAMPLING = 2
-MARGIN_PX = 4
+MARGIN_PX = 3
 
 FAMILIES: tuple[Callable[[np.random.Generator], Figure], ...] = (
     things.ball,
@@ -48,7 +48,8 @@ def draw_cutout(index: int, *, seed: int = 0, size: int = 256) -> np.ndarray:
         size: longest side of the picture [px].
 
     Returns:
-        uint8 (h, w, 4) RGBA with straight alpha, tight around the object; where alpha is 0 the colours of its edge go on.
+        uint8 (h, w, 4) RGBA with straight alpha, tight around the object. Where alpha is 0 the
+        colours near by go on.
     """
     rng = make_generator(seed, index)
     figure = FAMILIES[index % len(FAMILIES)](rng)
@@ -108,7 +109,7 @@ def _finish(canvas: np.ndarray) -> np.ndarray:
 
 
 def _straight(premultiplied: np.ndarray) -> np.ndarray:
-    """Colours (H, W, 3) without the alpha; where nothing is, the colours near by, from ever coarser copies."""
+    """Colours (H, W, 3) without the alpha; where nothing is, of ever coarser copies."""
     height, width = premultiplied.shape[:2]
     total = premultiplied + 1e-12 * premultiplied.mean(axis=(0, 1))
     for weight, block in ((1e-3, 4), (1e-6, 16), (1e-9, 64)):

@@ -1,4 +1,4 @@
-"""What furniture is put together from: the colours of a room, boards and rods, and the small things on top."""
+"""What furniture is put together from: a room's colours, boards and rods, small things on top."""
 
 from dataclasses import dataclass
 

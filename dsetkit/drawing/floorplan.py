@@ -23,7 +23,7 @@ ACCENTS = (
     ("#c8643c", "#e0a63e", "#56786f", "#7d5a4b"),
     ("#a9c4c2", "#e2b8a6", "#d8cfae", "#8c9fb8"),
 )
-EYE_ROOM_M = 0.9  # nothing stands this close to the camera
+EYE_ROOM_M = 0.75  # nothing stands this close to the camera
 
 Builder = Callable[[Decor, float], Item]
 # What may stand along the walls of each kind of room: (builder, least width [m]).
@@ -100,7 +100,7 @@ class Layout:
 
 def plan_room(rng: np.random.Generator) -> Room:
     """Draw the size, the furniture, the camera and the light of a room."""
-    size = rng.triangular((3.0, 3.8, 2.4), (3.6, 4.4, 2.5), (6.0, 7.4, 3.0))
+    size = rng.triangular((3.0, 3.6, 2.4), (3.4, 4.4, 2.5), (6.0, 8.6, 3.1))
     kind = list(ALONG_WALLS)[rng.integers(len(ALONG_WALLS))]
     night = rng.random() < 0.2
     decor = _decor(rng)

@@ -28,7 +28,7 @@ def _hash_table() -> np.ndarray:
 
 
 def noise(u: np.ndarray, v: np.ndarray, *, texel: float | tuple[float, float]) -> np.ndarray:
-    """Smooth noise at (u, v), float32 (N,), about normal; `texel`: the finest grain, in their unit."""
+    """Smooth noise at (u, v), float32 (N,), about normal; `texel` is its finest grain."""
     texel_u, texel_v = texel if isinstance(texel, tuple) else (texel, texel)
     # cv2.remap wants a picture no side of which passes 32767, so the points are folded into rows.
     columns = 1024

@@ -83,7 +83,7 @@ class Box:
         low, high = (tall(corner, rays.direction) for corner in self.bounds)
         with np.errstate(
             divide="ignore", invalid="ignore"
-        ):  # rays parallel to a face give +-inf, which is right
+        ):  # parallel to a face: +-inf, as wanted
             inverse = 1 / rays.direction
             to_low, to_high = (low - rays.origin) * inverse, (high - rays.origin) * inverse
             enter, leave = np.minimum(to_low, to_high), np.maximum(to_low, to_high)
@@ -101,9 +101,8 @@ class Box:
 
     def surface(self, points: np.ndarray) -> Surface:
         low, high = self.bounds
-        offset = (points - ((low + high) / 2)[:, None]) / ((high - low) / 2)[
-            :, None
-        ]  # -1..1 between the faces
+        middle, half = (low + high) / 2, (high - low) / 2
+        offset = (points - middle[:, None]) / half[:, None]  # -1..1 between the faces
         axis = np.abs(offset).argmax(axis=0)
         positive = np.take_along_axis(offset, axis[None], axis=0)[0] > 0
         outward = np.where(positive != self.inside, 1, -1)
@@ -166,12 +165,8 @@ class Cone:
         cap = np.stack([np.zeros_like(x), np.zeros_like(x), np.where(on_top, 1, -1)])
         radius = max(self.radius_low, self.radius_high)
         u = np.where(capped, x, np.arctan2(y, x) * radius)
-        return (
-            capped.astype(int),
-            np.where(capped, cap, side).astype(np.float32),
-            u,
-            np.where(capped, y, z),
-        )
+        normal = np.where(capped, cap, side).astype(np.float32)
+        return Surface(capped.astype(int), normal, u, np.where(capped, y, z))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The picture of a room and its depth map: paint per finer ray, light and depth per pixel centre."""
+"""The picture of a room and its depth: paint per finer ray, light and depth per pixel centre."""
 
 import cv2
 import numpy as np

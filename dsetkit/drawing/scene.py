@@ -19,7 +19,7 @@ NEAR_CLIP_M = 0.05
 
 @dataclass(frozen=True)
 class Solid:
-    """A shape and its paint; `faces` overrides single faces, `glow` 0..1 is the share of own light."""
+    """A shape and its paint; `faces` overrides single faces, `glow` 0..1 is its own light."""
 
     shape: Shape
     texture: Texture
@@ -142,7 +142,7 @@ class Scene:
         return [(item, solid) for item in self.items for solid in item.solids]
 
     def trace(self, camera: Camera, height: int, width: int) -> Hits:
-        """First hit of every pixel-centre ray; each solid is tried only inside its projected outline."""
+        """First hit of every pixel-centre ray; each solid is tried only within its outline."""
         rays = camera.rays(height, width)
         depth = np.full((height, width), np.inf, np.float32)
         nearest = np.zeros((height, width), np.int16)

@@ -266,7 +266,7 @@ def panels(
     rows: int,
     knobs: bool = True,
 ) -> Texture:
-    """A front of `size` metres cut into columns x rows of doors or drawers, each with a groove around it."""
+    """A front of `size` metres cut into doors or drawers by grooves."""
     grain = wood(rng, base)
     knob = colour("#d8d2c4") if base.mean() < 0.3 else colour("#4a4038")
 
@@ -303,11 +303,13 @@ def books(rng: np.random.Generator, palette: list[np.ndarray]) -> Texture:
 
 
 def view(rng: np.random.Generator, size: tuple[float, float], *, night: bool) -> Texture:
-    """What a window of `size` metres shows: sky over a line of trees or roofs, cut by the bars of the frame."""
-    top, low = (
-        (colour("#0d1426"), colour("#26304a")) if night else (colour("#9cc4ea"), colour("#eef4f6"))
+    """What a window of `size` metres shows: sky over trees, behind the bars of a frame."""
+    top, low, trees = (
+        colour(code)
+        for code in (
+            ("#0d1426", "#26304a", "#0b100c") if night else ("#9cc4ea", "#eef4f6", "#7f9a72")
+        )
     )
-    trees = colour("#0b100c") if night else vary(rng, colour("#7f9a72"))
     columns, shift = int(rng.integers(1, 4)), rng.uniform(0, 50)
     bar = np.float32([0.85, 0.85, 0.82]) * (0.25 if night else 1)
 

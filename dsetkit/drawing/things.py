@@ -1,4 +1,4 @@
-"""Cut-outs of things: each function builds one, in its own proportions and colours."""
+"""Cut-outs of things: each function builds one, in its own colours."""
 
 import numpy as np
 

@@ -65,7 +65,9 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise TeacherError(f"device {device} was asked for, but torch finds no GPU: use cpu or auto")
+        raise TeacherError(
+            f"device {device} was asked for, but torch finds no GPU: use cpu or auto"
+        )
     return device
 
 

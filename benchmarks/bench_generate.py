@@ -1,0 +1,122 @@
+"""Where generation's time goes: composite, encode, teacher, write, and the whole pipeline.
+
+    python -m benchmarks.bench_generate --foregrounds DIR --backgrounds DIR [--samples 512]
+
+Stages run alone in one process; then whole runs of `generate`, without and with the teacher, are
+compared with the teacher alone in the same rounds.
+"""
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common import report, rounds
+from dsetkit.compositing import composite
+from dsetkit.dataset import Dataset
+from dsetkit.dataset_writer import DatasetWriter
+from dsetkit.encoding import CODECS, DEFAULT_CODECS
+from dsetkit.pipeline import _load_assets, generate
+from dsetkit.recipe import FullSet
+from dsetkit.render import Renderer
+from dsetkit.teachers import load_teacher
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--foregrounds", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--backgrounds", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--teacher", default="bundled", help="(default: %(default)s)")
+    parser.add_argument("--size", type=int, default=224, help="canvas [px] (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=512, help="(default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=32, help="(default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=5, help="rounds (default: %(default)s)")
+    args = parser.parse_args()
+
+    folders = {"foregrounds": args.foregrounds, "backgrounds": args.backgrounds}
+    assets = _load_assets(**folders, size=args.size, scale_range=(0.3, 0.7), seed=0, skip_bad=True)
+    full_set = FullSet(
+        num_backgrounds=len(assets.backgrounds),
+        foreground_shapes=tuple(one.pixels.shape[:2] for one in assets.foregrounds),
+        placements=20,
+        size=args.size,
+        scale_range=(0.3, 0.7),
+        placement="uniform",
+        seed=0,
+    )
+    pixels = [[one.pixels for one in group] for group in (assets.backgrounds, assets.foregrounds)]
+    renderer = Renderer(full_set, *pixels, keep_pixels=True)
+    teacher = load_teacher(args.teacher)
+    indices = np.linspace(0, len(full_set) - 1, args.samples).astype(int)
+    recipes = [full_set.recipe(int(index)) for index in indices]
+    drawn = [
+        composite(renderer.backgrounds[r.background], renderer.pyramids[r.foreground], r)
+        for r in recipes
+    ]
+    batches = [indices[i : i + args.batch_size] for i in range(0, len(indices), args.batch_size)]
+    images = [renderer.draw(batch).pixels for batch in batches]
+    records = [record for batch in batches for record in renderer.draw(batch).records]
+    depth = np.full((args.size // 2, args.size // 2), 1234, np.uint16)
+    depth += np.arange(depth.size, dtype=np.uint16).reshape(depth.shape) % 4000
+    root = Path(tempfile.mkdtemp())
+
+    def draw_all() -> int:
+        for r in recipes:
+            composite(renderer.backgrounds[r.background], renderer.pyramids[r.foreground], r)
+        return len(recipes)
+
+    def encode(field: str, pick) -> int:
+        for one in drawn:
+            CODECS[DEFAULT_CODECS[field]].encode(pick(one))
+        return len(drawn)
+
+    def label_all() -> int:
+        return sum(len(teacher(batch)) for batch in images)
+
+    def write_all() -> int:
+        shutil.rmtree(root / "write", ignore_errors=True)
+        with DatasetWriter(root / "write", manifest, np.zeros(len(records))) as writer:
+            writer.add(records)
+            writer.finish()
+        return len(records)
+
+    def run(name: str, **options) -> int:
+        shutil.rmtree(root / name, ignore_errors=True)
+        done = generate(
+            **folders, output=root / name, size=args.size, skip_bad=True,
+            num_samples=args.samples, batch_size=args.batch_size, **options,
+        )  # fmt: skip
+        return done.num_samples
+
+    run("none", teacher="none")
+    manifest = Dataset(root / "none").manifest
+    cases = {
+        "composite": draw_all,
+        "encode composite": lambda: encode("composite", lambda one: one[0]),
+        "encode mask": lambda: encode("mask", lambda one: one[1]),
+        "encode depth": lambda: encode("depth", lambda one: depth),
+        "write": write_all,
+        "no teacher, this process": lambda: sum(len(renderer.draw(b).records) for b in batches),
+        "teacher alone": label_all,
+        "generate, no teacher, 2 workers": lambda: run("none", teacher="none", workers=2),
+        "generate, teacher, 2 workers": lambda: run("all", teacher=args.teacher, workers=2),
+    }
+    rates = rounds(cases, repeat=args.repeat)
+    share = rates["generate, teacher, 2 workers"][0] / rates["teacher alone"][0]
+    size = sum(path.stat().st_size for path in (root / "all").iterdir()) / args.samples
+    report(
+        f"bench_generate: {args.samples} samples at {args.size} px",
+        rates,
+        {
+            "whole pipeline ÷ teacher alone": f"{share:.2f}",
+            "bytes per sample, assets included": f"{size:,.0f}",
+            "note": "a whole run includes reading the pictures and starting the workers",
+        },
+    )
+    shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What the benchmarks share: the machine's name, medians of interleaved rounds, tables, JSON."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict:
+    """The machine a figure was measured on, and the libraries that matter."""
+    import cv2
+    import lmdb
+    import numpy
+    import torch
+
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":")[1].strip()
+            break
+    versions = {one.__name__: one.__version__ for one in (torch, cv2, lmdb, numpy)}
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def rounds(
+    cases: dict[str, Callable[[], int]], *, repeat: int
+) -> dict[str, tuple[float, float, float]]:
+    """Runs all cases in turn, round after round, so that a slow moment hits them alike.
+
+    Args:
+        cases: Name -> function that does the work and returns how many samples that were.
+        repeat: Rounds; one more goes first and does not count.
+
+    Returns:
+        Name -> (median, lowest, highest) samples per second.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(repeat + 1):
+        for name, work in cases.items():
+            start = time.perf_counter()
+            count = work()
+            if number:
+                rates[name].append(count / (time.perf_counter() - start))
+    return {
+        name: (statistics.median(found), min(found), max(found)) for name, found in rates.items()
+    }
+
+
+def report(title: str, rates: dict[str, tuple[float, float, float]], notes: dict[str, str]) -> None:
+    """Prints a table of rates with the machine, and keeps both as JSON in results/."""
+    table = Table(title=title)
+    for heading in ("what", "samples/s (median)", "lowest..highest", "µs/sample"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for name, (median, low, high) in rates.items():
+        table.add_row(name, f"{median:,.0f}", f"{low:,.0f}..{high:,.0f}", f"{1e6 / median:,.0f}")
+    console = Console(width=100)
+    console.print(table)
+    for name, text in notes.items():
+        console.print(f"{name}: {text}")
+    console.print("machine: " + ", ".join(f"{key} {value}" for key, value in machine().items()))
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{title.split(':')[0].strip().replace(' ', '_')}.json"
+    content = {"title": title, "machine": machine(), "samples_per_s": rates, "notes": notes}
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    console.print(f"kept in {path}")

@@ -1,0 +1,213 @@
+"""The verbs that read a dataset that is there: parsing only, no logic; see `__main__`."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from dsetkit.console import progress_bar
+from dsetkit.manifest import SPLITS
+
+PROBLEMS_SHOWN = 20  # by verify
+
+
+def add_dataset_verbs(verbs) -> None:
+    """Adds info, verify, stats, split, show and export."""
+    for add in (_add_info, _add_verify, _add_stats, _add_split, _add_show, _add_export):
+        add(verbs)
+
+
+def add_verb(verbs, name: str, verb, description: str) -> argparse.ArgumentParser:
+    """Adds a verb: `verb` is called with the parsed arguments."""
+    parser = verbs.add_parser(
+        name, help=description, description=description, formatter_class=_HelpFormatter
+    )
+    parser.set_defaults(verb=verb)
+    return parser
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but for those that say nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        says_nothing = action.default is None or action.default is False
+        return action.help if says_nothing else super()._get_help_string(action)
+
+
+def _add_info(verbs) -> None:
+    add = _add_dataset_verb(verbs, "info", _info, "what a dataset is, complete or not").add_argument
+    add("--json", action="store_true", help="the same as JSON")
+
+
+def _info(args: argparse.Namespace) -> None:
+    from dsetkit import info
+
+    about = info.describe(args.dataset)
+    print(json.dumps(about, indent=2) if args.json else "\n".join(info.as_lines(about)))
+
+
+def _add_verify(verbs) -> None:
+    add = _add_dataset_verb(
+        verbs, "verify", _verify, "check every checksum, image, count and id"
+    ).add_argument
+    add("--jobs", type=_at_least_1, default=os.cpu_count(), metavar="N", help="threads")
+    add("--output", type=Path, metavar="FILE.json", help="also write all that is bad there")
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from dsetkit.verify import as_report, raise_if_bad, verify
+
+    with progress_bar("verify") as progress:
+        problems = verify(args.dataset, jobs=args.jobs, progress=progress)
+    if args.output:
+        _write_json(args.output, as_report(args.dataset, problems))
+    for problem in problems[:PROBLEMS_SHOWN]:
+        print(problem)
+    if len(problems) > PROBLEMS_SHOWN:
+        print(f"... and {len(problems) - PROBLEMS_SHOWN:,} more (all of them: --output FILE.json)")
+    raise_if_bad(args.dataset, problems)
+    print(f"{args.dataset}: nothing is bad")
+
+
+def _add_stats(verbs) -> None:
+    add = _add_dataset_verb(
+        verbs, "stats", _stats, "mean and std of each field, mask coverage, histogram of depth"
+    ).add_argument
+    _add_split_choice(add)
+    add("--output", type=Path, metavar="FILE.json", help="also write the numbers there")
+
+
+def _stats(args: argparse.Namespace) -> None:
+    from dsetkit import stats
+
+    with progress_bar("stats") as progress:
+        measured = stats.measure(args.dataset, split=args.split, progress=progress)
+    if args.output:
+        _write_json(args.output, measured)
+    print("\n".join(stats.as_lines(measured)))
+
+
+def _add_split(verbs) -> None:
+    parser = _add_dataset_verb(
+        verbs, "split", _split, "show, change, import or export which split each sample is in"
+    )
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
+        "--split-by",
+        choices=("asset", "sample"),
+        help="asset: as generated, test assets are never seen in training; sample: by chance",
+    )
+    way.add_argument(
+        "--import-csv",
+        type=Path,
+        metavar="FILE.csv",
+        help="take the splits from its columns index, split and, if there, cell",
+    )
+    add = parser.add_argument
+    add(
+        "--shares",
+        type=float,
+        nargs=3,
+        default=[0.8, 0.05, 0.15],
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="of --split-by sample",
+    )
+    add("--seed", type=int, default=0, help="key of the choice of --split-by sample")
+    add("--export", type=Path, metavar="FILE.csv", help="then write one row for each sample")
+
+
+def _split(args: argparse.Namespace) -> None:
+    from dsetkit import info, splits
+    from dsetkit.dataset import Dataset
+
+    if args.split_by == "sample":
+        splits.split_by_sample(args.dataset, shares=args.shares, seed=args.seed)
+    elif args.split_by == "asset":
+        with progress_bar("split") as progress:
+            splits.split_by_asset(args.dataset, progress=progress)
+    elif args.import_csv:
+        splits.import_csv(args.dataset, args.import_csv)
+    if args.export:
+        with progress_bar("export") as progress:
+            splits.export_csv(args.dataset, args.export, progress=progress)
+    print("\n".join(info.split_lines(info.count_splits(Dataset(args.dataset)))))
+
+
+def _add_show(verbs) -> None:
+    add = _add_dataset_verb(
+        verbs, "show", _show, "draw a contact sheet: background, composite, mask and depth"
+    ).add_argument
+    add(
+        "--output",
+        type=Path,
+        default=Path("contact_sheet.png"),
+        metavar="FILE.png",
+        help="picture to write",
+    )
+    add("--num", type=_at_least_1, default=8, metavar="N", help="samples, chosen by chance")
+    _add_split_choice(add)
+    add("--seed", type=int, default=0, help="key of the choice")
+    add("--indices", type=int, nargs="+", metavar="I", help="these samples instead of a choice")
+
+
+def _show(args: argparse.Namespace) -> None:
+    from dsetkit import show
+    from dsetkit.dataset import Dataset
+
+    dataset = Dataset(args.dataset)
+    indices = args.indices or show.choose(dataset, split=args.split, count=args.num, seed=args.seed)
+    show.save_png(show.contact_sheet(dataset, indices), args.output)
+    print(f"{args.output}: {len(indices)} samples")
+
+
+def _add_export(verbs) -> None:
+    add = _add_dataset_verb(
+        verbs, "export", _export, "write plain files: pictures, depths and index.csv; goes on"
+    ).add_argument
+    add("--output", type=Path, required=True, metavar="DIR", help="directory to write")
+    _add_split_choice(add)
+    add(
+        "--depth-format",
+        default="png16",
+        choices=("png16", "npy"),
+        help="png16: as stored; npy: float32, metres or inverse depth in 0..1; 0 = invalid in both",
+    )
+
+
+def _export(args: argparse.Namespace) -> None:
+    from dsetkit.export import export
+
+    with progress_bar("export") as progress:
+        count = export(
+            args.dataset,
+            args.output,
+            split=args.split,
+            depth_format=args.depth_format,
+            progress=progress,
+        )
+    print(f"{args.output}: {count:,} samples")
+
+
+# ---- what several verbs share ------------------------------------------------------------------
+
+
+def _add_dataset_verb(verbs, name: str, verb, description: str) -> argparse.ArgumentParser:
+    parser = add_verb(verbs, name, verb, description)
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's directory")
+    return parser
+
+
+def _add_split_choice(add) -> None:
+    add("--split", choices=tuple(SPLITS), help="of its samples only (default: all splits)")
+
+
+def _at_least_1(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of at least 1")
+    return int(text)
+
+
+def _write_json(file: Path, content: dict) -> None:
+    from dsetkit.files import write_whole
+
+    write_whole(file, json.dumps(content, indent=2).encode())

@@ -1,0 +1,136 @@
+"""The reader: right tensors, an order of (seed, epoch) alone, any number of workers."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dsetkit import SampleDataset, make_loader
+from dsetkit.dataset import Dataset
+from dsetkit.errors import DatasetError
+from dsetkit.manifest import SPLITS
+from dsetkit.torch_dataset import resize_depth, resize_image
+from tests.worlds import tiny_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_dataset(tmp_path_factory.mktemp("data") / "d", num_samples=100)
+
+
+def test_a_sample_has_the_promised_tensors(dataset: Path) -> None:
+    sample = SampleDataset(dataset, split="train", size=(24, 48))[0]
+    assert {name: (tuple(x.shape), x.dtype) for name, x in sample.items()} == {
+        "background": ((3, 24, 48), torch.uint8),
+        "composite": ((3, 24, 48), torch.uint8),
+        "mask": ((1, 24, 48), torch.uint8),
+        "depth": ((1, 24, 48), torch.float32),
+    }
+    assert 0 <= sample["depth"].min() and sample["depth"].max() <= 1
+
+
+def test_without_a_size_fields_come_as_they_are_stored(dataset: Path) -> None:
+    data, stored = SampleDataset(dataset, split=None, size=None), Dataset(dataset)
+    record = stored.record(5)
+    for name in ("composite", "mask"):
+        image = stored.image(record, name)
+        expected = torch.from_numpy(image[..., None] if image.ndim == 2 else image).permute(2, 0, 1)
+        assert torch.equal(data[5][name], expected)
+    assert torch.equal(data[5]["depth"][0], torch.from_numpy(stored.depth(record)))
+
+
+def test_splits_are_disjoint_and_whole(dataset: Path) -> None:
+    parts = [SampleDataset(dataset, split=split).indices for split in SPLITS]
+    assert sorted(np.concatenate(parts)) == list(range(100))
+    assert len(SampleDataset(dataset, split=None)) == 100
+
+
+def test_the_background_is_the_composites_own(dataset: Path) -> None:
+    data = SampleDataset(dataset, split=None, size=None)
+    for sample in (data[i] for i in range(0, 100, 9)):
+        untouched = (sample["mask"] == 0).expand(3, -1, -1)
+        difference = (sample["background"].int() - sample["composite"].int()).abs()
+        assert difference[untouched].float().mean() < 4  # JPEG noise
+
+
+def images_of(loader, epoch: int = 0, batch: int = 0) -> list[torch.Tensor]:
+    loader.set_position(epoch, batch)
+    return [batch["composite"] for batch in loader]
+
+
+def test_the_order_depends_on_seed_and_epoch_alone(dataset: Path) -> None:
+    data = SampleDataset(dataset, size=16, fields=("composite",))
+    first, again, other_seed = (make_loader(data, 8, seed=seed) for seed in (0, 0, 1))
+    assert all(map(torch.equal, images_of(first), images_of(again)))
+    assert not torch.equal(images_of(first)[0], images_of(first, epoch=1)[0])
+    assert not torch.equal(images_of(first)[0], images_of(other_seed)[0])
+
+
+def test_an_epoch_can_start_anywhere(dataset: Path) -> None:
+    loader = make_loader(SampleDataset(dataset, size=16, fields=("composite",)), 8)
+    whole, rest = images_of(loader, epoch=3), images_of(loader, epoch=3, batch=4)
+    assert len(loader) == len(whole) == 4 + len(rest)
+    assert all(map(torch.equal, whole[4:], rest))
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_every_sample_comes_once(dataset: Path, drop_last: bool) -> None:
+    data = SampleDataset(dataset, size=8, fields=("composite",))
+    loader = make_loader(data, 7, drop_last=drop_last)
+    sizes = [len(batch) for batch in images_of(loader)]
+    assert len(sizes) == len(loader)
+    assert sum(sizes) == (len(data) - len(data) % 7 if drop_last else len(data))
+
+
+def test_workers_give_the_same_batches(dataset: Path) -> None:
+    data = SampleDataset(dataset, size=16, fields=("background", "composite"))
+    alone, shared = make_loader(data, 16), make_loader(data, 16, workers=2)
+    assert all(map(torch.equal, images_of(alone, epoch=2), images_of(shared, epoch=2)))
+
+
+def test_a_dataset_can_be_pickled_after_use(dataset: Path) -> None:
+    data = SampleDataset(dataset, size=16)
+    first = data[0]
+    copy = pickle.loads(pickle.dumps(data))
+    assert all(torch.equal(first[name], copy[0][name]) for name in first)
+
+
+def test_train_and_val_share_one_file(dataset: Path) -> None:
+    train, val = SampleDataset(dataset, "train"), SampleDataset(dataset, "val")
+    assert train[0]["composite"].shape == val[0]["composite"].shape
+
+
+def test_shrinking_leaves_invalid_depth_out() -> None:
+    depth = np.full((8, 8), 0.5, np.float32)
+    depth[:, 1::2] = 0  # half of each 2x2 block
+    assert np.allclose(resize_depth(depth, (4, 4)), 0.5)
+    depth[::2] = 0  # now three quarters
+    assert (resize_depth(depth, (4, 4)) == 0).all()
+
+
+def test_shrinking_an_image_averages_areas() -> None:
+    image = np.zeros((8, 8), np.uint8)
+    image[:, 1::2] = 200
+    assert (resize_image(image, (4, 4)) == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"split": "validation"}, "no split 'validation': expected one of train, val, test"),
+        ({"fields": ("composite", "normals")}, "holds no normals: it has background, composite"),
+    ],
+)
+def test_bad_requests_are_clear(dataset: Path, options: dict, complaint: str) -> None:
+    with pytest.raises(DatasetError, match=complaint):
+        SampleDataset(dataset, **options)
+
+
+def test_a_missing_or_foreign_dataset_is_clear(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no dataset at .*: expected a directory"):
+        SampleDataset(tmp_path / "nothing")
+    (tmp_path / "data.mdb").write_bytes(b"")
+    with pytest.raises(DatasetError, match="is not a dataset: expected a directory with shard-"):
+        SampleDataset(tmp_path)
