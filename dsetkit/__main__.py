@@ -23,12 +23,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dsetkit {VERSION}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for add in (_add_generate, _add_import_rgbd, add_dataset_verbs):
+    for add in (_add_demo, _add_generate, _add_import_rgbd, add_dataset_verbs):
         add(verbs)
     return parser
 
 
 # ---- one function for each verb: its arguments, then its call ----------------------------------
+
+
+def _add_demo(verbs) -> None:
+    add = add_verb(
+        verbs,
+        "demo",
+        _demo,
+        "the whole chain on drawn pictures: dataset, both trainings, both evaluations, a picture",
+    ).add_argument
+    add("--output", type=Path, default=Path("demo"), metavar="DIR", help="new folder for all of it")
+    add("--samples", type=int, default=900, metavar="N", help="samples of the dataset")
+    add("--epochs", type=int, default=8, metavar="N", help="epochs of each training")
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from dsetkit.demo import demo
+
+    demo(args.output, samples=args.samples, epochs=args.epochs)
 
 
 def _add_generate(verbs) -> None:

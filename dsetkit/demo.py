@@ -20,7 +20,6 @@ from dsetkit.errors import DsetkitError
 REPOSITORY = Path(__file__).parents[1]
 
 ROOMS, CUTOUTS = 32, 32
-SAMPLES = 900
 SIZE = 160  # px, canvas
 TRAIN_SIZE = 96  # px
 
@@ -36,7 +35,7 @@ These were small networks on drawn pictures. The full ones, on your own pictures
 """
 
 
-def demo(output: Path, *, samples: int = SAMPLES, epochs: int = 8) -> Path:
+def demo(output: Path, *, samples: int, epochs: int) -> Path:
     """Runs the whole chain below `output`, which must be new or empty.
 
     Args:

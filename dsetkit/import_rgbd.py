@@ -65,7 +65,7 @@ def import_rgbd(
         teacher={"name": "sensor", "hash": "", "batch_size": 1},
         recipe={},
         splits={"by": "import", "split": split, "val_share": val_share, "seed": seed},
-        fingerprint=_fingerprint(pairs),
+        assets_fingerprint=_fingerprint(pairs),
         engine=ENGINE_VERSION,
     )
     with DatasetWriter(output, manifest, cells) as writer:

@@ -44,7 +44,7 @@ def describe(path: Path) -> dict:
         "assets": {
             "backgrounds": manifest.num_backgrounds,
             "foregrounds": manifest.num_foregrounds,
-            "fingerprint": manifest.fingerprint,
+            "fingerprint": manifest.assets_fingerprint,
             "skipped": manifest.skipped,
         },
         "file_bytes": file_bytes,

@@ -3,11 +3,14 @@
 from dataclasses import asdict, dataclass, field, fields
 
 import msgpack
+import xxhash
 
 from dsetkit.encoding import FORMAT_VERSION
 from dsetkit.errors import DatasetError
 
 VERSION = "0.1.0"  # of dsetkit
+
+TOOLING = {"complete", "engine", "dsetkit_version"}  # says nothing of what the samples are
 
 MANIFEST_KEY = b"manifest"
 CELLS_KEY = b"cells"  # uint8 per sample: index into CELL_NAMES
@@ -45,7 +48,7 @@ class Manifest:
             last bit on the batch it is asked in).
         recipe: Settings of the recipe: seed, placements, scale_range, placement, full_set.
         splits: `by` (asset, sample, csv or import) and what it was made from.
-        fingerprint: Hash over names and pixels of all assets.
+        assets_fingerprint: Hash over names and pixels of all assets.
         skipped: [file name, reason] of the pictures left out by `--skip-bad`.
         engine: Version of the LMDB library that wrote the file.
     """
@@ -60,7 +63,7 @@ class Manifest:
     teacher: dict
     recipe: dict
     splits: dict
-    fingerprint: str
+    assets_fingerprint: str
     skipped: list[list[str]] = field(default_factory=list)
     num_backgrounds: int = 0
     num_foregrounds: int = 0
@@ -69,6 +72,12 @@ class Manifest:
     engine: str = ""
     dsetkit_version: str = VERSION
     format_version: int = FORMAT_VERSION
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells this dataset from others: a hash over all that decides what its samples are."""
+        content = {name: asdict(self)[name] for name in asdict(self) if name not in TOOLING}
+        return xxhash.xxh3_128_hexdigest(msgpack.packb(content))
 
     def to_bytes(self) -> bytes:
         """The manifest as a msgpack map."""
@@ -92,14 +101,16 @@ class Manifest:
                 f"{FORMAT_VERSION}: install a newer dsetkit"
             )
         known = {entry.name for entry in fields(cls)}
-        return cls(**{name: value for name, value in content.items() if name in known})
+        try:
+            return cls(**{name: value for name, value in content.items() if name in known})
+        except TypeError as error:
+            raise DatasetError(f"the manifest is not whole ({error}): generate it anew") from None
 
     def differences(self, other: "Manifest") -> list[str]:
         """What differs, one readable line each; `complete` and tool versions do not count."""
         mine, theirs = asdict(self), asdict(other)
-        ignored = {"complete", "engine", "dsetkit_version"}
         return [
             f"{name}: {mine[name]} there, {theirs[name]} now"
             for name in mine
-            if name not in ignored and mine[name] != theirs[name]
+            if name not in TOOLING and mine[name] != theirs[name]
         ]

@@ -5,6 +5,7 @@ batches in this process; one writer appends. A sample depends on (seed, index, a
 every batch is cut at the same places: neither the number of workers nor a restart changes a byte.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from dsetkit import manifest as m
 from dsetkit.assets import (
     Asset,
+    describe_bad,
     encode_asset,
     fingerprint,
     load_backgrounds,
@@ -27,6 +29,8 @@ from dsetkit.recipe import PLACEMENTS, FullSet
 from dsetkit.render import DrawnBatch, Renderer, draw_in_order
 from dsetkit.selection import select, split_cells
 from dsetkit.teachers import Teacher, checked_depth, load_teacher
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]  # (done, total)
 
@@ -160,6 +164,8 @@ def _load_assets(
     front = load_foregrounds(foregrounds, max_side=round(scale_range[1] * size), seed=seed)
     behind = load_backgrounds(backgrounds, size=size, seed=seed)
     raise_if_bad(front, behind, skip_bad=skip_bad)
+    if front.bad or behind.bad:
+        log.warning("going on without: %s", describe_bad(front, behind))
     skipped = [[bad.name, bad.reason] for found in (front, behind) for bad in found.bad]
     return _BothAssets(behind.assets, front.assets, skipped)
 
@@ -198,7 +204,7 @@ def _describe(
             "full_set": len(full_set),
         },
         splits={"by": "asset", "seed": full_set.seed},
-        fingerprint=fingerprint(assets.backgrounds, assets.foregrounds),
+        assets_fingerprint=fingerprint(assets.backgrounds, assets.foregrounds),
         skipped=assets.skipped,
         num_backgrounds=len(assets.backgrounds),
         num_foregrounds=len(assets.foregrounds),

@@ -18,6 +18,7 @@ from dsetkit.recipe import SELECT, uniform
 from dsetkit.sample_table import SampleTable, indices_of
 
 TILE_PX = 208  # height of a tile; its width follows the shape of the first sample
+MIN_WIDTH_PX = 160  # of a tile; a heading and the colour bar find room in it
 GAP_PX, MARGIN_PX = 8, 24
 CAPTION_PX = 30  # below each row
 BAR_PX = 8
@@ -56,7 +57,8 @@ def contact_sheet(dataset: Dataset, indices: list[int]) -> Image.Image:
     fields, table = dataset.manifest.fields, SampleTable(dataset)
     height, width = dataset.image(records[0], "composite").shape[:2]
     scale = _depth_scale(dataset, records) if "depth" in fields else None
-    sheet = _Sheet(len(fields), len(records), tile_width=round(TILE_PX * width / height))
+    tile_width = max(MIN_WIDTH_PX, round(TILE_PX * width / height))
+    sheet = _Sheet(len(fields), len(records), tile_width=tile_width)
     sheet.title(dataset.path.resolve().name, _subtitle(dataset.manifest, len(dataset)))
     for column, field in enumerate(fields):
         sheet.heading(column, field if field != "depth" else scale.name)

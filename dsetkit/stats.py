@@ -2,7 +2,7 @@
 
 The reference systems report two different things as "mean and std", so both are given: `pooled`
 takes all pixels of all images as one heap; `per_image` is the mean of each image's mean and std.
-Sums are of integers, so no digit depends on the order.
+Sums over pixels are of integers, so they are exact.
 """
 
 import math

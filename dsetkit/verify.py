@@ -77,8 +77,10 @@ def verify(
 
 
 def raise_if_bad(path: Path, problems: list[Problem]) -> None:
-    """Raises:
-    DatasetError: There are problems; it says how many, and what can be done.
+    """Ends a command if there are problems.
+
+    Raises:
+        DatasetError: How many there are, and what can be done.
     """
     if problems:
         samples = sum(problem.where == "sample" for problem in problems)
@@ -114,7 +116,11 @@ def _check_assets(store: StoreReader, manifest: Manifest) -> Iterator[Problem]:
     outcomes = [*backgrounds, *foregrounds]
     bad = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
     yield from bad
-    if outcomes and not bad and fingerprint(backgrounds, foregrounds) != manifest.fingerprint:
+    if (
+        outcomes
+        and not bad
+        and fingerprint(backgrounds, foregrounds) != manifest.assets_fingerprint
+    ):
         yield Problem("dataset", None, "the assets are not those it was made from (fingerprint)")
 
 

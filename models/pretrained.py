@@ -1,11 +1,9 @@
 """Public ImageNet weights into a network's encoder, by the names of their publishers."""
 
-import pickle
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from models.errors import ModelError
@@ -14,7 +12,8 @@ from models.errors import ModelError
 def load_pretrained_encoder(net: nn.Module, path: Path | str) -> None:
     """Replace the weights of `net.encoder` by published ImageNet weights.
 
-    Every layer of the encoder must be given, in its shape; only the classifier is left out. Accepted:
+    Every layer of the encoder must be given, in its shape; only the classifier is left out.
+    Accepted:
 
         resnet50_upproj          torchvision's resnet50
         mask_autoencoder         drn_d_22 of github.com/fyu/drn
@@ -25,7 +24,8 @@ def load_pretrained_encoder(net: nn.Module, path: Path | str) -> None:
         path: a state dict: `.safetensors`, or a torch file (read with weights_only=True).
 
     Raises:
-        ModelError: the network has no such encoder, or the file is missing, unreadable or of other layers.
+        ModelError: the network has no such encoder, or the file is missing, unreadable or holds
+            other layers.
     """
     path = Path(path)
     encoder = getattr(net, "encoder", None)
@@ -37,12 +37,11 @@ def load_pretrained_encoder(net: nn.Module, path: Path | str) -> None:
     own = encoder.state_dict()
     given = {}
     for name, tensor in _read_state(path).items():
-        if (renamed := encoder.rename_pretrained(name)) is not None:
+        renamed = encoder.rename_pretrained(name)
+        if renamed == encoder.first_conv:
+            tensor = _widen(tensor, own[renamed].shape[1])
+        if renamed is not None:
             given[renamed] = tensor
-    if encoder.first_conv in given:
-        given[encoder.first_conv] = _widen(
-            given[encoder.first_conv], own[encoder.first_conv].shape[1]
-        )
     _check_layers(own, given, path, encoder.pretrained_source)
     # Counters of batch norm are missing from older files, and do not matter.
     encoder.load_state_dict(own | given)
@@ -55,9 +54,10 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # torch's reader raises whatever foreign bytes lead it into
         raise ModelError(
-            f"pretrained weights {path} cannot be read as a state dict: {error}"
+            f"pretrained weights {path} cannot be read ({type(error).__name__}); expected a state"
+            " dict, saved by torch or as .safetensors"
         ) from error
     if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
         raise ModelError(f"pretrained weights {path} are no state dict; expected {{name: tensor}}")
@@ -67,8 +67,9 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
 def _widen(weight: torch.Tensor, in_channels: int) -> torch.Tensor:
     """First-layer weights for more pictures than one: zeros for all but the first three channels.
 
-    So the network starts as the pretrained one that sees the composite alone, with activations as its batch
-    norms expect them; the second picture enters as its weights grow (their gradient is not zero).
+    So the network starts as the pretrained one that sees the composite alone, with activations as
+    its batch norms expect them. The second picture enters as its weights grow: their gradient is
+    not zero.
     """
     missing = in_channels - weight.shape[1]
     if weight.ndim != 4 or missing <= 0:

@@ -6,7 +6,7 @@ Every network registered here agrees on this:
     net.stride        height and width of the input must be multiples of it
     net.in_channels   3 (composite) or 6 (composite, then background)
     net.arch, net.options    the name and the keyword arguments it was made with (JSON values)
-    net(x)            x: float32 (N, in_channels, H, W), RGB in 0..1; the network normalises it itself
+    net(x)            x: float32 (N, in_channels, H, W), RGB in 0..1; the network normalises it
                       depth -> float32 (N, 1, h, w): depth in the unit of the target (a share of the
                                greatest depth, 0..1); H/2 x W/2 unless `full_size=True`
                       mask  -> float32 (N, 1, H, W): logits

@@ -1,16 +1,17 @@
 """Up-projection: resize, then two branches of convolutions added; computed without waste.
 
-An up-projection resizes its input and convolves the result 5x5. Done in that order most of the work
-repeats itself, since after a resize by s each s x s pixels interpolate the same few values. Resizing
-is linear, separable and the same for all channels, and each tap of a convolution is a product over
-channels followed by a shift; so the three can change places without changing the function:
+An up-projection resizes its input and convolves the result 5x5. Done in that order, most of the
+work repeats itself: after a resize by s, each s x s pixels interpolate the same few values.
+Resizing is linear, separable and the same for all channels, and each tap of a convolution is a
+product over channels followed by a shift; so they can change places and the function stays:
 
     conv5x5(resize(x))[Y, X] = sum over taps (i, j) of resize(w_ij . x)[Y + i - 2, X + j - 2]
 
-`resize_conv2d` computes all products w_ij . x at the *low* resolution, then applies "resize and shift,
-zero outside" as two small constant matrices, one for columns and one for rows. At a resize by 2 that
-is up to 4 times less arithmetic, at a resize by 16 up to 250 times less. The result differs from the
-plain order by rounding only, borders included; weights and state dict are those of convolutions.
+`resize_conv2d` computes all products w_ij . x at the *low* resolution, then applies "resize and
+shift, zero outside" as two small constant matrices, one for columns and one for rows. At a resize
+by 2 that is up to 4 times less arithmetic, at a resize by 16 up to 250 times less. The result
+differs from the plain order by rounding only, borders included; weights and state dict are those
+of ordinary convolutions.
 """
 
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def resize_conv2d(
         x: (N, C, h, w).
         weights: of several convolutions of the same input, each (D, C, k, k), one odd k for all.
         size: (H, W) of the results.
-        form: "plain" resizes first, "taps" multiplies first, "auto" takes what needs less arithmetic.
+        form: "plain" resizes first, "taps" multiplies first, "auto" takes the cheaper.
 
     Returns:
         One (N, D, H, W) for each of the weights.

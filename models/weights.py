@@ -6,7 +6,7 @@ Metadata (strings, as safetensors demands):
     version   "1"
     arch      name in MODELS
     options   JSON: keyword arguments of create_model, in_channels included
-    about     JSON: what the writer tells about the weights (inputs, img_size, max_depth_m, metrics, ...)
+    about     JSON: what the writer tells of the weights (inputs, img_size, max_depth_m, ...)
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from models.errors import ModelError
@@ -29,13 +29,13 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16}
 def save_model(
     path: Path | str, net: nn.Module, about: dict[str, object], *, dtype: str = "float32"
 ) -> None:
-    """Write the weights of a network made by `create_model`; an older file is replaced only when done.
+    """Write the weights of a network made by `create_model`; replaces an older file when done.
 
     Args:
         path: the file to write, `.safetensors`.
         net: on any device; unchanged.
         about: JSON values; `load_model` gives them back.
-        dtype: "float32", or "float16" for half the size (vectors, such as batch norm's, stay float32).
+        dtype: "float32", or "float16" for half the size (vectors, as of batch norm, stay float32).
     """
     path = Path(path)
     tensors = {}
@@ -52,8 +52,11 @@ def save_model(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, metadata=metadata)
-    os.replace(temporary, path)
+    try:  # not save_file: it hides what the system says, "no space left" say
+        temporary.write_bytes(save(tensors, metadata=metadata))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_model(
@@ -70,7 +73,8 @@ def load_model(
         The network in evaluation mode with float32 weights, and the `about` it was saved with.
 
     Raises:
-        ModelError: no such file, not a weights file of ours, an unknown architecture, other layers, other task.
+        ModelError: no such file, not a weights file of ours, an unknown architecture, or layers or
+            a task that do not fit.
     """
     path = Path(path)
     metadata, tensors = _read(path)
@@ -102,7 +106,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     found = (metadata.get("format"), metadata.get("version"))
     if found != (FORMAT, VERSION):
         raise ModelError(
-            f"{path} says format {found[0]!r}, version {found[1]!r}; expected {FORMAT!r}, {VERSION!r}:"
-            " a file written by save_model, such as best.safetensors of a run"
+            f"{path} says format {found[0]!r}, version {found[1]!r}; expected {FORMAT!r},"
+            f" {VERSION!r}: a file written by save_model, such as best.safetensors of a run"
         )
     return metadata, tensors

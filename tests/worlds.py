@@ -149,7 +149,7 @@ def _manifest(
         teacher={"name": teacher.name if teacher else "none", "hash": "", "batch_size": 32},
         recipe={"seed": full_set.seed, "placements": full_set.placements},
         splits={"by": "asset", "seed": full_set.seed},
-        fingerprint=assets_hash,
+        assets_fingerprint=assets_hash,
         num_backgrounds=full_set.num_backgrounds,
         num_foregrounds=len(full_set.foreground_shapes),
         engine=ENGINE_VERSION,

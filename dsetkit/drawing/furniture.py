@@ -228,7 +228,7 @@ def window(decor: Decor, width: float, top: float, *, night: bool) -> Item:
     rng, piece, half = decor.rng, Assembly(), width / 2
     pane = textures.view(rng, (width, top - 0.9), night=night)
     piece.block(pane, (-half, half), (0, 0.02), (0.9, top), glow=0.9)
-    piece.block(decor.paint(CREAM), (-half - 0.05, half + 0.05), (0, 0.12), (0.87, 0.9))
+    piece.block(decor.paint(CREAM), (-half - 0.05, half + 0.05), (0, 0.035), (0.87, 0.9))
     if rng.random() < 0.5:
         accent, bottom = decor.accent(), rng.choice([0.05, 0.8])
         cloth = textures.stripes(rng, accent, accent * 0.75, width=0.04)

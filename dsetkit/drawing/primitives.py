@@ -81,9 +81,7 @@ class Box:
     def crossing(self, rays: Rays) -> tuple[np.ndarray, np.ndarray]:
         """t of entering and of leaving; entering > leaving where the ray misses."""
         low, high = (tall(corner, rays.direction) for corner in self.bounds)
-        with np.errstate(
-            divide="ignore", invalid="ignore"
-        ):  # parallel to a face: +-inf, as wanted
+        with np.errstate(divide="ignore", invalid="ignore"):  # parallel to a face: +-inf, as wanted
             inverse = 1 / rays.direction
             to_low, to_high = (low - rays.origin) * inverse, (high - rays.origin) * inverse
             enter, leave = np.minimum(to_low, to_high), np.maximum(to_low, to_high)
@@ -115,7 +113,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Cone:
-    """Upright, from `radius_low` at `base` to `radius_high` at the top; a cylinder if they agree."""
+    """Upright, from `radius_low` at `base` to `radius_high` at the top; if equal, a cylinder."""
 
     base: tuple[float, float, float]
     height: float
