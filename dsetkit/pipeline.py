@@ -7,9 +7,11 @@ every batch is cut at the same places: neither the number of workers nor a resta
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from dsetkit import manifest as m
 from dsetkit.assets import (
@@ -26,13 +28,20 @@ from dsetkit.encoding import CODECS, DEFAULT_CODECS, Record, quantise_metric, qu
 from dsetkit.errors import DsetkitError
 from dsetkit.lmdb_store import ENGINE_VERSION
 from dsetkit.recipe import PLACEMENTS, FullSet
-from dsetkit.render import DrawnBatch, Renderer, draw_in_order
+from dsetkit.render import DrawnBatch, Renderer, draw_in_workers
 from dsetkit.selection import select, split_cells
 from dsetkit.teachers import Teacher, checked_depth, load_teacher
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]  # (done, total)
+
+
+@dataclass(frozen=True)
+class _BothAssets:
+    backgrounds: list[Asset]
+    foregrounds: list[Asset]
+    skipped: list[list[str]]
 
 
 def generate(
@@ -97,12 +106,6 @@ def generate(
     )
     chosen = select(all_cells, _checked_count(num_samples, len(full_set)), seed=seed)
     manifest = _describe(full_set, assets, len(chosen), network, batch_size)
-    renderer = Renderer(
-        full_set,
-        [asset.pixels for asset in assets.backgrounds],
-        [asset.pixels for asset in assets.foregrounds],
-        keep_pixels=network is not None,
-    )
     with DatasetWriter(
         output,
         manifest,
@@ -113,10 +116,29 @@ def generate(
         # Commits fall between batches, so a dataset that was cut off goes on with a whole batch.
         todo = chosen[writer.count :]
         batches = [todo[i : i + batch_size] for i in range(0, len(todo), batch_size)]
-        for drawn in draw_in_order(renderer, batches, workers=_worker_count(workers)):
+        for drawn in _draw(output, full_set, assets, batches, network is not None, workers):
             writer.add(label(drawn, network, first=writer.count))
             progress(writer.count, len(chosen))
         return writer.finish()
+
+
+def _draw(
+    output: Path,
+    full_set: FullSet,
+    assets: _BothAssets,
+    batches: list[np.ndarray],
+    keep_pixels: bool,
+    workers: int | None,
+) -> Iterator[DrawnBatch]:
+    """The batches in order, drawn in workers (None: one for each core) or, with 0, here."""
+    workers = os.cpu_count() or 1 if workers is None else workers
+    if workers:
+        return draw_in_workers(output, full_set, batches, workers=workers, keep_pixels=keep_pixels)
+    backgrounds, foregrounds = (
+        [asset.pixels for asset in group] for group in (assets.backgrounds, assets.foregrounds)
+    )
+    renderer = Renderer(full_set, backgrounds, foregrounds, keep_pixels=keep_pixels)
+    return map(renderer.draw, batches)
 
 
 def label(drawn: DrawnBatch, teacher: Teacher | None, *, first: int) -> list[Record]:
@@ -143,13 +165,6 @@ def label(drawn: DrawnBatch, teacher: Teacher | None, *, first: int) -> list[Rec
 
 
 # ---- what goes in ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _BothAssets:
-    backgrounds: list[Asset]
-    foregrounds: list[Asset]
-    skipped: list[list[str]]
 
 
 def _load_assets(
@@ -240,7 +255,3 @@ def _checked_count(num_samples: int | None, full: int) -> int:
     if not 1 <= num_samples <= full:
         raise DsetkitError(f"--num-samples {num_samples}: expected 1 to {full:,}, the full set")
     return num_samples
-
-
-def _worker_count(workers: int | None) -> int:
-    return os.cpu_count() or 1 if workers is None else workers

@@ -6,11 +6,14 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from dsetkit.assets import decode_asset
 from dsetkit.compositing import ForegroundPyramid, composite
+from dsetkit.dataset import Dataset
 from dsetkit.encoding import CODECS, DEFAULT_CODECS, Record
 from dsetkit.errors import DatasetError
 from dsetkit.recipe import FullSet
@@ -27,7 +30,7 @@ class DrawnBatch:
 
 
 class Renderer:
-    """Draws samples of a full set; picklable, so that each worker gets one.
+    """Draws samples of a full set.
 
     Args:
         full_set: What sample `index` is.
@@ -71,25 +74,32 @@ class Renderer:
         return record, image
 
 
-def draw_in_order(
-    renderer: Renderer, batches: list[np.ndarray], *, workers: int
+def draw_in_workers(
+    dataset: Path,
+    full_set: FullSet,
+    batches: list[np.ndarray],
+    *,
+    workers: int,
+    keep_pixels: bool,
 ) -> Iterator[DrawnBatch]:
-    """Draws batches of indices and yields them in order, a bounded number of them ahead.
+    """Draws batches of indices in worker processes and yields them in order, a few ahead.
 
     Args:
-        renderer: What draws.
+        dataset: Where each worker reads the assets; they must be committed by now.
+        full_set: What sample `index` is.
         batches: Index arrays, one for each batch.
-        workers: Processes; 0 draws in this one.
+        workers: Processes, at least 1.
+        keep_pixels: As `Renderer`.
 
     Raises:
-        DatasetError: A worker was killed (most often: no memory left).
+        DatasetError: A worker died.
     """
-    if workers == 0:
-        yield from map(renderer.draw, batches)
-        return
     # Spawned, not forked: this process has threads (torch, OpenCV) that a fork would break.
     with ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_start_worker, initargs=(renderer,)
+        workers,
+        get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(dataset, full_set, keep_pixels),
     ) as pool:
         waiting: deque[Future] = deque()
         try:
@@ -101,8 +111,9 @@ def draw_in_order(
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise DatasetError(
-                "a drawing worker was killed (memory?); what was committed is safe: run the same "
-                "command again, with fewer --workers if it happens again"
+                "a drawing worker died; what was committed is safe: run the same command again, "
+                "with fewer --workers if memory is short (a script of your own must call "
+                "generate() below `if __name__ == '__main__':`)"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -111,10 +122,15 @@ def draw_in_order(
 _renderer: Renderer | None = None  # of a worker process
 
 
-def _start_worker(renderer: Renderer) -> None:
+def _start_worker(path: Path, full_set: FullSet, keep_pixels: bool) -> None:
     global _renderer
-    _renderer = renderer
     cv2.setNumThreads(1)  # the processes are the parallelism
+    dataset = Dataset(path, allow_incomplete=True)
+    backgrounds, foregrounds = (
+        [decode_asset(asset["image"]) for asset in dataset.assets(database)]
+        for database in ("backgrounds", "foregrounds")
+    )
+    _renderer = Renderer(full_set, backgrounds, foregrounds, keep_pixels=keep_pixels)
 
 
 def _draw_in_worker(batch: np.ndarray) -> DrawnBatch:
