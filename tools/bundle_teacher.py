@@ -1,6 +1,6 @@
 """Makes the bundled teacher of a training's weights: float16, to dsetkit/teachers/.
 
-    python -m tools.bundle_teacher runs/teacher/best.safetensors
+python -m tools.bundle_teacher runs/teacher/best.safetensors
 """
 
 import argparse
