@@ -26,15 +26,6 @@ GOLDEN = np.load(Path(__file__).parent / "golden" / "densedepth_64x96.npz")
 TOLERANCE = 1e-4  # of the output range; measured 5e-6
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """On pictures this small, several threads mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def nyu_h5(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A stand-in for the authors' nyu.h5: its layout, random weights."""

@@ -106,7 +106,7 @@ def write_dataset(
         teacher={},
         recipe={},
         splits={"by": "asset"},
-        fingerprint="tiny",
+        assets_fingerprint="tiny",
     )
     backgrounds = (
         [] if background is None else [StoredAsset("b", "train", encode_asset(background))]

@@ -1,7 +1,6 @@
 """Properties of the networks: counts, shapes, gradients, the fast up-projection, weights files."""
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,15 +22,6 @@ from models.drn import drn_d_22
 from models.up_projection import UpProjection, resize_conv2d, taps_are_cheaper
 
 SMALL = "mask_lite"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny networks: threads cost more than they give, above all beside a running training."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def shapes_of(name: str, **options: int) -> nn.Module:

@@ -46,6 +46,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("teacher") / "depth.safetensors"
     about = {"inputs": ["composite"], "depth_kind": "metric", "max_depth_m": 10.0}
+    about["img_size"] = [64, 64]
     net = create_model("depth_lite")
     torch.nn.init.normal_(net.head.weight, std=0.5)  # or every map would be flat
     save_model(path, net, about)
@@ -285,12 +286,15 @@ def test_a_teacher_that_fails_stops_the_run_and_names_the_sample(
         checked_depth(answer, 4, teacher="t", first=100)
 
 
-def test_a_teacher_answers_in_metres_at_half_size(teacher: str) -> None:
+def test_a_teacher_sees_pictures_at_the_height_it_was_trained_at(teacher: str) -> None:
+    """Shown larger, everything would seem nearer. Depth comes at half that size, in metres."""
     network = load_teacher(teacher)
     composites = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
     depth = network(composites)
     assert depth.shape == (2, 32, 48) and depth.dtype == np.float32
     assert network.kind == "metric" and 0 < depth.min() and depth.max() <= 10.0
+    assert network(composites.repeat(3, axis=1).repeat(3, axis=2)).shape == (2, 32, 48)
+    assert network(composites[:, :, :70]).shape == (2, 32, 32)
 
 
 def test_no_teacher_is_no_depth(pictures: dict, tmp_path: Path) -> None:

@@ -91,15 +91,12 @@ class TinyMask(TinyNet):
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny_world() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # with pictures this small, threads mostly wait for each other
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS, "tiny_depth", TinyDepth)
         patch.setitem(MODELS, "tiny_mask", TinyMask)
         for script in SCRIPTS.values():
             patch.setattr(script, "SampleDataset", Squares)
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=SCRIPTS)

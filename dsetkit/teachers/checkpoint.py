@@ -33,8 +33,8 @@ class CheckpointTeacher:
                 f"teacher {name}: {path} was trained on {' + '.join(about['inputs'])}; "
                 "a teacher sees the composite alone"
             )
-        self._net = self._net.to(memory_format=torch.channels_last)
         self._device = device
+        self._trained_height = about["img_size"][0]
         self.name = name
         self.kind = about["depth_kind"]
         self.max_depth_m = about["max_depth_m"]
@@ -44,14 +44,20 @@ class CheckpointTeacher:
     def __call__(self, composites: np.ndarray) -> np.ndarray:
         """Depth of uint8 (N,H,W,3) RGB: float32 (N,h,w), metres or relative inverse depth.
 
-        Pictures whose sides the network's stride does not divide are resized to the next that do.
+        A network tells depth by apparent size, so pictures are shown at the height it was trained
+        at: shown larger, everything would seem nearer. The sides fit the network's stride.
         """
-        batch = torch.from_numpy(composites).permute(0, 3, 1, 2)  # (N,3,H,W), channels last
+        batch = torch.from_numpy(composites).permute(0, 3, 1, 2)  # (N, 3, H, W)
         batch = batch.to(self._device).float() / 255
-        stride = self._net.stride
-        fitting = [-(-side // stride) * stride for side in batch.shape[2:]]
-        if fitting != list(batch.shape[2:]):
-            batch = interpolate(batch, size=fitting, mode="bilinear", align_corners=False)
+        size = self._input_size(*batch.shape[2:])
+        if size != tuple(batch.shape[2:]):
+            batch = interpolate(batch, size=size, mode="bilinear", antialias=True)
         share = self._net(batch)[:, 0].clamp(0, 1)
         scale = self.max_depth_m if self.kind == "metric" else 1
         return (share.float() * scale).cpu().numpy()
+
+    def _input_size(self, height: int, width: int) -> tuple[int, int]:
+        """The trained height, and the width that keeps the shape as nearly as the stride lets."""
+        stride = self._net.stride
+        columns = max(1, round(width / height * self._trained_height / stride))
+        return self._trained_height, columns * stride
