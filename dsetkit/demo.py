@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
 ROOMS, CUTOUTS = 32, 32
 SIZE = 160  # px, canvas
 TRAIN_SIZE = 96  # px
+GAP_PX = 24  # between the two pictures
 
 FULL_NETWORKS = """\
 These were small networks on drawn pictures. The full ones, on your own pictures:
@@ -115,13 +116,14 @@ def _run(command: list[str]) -> None:
 
 
 def _join_pictures(paths: list[Path], output: Path) -> None:
-    """Stacks pictures on white ground."""
+    """Puts pictures side by side on dark ground."""
     images = [cv2.imread(str(path)) for path in paths]
-    width = max(image.shape[1] for image in images)
+    height = max(len(image) for image in images)
+    ground = images[0][0, 0].tolist()
     padded = [
         cv2.copyMakeBorder(
-            image, 0, 0, 0, width - image.shape[1], cv2.BORDER_CONSTANT, value=(255, 255, 255)
+            image, 0, height - len(image), 0, GAP_PX, cv2.BORDER_CONSTANT, value=ground
         )
         for image in images
     ]
-    cv2.imwrite(str(output), np.vstack(padded))
+    cv2.imwrite(str(output), np.hstack(padded))
