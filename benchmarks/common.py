@@ -37,12 +37,13 @@ def machine() -> dict:
 
 
 def rounds(
-    cases: dict[str, Callable[[], int]], *, repeat: int
+    cases: dict[str, Callable[[], int | tuple[int, float]]], *, repeat: int
 ) -> dict[str, tuple[float, float, float]]:
     """Runs all cases in turn, round after round, so that a slow moment hits them alike.
 
     Args:
-        cases: Name -> function that does the work and returns how many samples that were.
+        cases: Name -> function that does the work and returns how many samples that were, or
+            that number and the seconds that count.
         repeat: Rounds; one more goes first and does not count.
 
     Returns:
@@ -52,9 +53,11 @@ def rounds(
     for number in range(repeat + 1):
         for name, work in cases.items():
             start = time.perf_counter()
-            count = work()
+            done = work()
+            seconds = time.perf_counter() - start
+            count, seconds = done if isinstance(done, tuple) else (done, seconds)
             if number:
-                rates[name].append(count / (time.perf_counter() - start))
+                rates[name].append(count / seconds)
     return {
         name: (statistics.median(found), min(found), max(found)) for name, found in rates.items()
     }

@@ -58,7 +58,8 @@ def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
 
 
 def _encode_jpeg(image: np.ndarray) -> bytes:
-    return _imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return _imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
 
 
 def _decode_colour(encoded: bytes) -> np.ndarray:
@@ -66,15 +67,27 @@ def _decode_colour(encoded: bytes) -> np.ndarray:
 
 
 def _encode_colour_png(image: np.ndarray) -> bytes:
-    return _imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return _imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
-# Run-length strategy: masks are mostly flat, and it costs half the time of the default.
-_GREY_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+# Run lengths take half the time of the default strategy, and no more room. Masks are mostly flat:
+# trying row filters on them costs more than all the rest, for nothing.
+_RUN_LENGTHS = [
+    cv2.IMWRITE_PNG_COMPRESSION,
+    1,
+    cv2.IMWRITE_PNG_STRATEGY,
+    cv2.IMWRITE_PNG_STRATEGY_RLE,
+]
+_UNFILTERED = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
 
 
-def _encode_grey_png(image: np.ndarray) -> bytes:
-    return _imencode(".png", image, _GREY_PNG)
+def _encode_mask_png(image: np.ndarray) -> bytes:
+    return _imencode(".png", image, _RUN_LENGTHS + _UNFILTERED)
+
+
+def _encode_depth_png(image: np.ndarray) -> bytes:
+    return _imencode(".png", image, _RUN_LENGTHS)
 
 
 def _decode_grey(encoded: bytes) -> np.ndarray:
@@ -86,8 +99,8 @@ CODECS = {
     for codec in (
         Codec("jpeg95", _encode_jpeg, _decode_colour, lossless=False),  # uint8 (H,W,3) RGB
         Codec("png", _encode_colour_png, _decode_colour, lossless=True),  # uint8 (H,W,3) RGB
-        Codec("png8", _encode_grey_png, _decode_grey, lossless=True),  # uint8 (H,W)
-        Codec("png16", _encode_grey_png, _decode_grey, lossless=True),  # uint16 (H,W)
+        Codec("png8", _encode_mask_png, _decode_grey, lossless=True),  # uint8 (H,W)
+        Codec("png16", _encode_depth_png, _decode_grey, lossless=True),  # uint16 (H,W)
     )
 }
 

@@ -16,10 +16,10 @@ PLACEMENTS = ("uniform", "grid")
 GRID_COLUMNS, GRID_ROWS = 5, 4  # system 000's grid of placements
 
 
-def uniform(seed: int, stream: int, index: int | np.ndarray) -> np.ndarray:
-    """Uniform float64 in [0, 1), one for each index: a counter-based generator."""
+def uniform(seed: int, stream: int | np.ndarray, index: int | np.ndarray) -> np.ndarray:
+    """Uniform float64 in [0, 1), streams and indices broadcast: a counter-based generator."""
     state = _mix(np.uint64(seed))
-    state = _mix(state ^ np.uint64(stream))
+    state = _mix(state ^ np.asarray(stream, np.uint64))
     state = _mix(state ^ np.asarray(index, np.uint64))
     return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
@@ -87,17 +87,13 @@ class FullSet:
 
     def _box(self, index: int, placement: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
         low, high = self.scale_range
-        share = low + (high - low) * self._uniform(SCALE, index)
-        scale = share * self.size / max(shape)
+        drawn = uniform(self.seed, np.array([SCALE, PLACE_X, PLACE_Y]), index)
+        along, along_x, along_y = drawn.tolist()
+        scale = (low + (high - low) * along) * self.size / max(shape)
         height, width = (max(1, round(scale * side)) for side in shape)
         if self.placement == "grid":
             along_x = placement % GRID_COLUMNS / (GRID_COLUMNS - 1)
             along_y = placement // GRID_COLUMNS % GRID_ROWS / (GRID_ROWS - 1)
-        else:
-            along_x, along_y = self._uniform(PLACE_X, index), self._uniform(PLACE_Y, index)
         x = round(along_x * (self.size - width))
         y = round(along_y * (self.size - height))
         return x, y, width, height
-
-    def _uniform(self, stream: int, index: int) -> float:
-        return float(uniform(self.seed, stream, index))

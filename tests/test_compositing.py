@@ -7,7 +7,6 @@ from dsetkit.compositing import (
     ForegroundPyramid,
     alpha_over,
     composite,
-    divide_by_255,
     premultiply,
 )
 from dsetkit.recipe import CompositeRecipe
@@ -27,10 +26,12 @@ def disc(size: int, colour: tuple[int, int, int], behind: tuple[int, int, int]) 
     return rgba
 
 
-def test_division_by_255_rounds_exactly() -> None:
-    products = np.arange(256 * 255 + 1, dtype=np.uint16)
-    exact = np.floor(products / 255 + 0.5).astype(np.uint8)
-    assert np.array_equal(divide_by_255(products[: 255 * 255 + 1]), exact[: 255 * 255 + 1])
+@pytest.mark.parametrize("width", [256, 255, 13, 1])  # whole vectors of the processor, and rests
+def test_products_are_rounded_exactly_for_every_colour_and_alpha(width: int) -> None:
+    colour, alpha = np.mgrid[:256, :256].astype(np.uint8)[:, :, :width]
+    rgba = np.dstack([colour, colour, colour, alpha])
+    exact = (2 * colour.astype(int) * alpha + 255) // 510
+    assert np.array_equal(premultiply(rgba)[..., 0], exact)
 
 
 def test_alpha_over_is_the_formula_to_within_rounding() -> None:
