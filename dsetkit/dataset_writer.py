@@ -66,7 +66,7 @@ class DatasetWriter:
             else:
                 self._continue(m.Manifest.from_bytes(header))
         except BaseException:
-            self._store.__exit__()
+            self._store.close()
             raise
         self.count = self._store.count("samples")
 
@@ -78,7 +78,7 @@ class DatasetWriter:
             if kind is None:
                 self._commit()
         finally:
-            self._store.__exit__()
+            self._store.close()
 
     def add(self, records: Sequence[Record]) -> None:
         """Appends samples; they are committed together with others every few seconds."""

@@ -26,7 +26,6 @@ from dsetkit.files import write_whole
 from dsetkit.sample_table import COLUMNS, SampleTable, indices_of
 from dsetkit.splits import as_csv
 
-DEPTH_FORMATS = ("png16", "npy")
 PNG_SIGNATURE = b"\x89PNG"
 
 

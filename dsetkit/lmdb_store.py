@@ -88,6 +88,10 @@ class StoreWriter:
         return self
 
     def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends writing; what was not put is not there."""
         self._env.close()
         self._lock.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)
@@ -270,9 +274,10 @@ def _promised_size(path: Path) -> int:
     metas = [_META.unpack(page) for page in (first, second) if len(page) == _META.size]
     if len(metas) < 2 or any(meta[0] != _MAGIC for meta in metas):
         raise DatasetError(f"{path} is not an LMDB file (no LMDB header): expected a dataset shard")
-    if any(meta[1] != _DATA_VERSION for meta in metas):
+    foreign = [meta[1] for meta in metas if meta[1] != _DATA_VERSION]
+    if foreign:
         raise DatasetError(
-            f"{path} has LMDB data version {metas[0][1]}, this LMDB {ENGINE_VERSION} reads "
+            f"{path} has LMDB data version {foreign[0]}, this LMDB {ENGINE_VERSION} reads "
             f"{_DATA_VERSION}: convert it with the LMDB that wrote it"
         )
     last_page = max(metas, key=lambda meta: meta[4])[3]

@@ -76,7 +76,7 @@ class Manifest:
     @property
     def fingerprint(self) -> str:
         """Tells this dataset from others: a hash over all that decides what its samples are."""
-        content = {name: asdict(self)[name] for name in asdict(self) if name not in TOOLING}
+        content = {name: value for name, value in asdict(self).items() if name not in TOOLING}
         return xxhash.xxh3_128_hexdigest(msgpack.packb(content))
 
     def to_bytes(self) -> bytes:

@@ -50,7 +50,6 @@ class DenseDepthTeacher:
     name = "densedepth"
     kind = "metric"
     max_depth_m = MAX_DEPTH_M
-    input_note = "RGB / 255, not normalised; height and width multiples of 32; depth at half size"
 
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
         self.device = torch.device(device)
