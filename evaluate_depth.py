@@ -21,18 +21,20 @@ from torch.utils.data import default_collate
 from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DsetkitError
 from dsetkit.manifest import Manifest
-from models import ModelError, load_model
+from models import ModelError, answer, load_model
 from training.baselines import MeanDepthMap, own_mean
 from training.cli import image_size, positive_int, run
 from training.errors import RunError
 from training.loop import Batch, evaluate, prepare_batch
 from training.metrics import CROPS, MIN_DEPTH_M, DepthMetrics, describe_crop
 from training.pictures import depth_grid
+from training.published_scores import score_published
 from training.report import (
     AVERAGES,
     cell_scores,
     cell_table,
     protocol_table,
+    published_table,
     score_table,
     show,
     spread,
@@ -54,8 +56,9 @@ METRIC_ROWS = (
     ("delta_2", "delta_2"),
     ("delta_3", "delta_3"),
     ("SILog", "silog"),
+    ("SSIM", "ssim"),
 )
-RELATIVE_ROWS = (("RMSE [relative]", "rmse"), ("MAE [relative]", "mae"))
+RELATIVE_ROWS = (("RMSE [relative]", "rmse"), ("MAE [relative]", "mae"), ("SSIM", "ssim"))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -80,6 +83,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="printed first: mean over images, or all pixels as one image (default: image)")
     add("--train-data", metavar="DATASET",
         help="whose train split gives the mean depth map (default: that of --data)")
+    add("--published", action="store_true",
+        help="also the odd scores that reference systems printed; see training/published_scores.py")
     add("--output", type=Path, metavar="FILE", help="write everything as JSON")
     add("--grid", type=Path, metavar="FILE", help="write a picture of predictions (PNG)")
     # fmt: on
@@ -91,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = pick_device(args.device)
 
     # ---- Network and data ----------------------------------------------------------------------
-    net, about = load_model(args.checkpoint, device=device, expect_task="depth")
+    net, about = load_model(args.checkpoint, device=device, needs="depth")
     size = tuple(args.img_size or about["img_size"])
     target_size = None if args.native else size
     pictures = SampleDataset(args.data, split=args.split, size=size, fields=about["inputs"])
@@ -104,7 +109,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     def predict(batch: Batch) -> torch.Tensor:
         """(N, 1, h, w): depth as a share of the largest depth, at the network's own size."""
         x = torch.cat([batch[name] for name in about["inputs"]], dim=1)
-        return (net(x) + net(x.flip(-1)).flip(-1)) / 2 if args.tta == "flip" else net(x)
+        depth = answer(net, net(x), "depth")
+        if args.tta == "flip":
+            return (depth + answer(net, net(x.flip(-1)), "depth").flip(-1)) / 2
+        return depth
 
     # ---- Scores of the network and of the baselines --------------------------------------------
     mean_map = train_mean_map(args.train_data or args.data, size, about)
@@ -116,11 +124,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     target_sizes = set()
 
+    pairs: list[tuple[torch.Tensor, torch.Tensor]] = []  # for --published
+
     def judge(batch: Batch) -> None:
         batch = prepare_batch(batch, device)
         target = batch["depth"]
         target_sizes.add(tuple(target.shape[-2:]))
-        metrics["model"].update(predict(batch), target)
+        depth = predict(batch)
+        metrics["model"].update(depth, target)
+        if args.published:
+            pairs.append((depth.cpu(), target.cpu()))
         metrics["own mean"].update(own_mean(target), target)
         if mean_map is not None:
             metrics["mean map"].update(mean_map.to(device).expand(len(target), -1, -1, -1), target)
@@ -132,6 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     batches = (picture | depth for picture, depth in zip(*loaders, strict=True))
     evaluate(batches, judge, total=len(loaders[0]), label=f"{args.split} split")
     scores = {name: metric.compute() for name, metric in metrics.items()}
+    published = score_published(pairs) if pairs else {}
     cells = cell_scores(metrics, pictures.cells, pictures.CELL_NAMES)
     if scores["model"]["images"] == 0:
         raise RunError(f"{args.data}: no {args.split} sample has a valid depth pixel to score")
@@ -156,15 +170,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         "own mean": "each target's own mean depth: an oracle, it has seen the target",
     }
     show(f"{args.checkpoint} on {args.data}, {args.split} split")
-    show(
-        score_table(
-            {"model": scores["model"], "mean map": None} | scores, rows, average=args.average
-        )
-    )
+    columns = {"model": scores["model"], "mean map": None} | scores
+    show(score_table(columns, rows, average=args.average))
     if cells:
         label, score = rows[1] if is_metric else rows[0]
         show(cell_table(label, cells, score, average=args.average))
     show(protocol_table(protocol))
+    if published:
+        show(published_table(published))
     if args.output:
         content = {
             "checkpoint": {"path": str(args.checkpoint), **about},
@@ -173,6 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "protocol": protocol,
             "scores": scores,
             "cells": cells,
+            "published": published,
         }
         write_json(args.output, content)
     if args.grid:

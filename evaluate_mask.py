@@ -17,18 +17,20 @@ from torch.utils.data import Subset, default_collate
 
 from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DsetkitError
-from models import ModelError, load_model
+from models import ModelError, answer, load_model
 from training.baselines import BestThreshold, difference
 from training.cli import image_size, positive_int, run
 from training.errors import RunError
 from training.loop import Batch, evaluate, prepare_batch
 from training.metrics import MaskMetrics
 from training.pictures import mask_grid
+from training.published_scores import score_published
 from training.report import (
     AVERAGES,
     cell_scores,
     cell_table,
     protocol_table,
+    published_table,
     score_table,
     show,
     spread,
@@ -47,6 +49,7 @@ ROWS = (
     ("MAE", "mae"),
     ("IoU", "iou"),
     ("Dice", "dice"),
+    ("soft Dice", "dice_soft"),
     ("boundary F", "boundary_f"),
 )
 
@@ -71,6 +74,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="printed first: mean over images, or all pixels as one image (default: image)")
     add("--train-data", metavar="DATASET",
         help="whose train split tunes the baseline's threshold (default: that of --data)")
+    add("--published", action="store_true",
+        help="also the odd scores that reference systems printed; see training/published_scores.py")
     add("--output", type=Path, metavar="FILE", help="write everything as JSON")
     add("--grid", type=Path, metavar="FILE", help="write a picture of predictions (PNG)")
     # fmt: on
@@ -82,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = pick_device(args.device)
 
     # ---- Network and data ----------------------------------------------------------------------
-    net, about = load_model(args.checkpoint, device=device, expect_task="mask")
+    net, about = load_model(args.checkpoint, device=device, needs="mask")
     size = tuple(args.img_size or about["img_size"])
     needed = (*about["inputs"], "mask")
     manifest = SampleDataset(args.data, split=args.split, size=size, fields=needed).manifest
@@ -95,9 +100,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     def predict(batch: Batch) -> torch.Tensor:
         """(N, 1, H, W): probability of foreground."""
         x = torch.cat([batch[name] for name in about["inputs"]], dim=1)
+        mask = answer(net, net(x), "mask")
         if args.tta == "flip":
-            return (torch.sigmoid(net(x)) + torch.sigmoid(net(x.flip(-1))).flip(-1)) / 2
-        return torch.sigmoid(net(x))
+            return (mask + answer(net, net(x.flip(-1)), "mask").flip(-1)) / 2
+        return mask
 
     # ---- Scores of the network and of the baseline ---------------------------------------------
     limit = None
@@ -107,9 +113,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = {"threshold": args.threshold, "boundary_px": BOUNDARY_PX}
     metrics = {name: MaskMetrics(**settings) for name in names}
 
+    pairs: list[tuple[torch.Tensor, torch.Tensor]] = []  # for --published
+
     def judge(batch: Batch) -> None:
         batch = prepare_batch(batch, device)
-        metrics["model"].update(predict(batch), batch["mask"])
+        mask = predict(batch)
+        metrics["model"].update(mask, batch["mask"])
+        if args.published:
+            pairs.append((mask.cpu(), batch["mask"].cpu()))
         if limit is not None:
             answer = difference(batch["composite"], batch["background"]) > limit
             metrics["difference"].update(answer, batch["mask"])
@@ -117,6 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     loader = make_loader(data, batch_size=args.batch_size, workers=args.workers, shuffle=False)
     evaluate(loader, judge, total=len(loader), label=f"{args.split} split")
     scores = {name: metric.compute() for name, metric in metrics.items()}
+    published = score_published(pairs) if pairs else {}
     cells = cell_scores(metrics, data.cells, data.CELL_NAMES)
 
     # ---- Answer --------------------------------------------------------------------------------
@@ -137,6 +149,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if cells:
         show(cell_table("IoU", cells, "iou", average=args.average))
     show(protocol_table(protocol))
+    if published:
+        show(published_table(published))
     if args.output:
         content = {
             "checkpoint": {"path": str(args.checkpoint), **about},
@@ -145,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "protocol": protocol,
             "scores": scores,
             "cells": cells,
+            "published": published,
         }
         write_json(args.output, content)
     if args.grid:

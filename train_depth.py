@@ -11,24 +11,26 @@ last.safetensors, log.csv, a picture per epoch, tensorboard/ and state.pt; see t
 
 import argparse
 import logging
-import math
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Subset, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DsetkitError
-from models import MODELS, ModelError, create_model, load_model, load_pretrained_encoder, save_model
+from models import MODELS, ModelError, answer, create_model, load_model, save_model
+from models.pretrained import load_pretrained_encoder
 from training import loop, run_dir
 from training.augment import make_augment
+from training.chain import links
 from training.checkpoint import STATE_FILE, copy_weights, load_state, save_state
 from training.cli import SHOWN, add_training_arguments, parse_run, run
 from training.ema import average_weights
 from training.errors import RunError
-from training.losses import depth_loss
+from training.losses import DEPTH_LOSS_HELP, depth_loss
 from training.metrics import DepthMetrics, resize_to
 from training.pictures import depth_grid
 from training.schedule import Plateau, make_optimizer, make_schedule
@@ -40,17 +42,24 @@ logger = logging.getLogger(SCRIPT)
 
 
 def build_parser() -> argparse.ArgumentParser:
+    # fmt: off
     parser = argparse.ArgumentParser(prog=SCRIPT, description="Train a depth network.")
-    parser.add_argument("--arch", choices=MODELS, default="resnet50_upproj", help=SHOWN)
-    losses = "l1, log_l1, berhu, silog, cosine, grad; weighted sums as l1:0.5+silog"
-    parser.add_argument("--loss", default="l1", metavar="SPEC", help=f"{losses} {SHOWN}")
+    add = parser.add_argument
+    add("--arch", choices=MODELS, default="resnet50_upproj", help=SHOWN)
+    add("--loss", default="l1", metavar="SPEC", help=f"{DEPTH_LOSS_HELP} {SHOWN}")
+    # fmt: on
     add_training_arguments(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_run(build_parser(), argv)
+    for link in links(args, script=SCRIPT):
+        train(link)
 
+
+def train(args: argparse.Namespace) -> None:
+    """One run: on one dataset, into one folder."""
     # ---- Data ----------------------------------------------------------------------------------
     fields = tuple(dict.fromkeys(["composite", *args.inputs, "depth"]))
     manifest = SampleDataset(args.data, split="train", fields=fields).manifest
@@ -71,9 +80,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     # ---- Network -------------------------------------------------------------------------------
     device = run_dir.pick_device(args.device)
     torch.manual_seed(args.seed)
-    net = create_model(args.arch, in_channels=3 * len(args.inputs))
+    channels = 3 * len(args.inputs)
+    net = create_model(args.arch, in_channels=channels, **dict(args.arch_options))
     if net.task != "depth":
-        raise RunError(f"--arch {args.arch} is a {net.task} network: train it with train_mask.py")
+        raise RunError(
+            f"--arch {args.arch} is a {net.task} network: train it with train_{net.task}.py"
+        )
     if args.pretrained and not args.resume:
         load_pretrained_encoder(net, args.pretrained)
     if args.init_from and not args.resume:
@@ -90,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     steps_per_epoch = len(open_loader("train", stages[0].size))
     if steps_per_epoch == 0:
         raise RunError(f"{args.data} has no train samples: see `python -m dsetkit info`")
-    loss_fn = depth_loss(args.loss)
+    loss_fn = depth_loss(args.loss, head=net.heads["depth"])
     augment = make_augment(args.augment, depth_is_metric=manifest.depth_kind == "metric")
     optimizer = make_optimizer(
         net, args.opt, lr=args.lr, weight_decay=args.weight_decay, momentum=args.momentum
@@ -102,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         gamma_steps=steps_per_epoch * args.step_epochs,
         gamma=args.step_gamma,
     )
+    clip = loop.make_clip(norm=args.clip_grad, value=args.clip_grad_value)
     plateau = Plateau(patience=args.plateau_patience, gamma=args.step_gamma)
 
     # ---- Start or continue ---------------------------------------------------------------------
@@ -119,38 +132,41 @@ def main(argv: Sequence[str] | None = None) -> None:
         save_state(args.output / STATE_FILE, parts, vars(progress))
 
     # ---- What happens to a batch ---------------------------------------------------------------
+    scale = {"max_depth_m": manifest.max_depth_m, "depth_kind": manifest.depth_kind}
+
     def predict(network: torch.nn.Module, batch: loop.Batch) -> torch.Tensor:
         pictures = torch.cat([batch[name] for name in args.inputs], dim=1)  # (N, 3 or 6, H, W)
         with precision:
-            prediction = network(pictures.contiguous(memory_format=memory_format))
-        return resize_to(prediction.float(), pictures)  # (N, 1, H, W)
+            output = network(pictures.contiguous(memory_format=memory_format))
+        return resize_to(output.float(), pictures)  # (N, 1, H, W)
 
     def train_step(batch: loop.Batch, step: int) -> torch.Tensor:
         loop.seed_step(args.seed, step)
         batch = augment(loop.prepare_batch(batch, device))
         loss = loss_fn(predict(forward, batch), batch["depth"], batch["depth"] > 0)
         lr = args.lr * lr_share(step) * plateau.factor
-        loop.update_weights(net, optimizer, loss, lr=lr, clip_norm=args.clip_grad)
+        loop.update_weights(net, optimizer, loss, lr=lr, clip=clip)
         if average:
             average.update_parameters(net)
         return loss.detach()
 
     def validate(loader: DataLoader) -> dict[str, float]:
-        metrics = DepthMetrics(manifest.max_depth_m, depth_kind=manifest.depth_kind)
+        metrics = DepthMetrics(**scale)
 
         def judge(batch: loop.Batch) -> None:
             batch = loop.prepare_batch(batch, device)
-            metrics.update(predict(judged, batch), batch["depth"])
+            metrics.update(answer(net, predict(judged, batch), "depth"), batch["depth"])
 
         loop.evaluate(loader, judge, total=len(loader), label="validation")
         return metrics.compute()
 
     @torch.inference_mode()
-    def draw(loader: DataLoader) -> np.ndarray:
-        data = loader.dataset
+    def draw(data: Dataset) -> np.ndarray:
+        judged.eval()
         batch = default_collate([data[i] for i in loop.spread(len(data), PREVIEW_SAMPLES)])
-        depth = predict(judged, loop.prepare_batch(batch, device))
-        scale = {"max_depth_m": manifest.max_depth_m, "depth_kind": manifest.depth_kind}
+        outputs = predict(judged, loop.prepare_batch(batch, device))
+        net.train()
+        depth = answer(net, outputs, "depth")
         return depth_grid(batch["composite"], batch["depth"], depth, **scale)
 
     # ---- Training ------------------------------------------------------------------------------
@@ -159,11 +175,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             train_loader, val_loader = (open_loader(s, stage.size) for s in ("train", "val"))
             if len(val_loader) == 0:
                 logger.info("no val samples: best.safetensors will be the newest weights")
+            preview = partial(draw, (val_loader if len(val_loader) else train_loader).dataset)
+            on_step = run_dir.step_pictures(args.output, board, preview, every=args.picture_every)
             while progress.epoch < stage.end:
                 epoch = progress.epoch
                 if epoch == stage.first and progress.batch == 0:  # sizes do not compare
-                    progress.best = plateau.best = math.inf
-                    progress.stale = plateau.waited = 0
+                    progress.forget_best()
+                    plateau.forget_best()
                 size = "x".join(map(str, stage.size))
                 train_loader.set_position(epoch, progress.batch)
                 net.train()
@@ -175,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     label=f"epoch {epoch + 1}/{stages[-1].end}, {size}",
                     save=save,
                     save_every_s=args.checkpoint_every * 60,
+                    on_step=on_step,
                 )
                 judged.eval()
                 metrics, is_best = {}, len(val_loader) == 0
@@ -185,24 +204,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                     is_best = progress.take_score(score)
                     if args.sched == "plateau":
                         plateau.update(score)
-                row = {
-                    "stage": stage.number,
-                    "epoch": epoch + 1,
-                    "img_size": size,
-                    "train_loss": progress.loss,
-                    **{f"val_{name}": value for name, value in metrics.items()},
-                    "lr": optimizer.param_groups[0]["lr"],
-                    "samples_per_s": progress.samples_per_s,
-                    "data_wait_share": progress.data_wait_share,
-                }
-                progress.rows.append(row)
+                lr = optimizer.param_groups[0]["lr"]
+                row = progress.end_row(stage=stage.number, img_size=size, lr=lr, metrics=metrics)
                 scores = ("val_rmse_per_image", "val_delta_1_per_image")
                 run_dir.log_row(row, scores, is_best=is_best)
                 about = {
                     "inputs": args.inputs,
                     "img_size": stage.size,
-                    "depth_kind": manifest.depth_kind,
-                    "max_depth_m": manifest.max_depth_m,
+                    **scale,
                     "dataset_fingerprint": manifest.fingerprint,
                     "epoch": epoch + 1,
                     "step": (epoch + 1) * steps_per_epoch,
@@ -211,8 +220,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 save_model(args.output / "last.safetensors", judged, about)
                 if is_best:
                     save_model(args.output / "best.safetensors", judged, about)
-                preview = draw(val_loader if len(val_loader) else train_loader)
-                run_dir.record_epoch(args.output, board, progress.rows, preview)
+                run_dir.record_epoch(args.output, board, progress.rows, preview())
                 is_stale = args.patience is not None and progress.stale >= args.patience
                 progress.next_epoch(stage.end if is_stale else epoch + 1)
                 save()

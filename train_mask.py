@@ -11,26 +11,29 @@ last.safetensors, log.csv, a picture per epoch, tensorboard/ and state.pt; see t
 
 import argparse
 import logging
-import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Subset, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DsetkitError
-from models import MODELS, ModelError, create_model, load_model, load_pretrained_encoder, save_model
+from models import MODELS, ModelError, answer, create_model, load_model, save_model
+from models.pretrained import load_pretrained_encoder
 from training import loop, run_dir
 from training.augment import make_augment
+from training.chain import links
 from training.checkpoint import STATE_FILE, copy_weights, load_state, save_state
 from training.cli import SHOWN, add_training_arguments, parse_run, run
 from training.ema import average_weights
 from training.errors import RunError
-from training.losses import mask_loss
+from training.losses import MASK_LOSS_HELP, mask_loss
 from training.metrics import MaskMetrics
 from training.pictures import mask_grid
+from training.saliency import saliency_loss
 from training.schedule import Plateau, make_optimizer, make_schedule
 
 SCRIPT = "train_mask.py"
@@ -40,17 +43,26 @@ logger = logging.getLogger(SCRIPT)
 
 
 def build_parser() -> argparse.ArgumentParser:
+    # fmt: off
     parser = argparse.ArgumentParser(prog=SCRIPT, description="Train a mask network.")
-    parser.add_argument("--arch", choices=MODELS, default="mask_autoencoder", help=SHOWN)
-    losses = "bce, focal, dice, l1; weighted sums as bce:0.5+dice"
-    parser.add_argument("--loss", default="bce+dice", metavar="SPEC", help=f"{losses} {SHOWN}")
+    add = parser.add_argument
+    add("--arch", choices=MODELS, default="mask_autoencoder", help=SHOWN)
+    add("--loss", default="bce+dice", metavar="SPEC", help=f"{MASK_LOSS_HELP} {SHOWN}")
+    add("--depth-checkpoint", metavar="FILE",
+        help="depth network that --loss saliency asks; needs no masks (.safetensors)")
+    # fmt: on
     add_training_arguments(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_run(build_parser(), argv)
+    for link in links(args, script=SCRIPT):
+        train(link)
 
+
+def train(args: argparse.Namespace) -> None:
+    """One run: on one dataset, into one folder."""
     # ---- Data ----------------------------------------------------------------------------------
     fields = tuple(dict.fromkeys(["composite", *args.inputs, "mask"]))
     manifest = SampleDataset(args.data, split="train", fields=fields).manifest
@@ -71,9 +83,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     # ---- Network -------------------------------------------------------------------------------
     device = run_dir.pick_device(args.device)
     torch.manual_seed(args.seed)
-    net = create_model(args.arch, in_channels=3 * len(args.inputs))
+    channels = 3 * len(args.inputs)
+    net = create_model(args.arch, in_channels=channels, **dict(args.arch_options))
     if net.task != "mask":
-        raise RunError(f"--arch {args.arch} is a {net.task} network: train it with train_depth.py")
+        raise RunError(
+            f"--arch {args.arch} is a {net.task} network: train it with train_{net.task}.py"
+        )
     if args.pretrained and not args.resume:
         load_pretrained_encoder(net, args.pretrained)
     if args.init_from and not args.resume:
@@ -90,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     steps_per_epoch = len(open_loader("train", stages[0].size))
     if steps_per_epoch == 0:
         raise RunError(f"{args.data} has no train samples: see `python -m dsetkit info`")
-    loss_fn = mask_loss(args.loss)
+    loss_fn = make_loss(args, net, device)
     augment = make_augment(args.augment)
     optimizer = make_optimizer(
         net, args.opt, lr=args.lr, weight_decay=args.weight_decay, momentum=args.momentum
@@ -102,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         gamma_steps=steps_per_epoch * args.step_epochs,
         gamma=args.step_gamma,
     )
+    clip = loop.make_clip(norm=args.clip_grad, value=args.clip_grad_value)
     plateau = Plateau(patience=args.plateau_patience, gamma=args.step_gamma)
 
     # ---- Start or continue ---------------------------------------------------------------------
@@ -122,15 +138,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     def predict(network: torch.nn.Module, batch: loop.Batch) -> torch.Tensor:
         pictures = torch.cat([batch[name] for name in args.inputs], dim=1)  # (N, 3 or 6, H, W)
         with precision:
-            logits = network(pictures.contiguous(memory_format=memory_format))
-        return logits.float()  # (N, 1, H, W)
+            output = network(pictures.contiguous(memory_format=memory_format))
+        return output.float()  # (N, 1, H, W)
 
     def train_step(batch: loop.Batch, step: int) -> torch.Tensor:
         loop.seed_step(args.seed, step)
         batch = augment(loop.prepare_batch(batch, device))
-        loss = loss_fn(predict(forward, batch), batch["mask"])
+        loss = loss_fn(predict(forward, batch), batch)
         lr = args.lr * lr_share(step) * plateau.factor
-        loop.update_weights(net, optimizer, loss, lr=lr, clip_norm=args.clip_grad)
+        loop.update_weights(net, optimizer, loss, lr=lr, clip=clip)
         if average:
             average.update_parameters(net)
         return loss.detach()
@@ -140,17 +156,19 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         def judge(batch: loop.Batch) -> None:
             batch = loop.prepare_batch(batch, device)
-            metrics.update(predict(judged, batch).sigmoid(), batch["mask"])
+            metrics.update(answer(net, predict(judged, batch), "mask"), batch["mask"])
 
         loop.evaluate(loader, judge, total=len(loader), label="validation")
         return metrics.compute()
 
     @torch.inference_mode()
-    def draw(loader: DataLoader) -> np.ndarray:
-        data = loader.dataset
+    def draw(data: Dataset) -> np.ndarray:
+        judged.eval()
         batch = default_collate([data[i] for i in loop.spread(len(data), PREVIEW_SAMPLES)])
-        probability = predict(judged, loop.prepare_batch(batch, device)).sigmoid()
-        return mask_grid(batch["composite"], batch["mask"] / 255, probability)
+        outputs = predict(judged, loop.prepare_batch(batch, device))
+        net.train()
+        mask = answer(net, outputs, "mask")
+        return mask_grid(batch["composite"], batch["mask"] / 255, mask)
 
     # ---- Training ------------------------------------------------------------------------------
     with run_dir.open_tensorboard(args.output, epoch=progress.epoch + 1) as board:
@@ -158,11 +176,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             train_loader, val_loader = (open_loader(s, stage.size) for s in ("train", "val"))
             if len(val_loader) == 0:
                 logger.info("no val samples: best.safetensors will be the newest weights")
+            preview = partial(draw, (val_loader if len(val_loader) else train_loader).dataset)
+            on_step = run_dir.step_pictures(args.output, board, preview, every=args.picture_every)
             while progress.epoch < stage.end:
                 epoch = progress.epoch
                 if epoch == stage.first and progress.batch == 0:  # sizes do not compare
-                    progress.best = plateau.best = math.inf
-                    progress.stale = plateau.waited = 0
+                    progress.forget_best()
+                    plateau.forget_best()
                 size = "x".join(map(str, stage.size))
                 train_loader.set_position(epoch, progress.batch)
                 net.train()
@@ -174,6 +194,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     label=f"epoch {epoch + 1}/{stages[-1].end}, {size}",
                     save=save,
                     save_every_s=args.checkpoint_every * 60,
+                    on_step=on_step,
                 )
                 judged.eval()
                 metrics, is_best = {}, len(val_loader) == 0
@@ -184,17 +205,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                     is_best = progress.take_score(score)
                     if args.sched == "plateau":
                         plateau.update(score)
-                row = {
-                    "stage": stage.number,
-                    "epoch": epoch + 1,
-                    "img_size": size,
-                    "train_loss": progress.loss,
-                    **{f"val_{name}": value for name, value in metrics.items()},
-                    "lr": optimizer.param_groups[0]["lr"],
-                    "samples_per_s": progress.samples_per_s,
-                    "data_wait_share": progress.data_wait_share,
-                }
-                progress.rows.append(row)
+                lr = optimizer.param_groups[0]["lr"]
+                row = progress.end_row(stage=stage.number, img_size=size, lr=lr, metrics=metrics)
                 scores = ("val_iou_per_image", "val_rmse_per_image")
                 run_dir.log_row(row, scores, is_best=is_best)
                 about = {
@@ -208,12 +220,25 @@ def main(argv: Sequence[str] | None = None) -> None:
                 save_model(args.output / "last.safetensors", judged, about)
                 if is_best:
                     save_model(args.output / "best.safetensors", judged, about)
-                preview = draw(val_loader if len(val_loader) else train_loader)
-                run_dir.record_epoch(args.output, board, progress.rows, preview)
+                run_dir.record_epoch(args.output, board, progress.rows, preview())
                 is_stale = args.patience is not None and progress.stale >= args.patience
                 progress.next_epoch(stage.end if is_stale else epoch + 1)
                 save()
     logger.info("all %d epochs are done: %s", stages[-1].end, args.output / "best.safetensors")
+
+
+def make_loss(
+    args: argparse.Namespace, net: torch.nn.Module, device: torch.device
+) -> Callable[[torch.Tensor, loop.Batch], torch.Tensor]:
+    """A function of (output, batch): against the mask, or with --loss saliency without one."""
+    if args.loss != "saliency":
+        against_mask = mask_loss(args.loss, head=net.heads["mask"])
+        return lambda output, batch: against_mask(output, batch["mask"])
+    if args.depth_checkpoint is None:
+        raise RunError("--loss saliency asks a depth network: give its --depth-checkpoint FILE")
+    depth_net, _ = load_model(args.depth_checkpoint, device=device, needs="depth")
+    objective = saliency_loss(depth_net)
+    return lambda output, batch: objective(answer(net, output, "mask"), batch["composite"])
 
 
 if __name__ == "__main__":

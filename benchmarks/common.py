@@ -74,9 +74,15 @@ def report(title: str, rates: dict[str, tuple[float, float, float]], notes: dict
     console.print(table)
     for name, text in notes.items():
         console.print(f"{name}: {text}")
-    console.print("machine: " + ", ".join(f"{key} {value}" for key, value in machine().items()))
+    content = {"title": title, "samples_per_s": rates, "notes": notes}
+    keep(title.split(":")[0].strip().replace(" ", "_"), content)
+
+
+def keep(name: str, content: dict) -> None:
+    """Keeps what was measured as JSON in results/, with the machine, and says where."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{title.split(':')[0].strip().replace(' ', '_')}.json"
-    content = {"title": title, "machine": machine(), "samples_per_s": rates, "notes": notes}
+    path = RESULTS / f"{name}.json"
+    content = {"machine": machine(), **content}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    console.print(f"kept in {path}")
+    print("machine: " + ", ".join(f"{key} {value}" for key, value in machine().items()))
+    print(f"kept in {path}")

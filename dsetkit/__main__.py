@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsetkit.console import progress_bar, run
-from dsetkit.dataset_verbs import add_dataset_verbs, add_verb
+from dsetkit.dataset_verbs import add_dataset_verbs, add_verb, at_least_1
 from dsetkit.manifest import VERSION
 
 
@@ -23,7 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dsetkit {VERSION}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for add in (_add_demo, _add_generate, _add_import_rgbd, add_dataset_verbs):
+    for add in (_add_demo, _add_generate, _add_import_rgbd, _add_import_images, add_dataset_verbs):
         add(verbs)
     return parser
 
@@ -142,6 +142,78 @@ def _import_rgbd(args: argparse.Namespace) -> None:
             progress=progress,
         )
     print(f"{args.output}: {count:,} samples, complete")
+
+
+def _add_import_images(verbs) -> None:
+    add = add_verb(
+        verbs,
+        "import-images",
+        _import_images,
+        "make a dataset of composites, masks, depths and backgrounds that are files already",
+    ).add_argument
+    add(
+        "--system",
+        required=True,
+        choices=("000", "001", "002", "003", "004", "table"),
+        help="whose naming rules hold; table = a CSV names the files",
+    )
+    add(
+        "--root",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="folders and .zip archives that the files are in",
+    )
+    add(
+        "--table",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="CSV files that name the samples: of 000 and table, maybe of 002 and 003",
+    )
+    add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
+    add(
+        "--depth-polarity",
+        choices=("far-bright", "near-bright"),
+        help="what bright grey means in depths (default: the system's; needed with table)",
+    )
+    add(
+        "--max-depth-m",
+        type=float,
+        metavar="M",
+        help="depth of the whole grey range, if known [m] (default: depth is relative)",
+    )
+    add(
+        "--split-by",
+        choices=("asset", "sample", "table"),
+        help="default: as the table says; if it does not, by asset as far as assets are known",
+    )
+    add("--per-background", type=int, default=800, metavar="N", help="of 003: samples in a set")
+    add("--seed", type=int, default=0, help="key of the choice of splits")
+    add("--jobs", type=at_least_1, metavar="N", help="threads (default: one a core, up to 8)")
+    add("--skip-bad", action="store_true", help="go on without samples that cannot be used")
+
+
+def _import_images(args: argparse.Namespace) -> None:
+    from dsetkit.import_images import import_images
+
+    with progress_bar("import-images") as progress:
+        manifest = import_images(
+            args.root,
+            args.output,
+            system=args.system,
+            tables=args.table or (),
+            depth_polarity=args.depth_polarity,
+            max_depth_m=args.max_depth_m,
+            split_by=args.split_by,
+            per_background=args.per_background,
+            seed=args.seed,
+            jobs=args.jobs,
+            skip_bad=args.skip_bad,
+            progress=progress,
+        )
+    print(f"{args.output}: {manifest.num_samples:,} samples, complete")
 
 
 def entry_point() -> None:

@@ -50,7 +50,7 @@ def _add_verify(verbs) -> None:
     add = _add_dataset_verb(
         verbs, "verify", _verify, "check every checksum, image, count and id"
     ).add_argument
-    add("--jobs", type=_at_least_1, default=os.cpu_count(), metavar="N", help="threads")
+    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="threads")
     add("--output", type=Path, metavar="FILE.json", help="also write all that is bad there")
 
 
@@ -144,7 +144,7 @@ def _add_show(verbs) -> None:
         metavar="FILE.png",
         help="picture to write",
     )
-    add("--num", type=_at_least_1, default=8, metavar="N", help="samples, chosen by chance")
+    add("--num", type=at_least_1, default=8, metavar="N", help="samples, chosen by chance")
     _add_split_choice(add)
     add("--seed", type=int, default=0, help="key of the choice")
     add("--indices", type=int, nargs="+", metavar="I", help="these samples instead of a choice")
@@ -201,7 +201,7 @@ def _add_split_choice(add) -> None:
     add("--split", choices=tuple(SPLITS), help="of its samples only (default: all splits)")
 
 
-def _at_least_1(text: str) -> int:
+def at_least_1(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected a number of at least 1")
     return int(text)

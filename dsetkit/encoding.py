@@ -4,9 +4,10 @@ A record is one msgpack map; any program with msgpack and OpenCV can read it.
 
 | key          | type        | meaning                                                            |
 |--------------|-------------|--------------------------------------------------------------------|
-| `background` | int or nil  | id in the `backgrounds` database; nil in imported datasets         |
+| `background` | int or nil  | id in the `backgrounds` database; nil where an import has none     |
 | `foreground` | int or nil  | id in the `foregrounds` database; nil in imported datasets         |
-| `recipe`     | map         | `index` in the full set, `flip`, `box` [x, y, w, h] px; or `name`  |
+| `recipe`     | map         | `index` in the full set, `flip`, `box` [x, y, w, h] px; imported:  |
+|              |             | `name`, and what else is known                                     |
 | `composite`  | bin         | encoded RGB image                                                  |
 | `mask`       | bin, absent | encoded 8-bit alpha of the placed foreground, 0..255               |
 | `depth`      | bin, absent | encoded uint16 depth, 0 = invalid; unit and kind: in the manifest  |

@@ -15,13 +15,13 @@ CELL_SPLIT = {cell: split for split, cells in SPLITS.items() for cell in cells}
 class SampleTable:
     """The rows of a dataset.
 
-    | column                     | value                                             |
-    |----------------------------|---------------------------------------------------|
-    | `index`                    | of the sample in the dataset                      |
-    | `split`, `cell`            | train, val or test; one of CELL_NAMES             |
-    | `background`, `foreground` | names of the assets; empty in imported datasets   |
-    | `flip`, `box`              | 0 or 1; `x y w h` [px]; empty in imported datasets |
-    | `name`                     | of the colour file; empty in generated datasets   |
+    | column                     | value                                                 |
+    |----------------------------|-------------------------------------------------------|
+    | `index`                    | of the sample in the dataset                          |
+    | `split`, `cell`            | train, val or test; one of CELL_NAMES                 |
+    | `background`, `foreground` | names of the assets; imported: empty where unknown    |
+    | `flip`, `box`              | 0 or 1; `x y w h` [px]; imported: empty where unknown |
+    | `name`                     | of the colour file; empty in generated datasets       |
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -34,13 +34,19 @@ class SampleTable:
         cell = int(self._cells[index])
         row = dict.fromkeys(COLUMNS, "")
         row |= {"index": index, "split": CELL_SPLIT[cell], "cell": CELL_NAMES[cell]}
-        if record.background is None:
-            return row | {"name": record.recipe["name"]}
+        recipe = record.recipe  # an imported sample's tells what is known of it
+        if record.background is not None:
+            row["background"] = self._backgrounds[record.background]
+        row["foreground"] = (
+            recipe.get("foreground", "")
+            if record.foreground is None
+            else self._foregrounds[record.foreground]
+        )
+        if "flip" in recipe:
+            row["flip"] = int(recipe["flip"])
         return row | {
-            "background": self._backgrounds[record.background],
-            "foreground": self._foregrounds[record.foreground],
-            "flip": int(record.recipe["flip"]),
-            "box": " ".join(map(str, record.recipe["box"])),
+            "box": " ".join(map(str, recipe.get("box", ()))),
+            "name": recipe.get("name", ""),
         }
 
 

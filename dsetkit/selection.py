@@ -5,9 +5,19 @@ cells (background seen or not x foreground seen or not); the seen-seen cell hold
 are kept out of training. What mixes train and val assets is `val`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from dsetkit.manifest import TEST_BACKGROUND, TEST_BOTH, TEST_FOREGROUND, TEST_SEEN, TRAIN, VAL
+from dsetkit.manifest import (
+    TEST,
+    TEST_BACKGROUND,
+    TEST_BOTH,
+    TEST_FOREGROUND,
+    TEST_SEEN,
+    TRAIN,
+    VAL,
+)
 from dsetkit.recipe import HOLD_OUT, SELECT, FullSet, uniform
 
 HELD_OUT_SHARE = 0.04  # of the placements of train assets
@@ -62,6 +72,22 @@ def cells_of(
     cells[test & seen_foreground] = TEST_BACKGROUND
     cells[test & seen_background] = TEST_FOREGROUND
     cells[test & ~seen_background & ~seen_foreground] = TEST_BOTH
+    return cells
+
+
+def cells_by_sample(count: int, *, shares: Sequence[float], seed: int) -> np.ndarray:
+    """Cells by chance, whatever the assets are: uint8 (count,).
+
+    Args:
+        count: Samples.
+        shares: Of train, val and test; they add up to 1.
+        seed: Key of the choice.
+    """
+    order = np.argsort(uniform(seed, HOLD_OUT, np.arange(count)))
+    first_test, first_train = round(shares[2] * count), round((shares[2] + shares[1]) * count)
+    cells = np.full(count, TRAIN, np.uint8)
+    cells[order[:first_train]] = VAL
+    cells[order[:first_test]] = TEST
     return cells
 
 

@@ -16,9 +16,8 @@ from dsetkit.dataset import Dataset, shard_path
 from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
 from dsetkit.lmdb_store import StoreWriter
-from dsetkit.recipe import HOLD_OUT, uniform
 from dsetkit.sample_table import COLUMNS, SampleTable
-from dsetkit.selection import cells_of
+from dsetkit.selection import cells_by_sample, cells_of
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
 
@@ -36,8 +35,11 @@ def split_by_asset(path: Path, *, progress: Progress = _no_progress) -> None:
         DatasetError: As `Dataset`, or the dataset was imported and has no assets.
     """
     dataset = Dataset(path)
-    if dataset.manifest.num_backgrounds == 0:
-        raise DatasetError(f"{path} was imported and has no assets: use --split-by sample or a CSV")
+    if dataset.manifest.num_foregrounds == 0:
+        raise DatasetError(
+            f"{path} was imported and has no assets of its own: use --split-by sample or a CSV, or "
+            "import it anew"
+        )
     seed = dataset.manifest.recipe["seed"]
     total = len(dataset)
     index = np.empty(total, np.int64)
@@ -72,12 +74,7 @@ def split_by_sample(path: Path, *, shares: Sequence[float], seed: int) -> None:
         given = " ".join(f"{share:g}" for share in shares)
         raise DatasetError(f"--shares {given}: expected those of train, val, test; their sum is 1")
     dataset = Dataset(path)
-    total = len(dataset)
-    order = np.argsort(uniform(seed, HOLD_OUT, np.arange(total)))
-    first_test, first_train = round(shares[2] * total), round((shares[2] + shares[1]) * total)
-    cells = np.full(total, m.TRAIN, np.uint8)
-    cells[order[:first_train]] = m.VAL
-    cells[order[:first_test]] = m.TEST
+    cells = cells_by_sample(len(dataset), shares=shares, seed=seed)
     _write(dataset, cells, {"by": "sample", "shares": list(shares), "seed": seed})
 
 

@@ -184,6 +184,7 @@ def _check_sample(packed: bytes | None, manifest: Manifest) -> None:
         _check_depth(images["depth"], manifest)
     if "background" in manifest.fields:
         _check_ids(record, manifest)
+    if manifest.num_foregrounds or "mask" in images:  # an imported sample without mask has no box
         _check_box(record.recipe["box"], height, width)
     if "mask" in images:
         _check_mask(images["mask"], (height, width), record.recipe["box"])
@@ -211,7 +212,8 @@ def _check_ids(record: Record, manifest: Manifest) -> None:
         ("background", record.background, manifest.num_backgrounds),
         ("foreground", record.foreground, manifest.num_foregrounds),
     ):
-        if number not in range(count):
+        came_without = name == "foreground" and count == 0  # imported: then each id has to be nil
+        if number not in ([None] if came_without else range(count)):
             raise DatasetError(f"{name} {number}: there are {count}")
 
 

@@ -1,6 +1,7 @@
 """The networks by name: `create_model`, and saving and loading of their weights."""
 
 from models.errors import ModelError
+from models.heads import answer
 from models.pretrained import load_pretrained_encoder
 from models.registry import MODELS, create_model
 from models.weights import load_model, save_model
@@ -8,6 +9,7 @@ from models.weights import load_model, save_model
 __all__ = [
     "MODELS",
     "ModelError",
+    "answer",
     "create_model",
     "load_model",
     "load_pretrained_encoder",

@@ -48,10 +48,15 @@ def check_input(x: torch.Tensor, *, in_channels: int, stride: int) -> None:
         )
 
 
-def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel_size: int, *, groups: int = 1, bias: bool = False
+) -> nn.Sequential:
     """Convolution that keeps the size, batch norm, ReLU."""
+    padding = kernel_size // 2
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
+        nn.Conv2d(
+            in_channels, out_channels, kernel_size, padding=padding, groups=groups, bias=bias
+        ),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
@@ -64,3 +69,17 @@ def init_he(module: nn.Module) -> None:
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
+
+
+def start_from_difference(conv: nn.Conv2d) -> None:
+    """Lets half the filters of a first convolution see composite - background before training.
+
+    Their weights for the second picture become the negative of those for the first, so that they
+    answer 0 where nothing was pasted. The other half keeps seeing both pictures by themselves.
+
+    Args:
+        conv: a convolution of two stacked RGB pictures (6 input channels).
+    """
+    with torch.no_grad():
+        half = conv.weight[: conv.out_channels // 2]
+        half[:, 3:] = -half[:, :3]

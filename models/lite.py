@@ -49,6 +49,7 @@ class DepthLite(LiteNetwork):
     """
 
     task = "depth"
+    heads = {"depth": "linear"}
 
     def __init__(self, *, in_channels: int = 3, full_size: bool = False) -> None:
         super().__init__(in_channels=in_channels)
@@ -75,6 +76,7 @@ class MaskLite(LiteNetwork):
     """
 
     task = "mask"
+    heads = {"mask": "logits"}
 
     def __init__(self, *, in_channels: int = 3) -> None:
         super().__init__(in_channels=in_channels)

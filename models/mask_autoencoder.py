@@ -7,7 +7,7 @@
 import torch
 from torch import nn
 
-from models.blocks import Normalize, check_input, init_he
+from models.blocks import Normalize, check_input, init_he, start_from_difference
 from models.drn import DRND22
 from models.up_projection import UpProjection
 
@@ -16,6 +16,7 @@ class MaskAutoencoder(nn.Module):
     """RGB (N, in_channels, H, W) in 0..1 -> mask logits (N, 1, H, W)."""
 
     task = "mask"
+    heads = {"mask": "logits"}
     stride = 8
 
     def __init__(self, *, in_channels: int = 3) -> None:
@@ -27,6 +28,8 @@ class MaskAutoencoder(nn.Module):
             [UpProjection(512, 256), UpProjection(256, 128), UpProjection(128, 64)]
         )
         self.head = nn.Conv2d(64, 1, 3, padding=1)
+        if in_channels == 6:
+            start_from_difference(self.encoder.layer0[0])
         init_he(self.decoder)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)

@@ -30,9 +30,11 @@ def load_pretrained_encoder(net: nn.Module, path: Path | str) -> None:
     path = Path(path)
     encoder = getattr(net, "encoder", None)
     if not hasattr(encoder, "rename_pretrained"):
+        name = getattr(net, "arch", type(net).__name__)
         known = "resnet50_upproj, mask_autoencoder, depth_lite, mask_lite"
         raise ModelError(
-            f"{type(net).__name__} has no encoder with public ImageNet weights; use one of {known}"
+            f"{name} has no encoder with public ImageNet weights; use one of {known}, or train it"
+            " from fresh weights"
         )
     own = encoder.state_dict()
     given = {}

@@ -2,29 +2,61 @@
 
 Every network registered here agrees on this:
 
-    net.task          "depth" or "mask"
+    net.heads         which maps it gives, "mask" and/or "depth" in this order, and how to read each
+                      (`models.answer` does it):
+                          "logits"    its sigmoid is the answer, 0..1
+                          "linear"    the value itself is the answer, meant as 0..1
+    net.task          "mask", "depth", or "joint" for both maps
     net.stride        height and width of the input must be multiples of it
     net.in_channels   3 (composite) or 6 (composite, then background)
     net.arch, net.options    the name and the keyword arguments it was made with (JSON values)
     net(x)            x: float32 (N, in_channels, H, W), RGB in 0..1; the network normalises it
-                      depth -> float32 (N, 1, h, w): depth in the unit of the target (a share of the
-                               greatest depth, 0..1); H/2 x W/2 unless `full_size=True`
-                      mask  -> float32 (N, 1, H, W): logits
+                      one map   -> float32 (N, 1, h, w)
+                      both maps -> {"mask": float32 (N, 1, H, W), "depth": float32 (N, 1, h, w)}
+
+A mask is always H x W. Depth is in the unit of the target (a share of the greatest depth, 0..1). It
+is H x W too, but for `resnet50_upproj` and `depth_lite`: H/2 x W/2 unless `full_size=True`.
+
+    network                                 in_channels    options         reference system
+    resnet50_upproj, mask_autoencoder       3, 6           full_size (1)   002
+    depth_lite, mask_lite                   3, 6           full_size (1)   -
+    dual_unet                               3, 6           mask_head       000
+    unet                                    3, 6           task            001
+    res_unet                                3, 6           mask_head       001
+    shared_unet                             3, 6           mask_head       003
+    mask_unet, depth_unet                   3, 6           -               003
+    lite_dual                               6              mask_head       004
+    (1) of the depth network
+
+`mask_head="linear"` or `"logits"` changes no layer, only what `net.heads` says of the mask; so a
+network whose author trained raw outputs may be trained with a loss of logits, and vice versa.
 """
+
+import inspect
 
 import torch
 from torch import nn
 
 from models.errors import ModelError
 from models.lite import DepthLite, MaskLite
+from models.lite_dual import LiteDual
 from models.mask_autoencoder import MaskAutoencoder
+from models.res_unet import ResUNet
 from models.resnet50_upproj import ResNet50UpProjection
+from models.unet import DepthUNet, DualUNet, MaskUNet, SharedUNet, UNet
 
 MODELS: dict[str, type[nn.Module]] = {
     "resnet50_upproj": ResNet50UpProjection,
     "mask_autoencoder": MaskAutoencoder,
     "depth_lite": DepthLite,
     "mask_lite": MaskLite,
+    "dual_unet": DualUNet,
+    "unet": UNet,
+    "res_unet": ResUNet,
+    "shared_unet": SharedUNet,
+    "mask_unet": MaskUNet,
+    "depth_unet": DepthUNet,
+    "lite_dual": LiteDual,
 }
 
 
@@ -42,12 +74,19 @@ def create_model(
         The network in training mode; `net.arch` and `net.options` record how it was made.
 
     Raises:
-        ModelError: no such architecture, or `in_channels` is not a multiple of 3.
+        ModelError: no such architecture, or it has no such option, value of an option or
+            `in_channels`.
     """
     if name not in MODELS:
         raise ModelError(f"unknown architecture {name!r}; known: {', '.join(MODELS)}")
-    if in_channels < 3 or in_channels % 3:
+    if in_channels not in (3, 6):
         raise ModelError(f"in_channels={in_channels}; expected 3 per RGB picture, so 3 or 6")
+    known = [key for key in inspect.signature(MODELS[name]).parameters if key != "in_channels"]
+    for option in options:
+        if option not in known:
+            raise ModelError(
+                f"{name} has no option {option!r}; known: {', '.join(known) or 'none'}"
+            )
     net = MODELS[name](in_channels=in_channels, **options).to(memory_format=torch.channels_last)
     net.arch, net.options = name, {"in_channels": in_channels, **options}
     return net

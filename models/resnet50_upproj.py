@@ -29,6 +29,7 @@ class ResNet50UpProjection(nn.Module):
     """
 
     task = "depth"
+    heads = {"depth": "linear"}
     stride = 32
 
     def __init__(self, *, in_channels: int = 3, full_size: bool = False) -> None:

@@ -60,21 +60,21 @@ def save_model(
 
 
 def load_model(
-    path: Path | str, device: str | torch.device = "cpu", *, expect_task: str | None = None
+    path: Path | str, device: str | torch.device = "cpu", *, needs: str | None = None
 ) -> tuple[nn.Module, dict[str, object]]:
     """Rebuild the network that `save_model` wrote.
 
     Args:
         path: the weights file.
         device: where to put the network.
-        expect_task: "depth" or "mask", to refuse a network of the other task.
+        needs: "mask" or "depth": the map the caller wants; a network without it is refused.
 
     Returns:
         The network in evaluation mode with float32 weights, and the `about` it was saved with.
 
     Raises:
-        ModelError: no such file, not a weights file of ours, an unknown architecture, or layers or
-            a task that do not fit.
+        ModelError: no such file, not a weights file of ours, an unknown architecture, layers that
+            do not fit, or a network that does not give the map.
     """
     path = Path(path)
     metadata, tensors = _read(path)
@@ -82,9 +82,10 @@ def load_model(
         net = create_model(metadata["arch"], **json.loads(metadata["options"]))
     except (ModelError, TypeError) as error:
         raise ModelError(f"{path} holds a network this version cannot build: {error}") from error
-    if expect_task is not None and net.task != expect_task:
+    if needs is not None and needs not in net.heads:
         raise ModelError(
-            f"{path} holds {net.arch}, a {net.task} network; expected a {expect_task} network"
+            f"{path} holds {net.arch}, which gives {' and '.join(net.heads)}; expected a network"
+            f" that gives {needs}"
         )
     try:
         net.load_state_dict(tensors)  # copies into float32, whatever was stored

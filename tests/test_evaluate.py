@@ -30,7 +30,7 @@ TEST_CELLS = (m.TEST_SEEN, m.TEST_BACKGROUND, m.TEST_FOREGROUND, m.TEST_BOTH)
 class GreyDepth(nn.Module):
     """Answers with the grey value of its input, at half size."""
 
-    task, stride = "depth", 2
+    task, stride, heads = "depth", 2, {"depth": "linear"}
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class RampDepth(GreyDepth):
 class RedMask(GreyDepth):
     """Foreground is where red is above 0.75."""
 
-    task = "mask"
+    task, heads = "mask", {"mask": "logits"}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return 40 * (x[:, :1] - 0.75)

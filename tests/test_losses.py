@@ -5,11 +5,25 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from training.errors import RunError
-from training.losses import DEPTH_LOSSES, MASK_LOSSES, depth_loss, mask_loss
+from training.losses import DEPTH_LOSSES, MASK_LOSSES, ON_LOGITS, depth_loss, mask_loss
+from training.saliency import saliency_loss
+from training.ssim import ssim_map
 
 LOG_LOSSES = ("log_l1", "silog", "grad")
+ZERO_AT_TARGET = [name for name in DEPTH_LOSSES if name != "bce"]  # that one ends at the entropy
+LINEAR_MASK_LOSSES = [name for name in MASK_LOSSES if name not in ON_LOGITS]
+
+
+def depth_loss_on_shares(name: str):
+    """The loss as a function of depth in 0..1, whatever output the term asks for."""
+    if name not in ON_LOGITS:
+        return depth_loss(name)
+    on_logits = depth_loss(name, head="logits")
+    return lambda depth, target, valid: on_logits(torch.logit(depth), target, valid)
 
 
 def depth_map(rows: list[list[float]]) -> torch.Tensor:
@@ -101,10 +115,70 @@ def test_bce_takes_soft_targets():
     assert mask_loss("bce")(logits, target).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_smooth_l1_is_half_the_square_up_to_one_and_linear_beyond():
+    output, target = depth_map([[0.5, 3.0]]), depth_map([[0.1, 1.0]])
+    # 0.4^2 / 2 = 0.08 and 2 - 0.5 = 1.5
+    loss = mask_loss("smooth_l1", head="linear")(output, target)
+    assert loss.item() == pytest.approx((0.08 + 1.5) / 2)
+
+
+def test_rmse_is_the_root_over_the_whole_batch_and_zero_at_the_target():
+    output, target = torch.tensor([[[[0.4]]], [[[0.9]]]]), torch.tensor([[[[0.0]]], [[[0.6]]]])
+    loss = mask_loss("rmse", head="linear")
+    # d = 0.4, 0.3: sqrt(0.125 + 1e-6) - 1e-3. A plain sqrt(mse + 1e-6) would end at 0.001.
+    assert loss(output, target).item() == pytest.approx(math.sqrt(0.125001) - 0.001, rel=1e-5)
+    assert loss(target, target).item() == pytest.approx(0, abs=1e-8)
+
+
+def test_dice_squared_takes_the_batch_as_one():
+    output = torch.tensor([[[[1.0, 0.5]]], [[[0.0, 0.0]]]])
+    target = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 1.0]]]])
+    # 1 - (2 * 1 + 1) / ((1 + 0.25) + (1 + 1) + 1)
+    loss = mask_loss("dice_squared", head="linear")(output, target)
+    assert loss.item() == pytest.approx(1 - 3 / 4.25)
+
+
+def test_dice_squared_alone_of_the_two_is_zero_for_a_soft_target_that_is_met():
+    target = torch.full((2, 1, 8, 8), 0.3)
+    logits = torch.logit(target)
+    assert mask_loss("dice_squared")(logits, target).item() == pytest.approx(0, abs=1e-6)
+    assert mask_loss("dice")(logits, target).item() > 0.5
+
+
+def test_ssim_of_flat_maps_compares_their_levels():
+    output, target = torch.full((1, 1, 16, 16), 0.2), torch.full((1, 1, 16, 16), 0.6)
+    # no structure: SSIM = (2 * 0.12 + c1) / (0.04 + 0.36 + c1), c1 = 1e-4
+    similarity = (0.24 + 1e-4) / (0.4 + 1e-4)
+    for window in (3, 5, 11):
+        loss = mask_loss(f"ssim{window}", head="linear")(output, target)
+        assert loss.item() == pytest.approx((1 - similarity) / 2, rel=1e-3)
+
+
+def test_ssim_agrees_with_torchmetrics_inside_the_picture(random_case):
+    prediction, target, _ = random_case
+    ours = ssim_map(prediction, target, everywhere(target), window=11)
+    _, theirs = structural_similarity_index_measure(
+        prediction, target, gaussian_kernel=True, sigma=1.5, data_range=1.0, return_full_image=True
+    )
+    assert torch.allclose(ours[..., 5:-5, 5:-5], theirs[..., 5:-5, 5:-5], atol=1e-4)
+
+
+def test_ssim_ends_at_a_half_for_an_answer_that_runs_against_its_target():
+    target = (torch.arange(64.0).reshape(1, 1, 8, 8) % 2).contiguous()
+    loss = mask_loss("ssim3", head="linear")(1 - target, target)
+    assert loss.item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (1, 7), (5, 5), (6, 40)])
+def test_ssim_takes_maps_smaller_than_its_window(sides):
+    target = torch.rand(2, 1, *sides)
+    assert mask_loss("ssim11", head="linear")(target, target).item() == pytest.approx(0, abs=1e-6)
+
+
 # ---- what holds for every depth loss -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", DEPTH_LOSSES)
+@pytest.mark.parametrize("name", ZERO_AT_TARGET)
 def test_depth_loss_is_zero_at_the_target_and_positive_elsewhere(name, random_case):
     prediction, target, valid = random_case
     assert depth_loss(name)(target, target, valid).item() == pytest.approx(0, abs=1e-6)
@@ -116,16 +190,16 @@ def test_depth_loss_has_finite_gradients_even_at_the_target(name, random_case):
     prediction, target, valid = random_case
     for start in (prediction, target):
         leaf = start.clone().requires_grad_()
-        depth_loss(name)(leaf, target, valid).backward()
+        depth_loss_on_shares(name)(leaf, target, valid).backward()
         assert leaf.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("name", DEPTH_LOSSES)
 def test_invalid_pixels_neither_count_nor_get_a_gradient(name, random_case):
     prediction, target, valid = random_case
-    loss = depth_loss(name)(prediction, target, valid)
+    loss = depth_loss_on_shares(name)(prediction, target, valid)
     leaf = torch.where(valid, prediction, 0.77).requires_grad_()
-    changed = depth_loss(name)(leaf, torch.where(valid, target, 0), valid)
+    changed = depth_loss_on_shares(name)(leaf, torch.where(valid, target, 0), valid)
     changed.backward()
     assert changed.item() == pytest.approx(loss.item(), rel=1e-5)
     assert (leaf.grad[~valid] == 0).all()
@@ -135,7 +209,7 @@ def test_invalid_pixels_neither_count_nor_get_a_gradient(name, random_case):
 def test_depth_loss_without_valid_pixels_is_zero_and_still_has_a_graph(name, random_case):
     prediction, target, _ = random_case
     leaf = prediction.clone().requires_grad_()
-    loss = depth_loss(name)(leaf, torch.zeros_like(target), target < 0)
+    loss = depth_loss_on_shares(name)(leaf, torch.zeros_like(target), target < 0)
     loss.backward()
     assert loss.item() == 0
     assert (leaf.grad == 0).all()
@@ -145,10 +219,29 @@ def test_depth_loss_without_valid_pixels_is_zero_and_still_has_a_graph(name, ran
 def test_depth_loss_computes_in_float32_under_autocast(name, random_case):
     prediction, target, valid = random_case
     with torch.autocast("cpu", torch.bfloat16):
-        loss = depth_loss(name)(prediction.bfloat16(), target, valid)
-    expected = depth_loss(name)(prediction.bfloat16().float(), target, valid)
+        loss = depth_loss(name, head="logits")(prediction.bfloat16(), target, valid)
+    expected = depth_loss(name, head="logits")(prediction.bfloat16().float(), target, valid)
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_depth_bce_is_least_at_the_target(random_case):
+    prediction, target, valid = random_case
+    bce = depth_loss_on_shares("bce")
+    leaf = target.clone().requires_grad_()
+    least = bce(leaf, target, valid)
+    least.backward()
+    assert leaf.grad.abs().max() < 1e-7
+    assert least < bce(prediction, target, valid)
+
+
+@pytest.mark.parametrize("name", DEPTH_LOSSES)
+def test_a_depth_head_of_logits_is_judged_by_its_sigmoid(name, random_case):
+    prediction, target, valid = random_case
+    loss = depth_loss(name, head="logits")(torch.logit(prediction), target, valid)
+    assert loss.item() == pytest.approx(
+        depth_loss_on_shares(name)(prediction, target, valid).item(), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", LOG_LOSSES)
@@ -181,6 +274,69 @@ def test_mask_loss_of_an_empty_mask_has_finite_gradients(name):
     assert logits.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("name", LINEAR_MASK_LOSSES)
+def test_a_linear_mask_head_is_judged_by_its_value(name):
+    rng = torch.Generator().manual_seed(0)
+    probability, target = (torch.rand(2, 1, 8, 8, generator=rng) * 0.98 + 0.01 for _ in range(2))
+    on_value = mask_loss(name, head="linear")(probability, target)
+    on_logits = mask_loss(name)(torch.logit(probability), target)
+    assert on_value.item() == pytest.approx(on_logits.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(set(MASK_LOSSES) & set(DEPTH_LOSSES)))
+def test_what_masks_and_depth_share_is_one_loss(name):
+    rng = torch.Generator().manual_seed(0)
+    output, target = (torch.rand(2, 1, 8, 8, generator=rng) for _ in range(2))
+    as_mask = mask_loss(name)(output, target)
+    as_depth = depth_loss(name, head="logits")(output, target, everywhere(target))
+    assert as_mask.item() == as_depth.item()
+
+
+# ---- saliency ----------------------------------------------------------------------------------
+
+
+class Brightness(nn.Module):
+    """A depth network: the mean of the channels, times a weight, after a batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.weight = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        return self.weight * self.norm(picture).mean(dim=1, keepdim=True)
+
+
+def test_a_whole_mask_costs_its_area_and_an_empty_one_what_the_network_no_longer_sees():
+    composite = torch.full((2, 3, 8, 8), 0.4)
+    loss = saliency_loss(lambda picture: picture.mean(dim=1, keepdim=True))
+    whole, none = torch.ones(2, 1, 8, 8), torch.zeros(2, 1, 8, 8)
+    # all terms ln 0.5, no turn of the normals, 5 * mean(mask)
+    assert loss(whole, composite).item() == pytest.approx(3 * math.log(0.5) + 5, rel=1e-5)
+    # depth 0 for 0.4: ln 0.9; both flat, so the slopes agree
+    expected = math.log(0.9) + 2 * math.log(0.5)
+    assert loss(none, composite).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_saliency_compares_slopes_and_normals():
+    ramp = (torch.arange(8.0) / 8).expand(1, 3, 8, 8)
+    loss = saliency_loss(lambda picture: picture.mean(dim=1, keepdim=True))
+    # an empty mask flattens a Sobel slope of 1 in x: ln 1.5 and a turn by 45 degrees
+    depth_term = (ramp[0, 0, 0] + 0.5).log().mean().item()
+    expected = depth_term + math.log(1.5) + math.log(0.5) + 1 - 1 / math.sqrt(2)
+    assert loss(torch.zeros(1, 1, 8, 8), ramp).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_saliency_teaches_the_mask_and_leaves_the_depth_network_as_it_is():
+    net = Brightness().train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    mask = torch.full((2, 1, 8, 8), 0.5, requires_grad=True)
+    saliency_loss(net)(mask, torch.rand(2, 3, 8, 8)).backward()
+    assert mask.grad.isfinite().all() and mask.grad.unique().numel() > 1
+    assert net.weight.grad is None and not net.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
 # ---- the grammar -------------------------------------------------------------------------------
 
 
@@ -202,6 +358,23 @@ def test_an_unknown_name_lists_the_known(build, known):
 def test_a_weight_that_is_no_positive_number_is_refused(spec):
     with pytest.raises(RunError, match="not a positive number"):
         depth_loss(spec)
+
+
+@pytest.mark.parametrize("name", ON_LOGITS)
+def test_a_loss_on_logits_is_refused_for_a_linear_head(name):
+    with pytest.raises(RunError, match=f"{name}.*needs logits.*or --mask-head logits"):
+        mask_loss(f"l1+{name}", head="linear")
+
+
+def test_depth_bce_is_refused_for_the_usual_linear_head():
+    with pytest.raises(RunError, match="'bce' in 'bce' needs logits, .* choose another loss$"):
+        depth_loss("bce")
+
+
+@pytest.mark.parametrize("build", [depth_loss, mask_loss])
+def test_an_unknown_head_lists_the_known(build):
+    with pytest.raises(RunError, match="head 'tanh'; known: linear, logits"):
+        build("l1", head="tanh")
 
 
 def test_a_name_given_twice_is_refused():

@@ -7,9 +7,12 @@ import pytest
 import torch
 from torchmetrics.functional import mean_absolute_error, mean_squared_error
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
+from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.functional.regression import mean_absolute_percentage_error
 
+from training.losses import mask_loss
 from training.metrics import DepthMetrics, MaskMetrics, boundary, crop_window
+from training.published_scores import PUBLISHED
 
 # ---- depth, by hand ----------------------------------------------------------------------------
 
@@ -148,7 +151,8 @@ def test_relative_depth_has_neither_metres_nor_ratios_and_counts_the_nearest_pix
     # clipped to 1: errors 0 and 0.5; the third pixel is invalid
     assert scores["rmse_pooled"] == pytest.approx(math.sqrt(0.125))
     assert set(scores) == {
-        "rmse_per_image", "rmse_pooled", "mae_per_image", "mae_pooled", "images", "pixels",
+        "rmse_per_image", "rmse_pooled", "mae_per_image", "mae_pooled",
+        "ssim_per_image", "ssim_pooled", "images", "pixels",
     }  # fmt: skip
 
 
@@ -195,6 +199,59 @@ def test_pixels_outside_the_crop_do_not_count():
     assert scores["pixels"] == 223 * 294
 
 
+# ---- depth, structural similarity --------------------------------------------------------------
+
+
+def ssim_of(prediction: torch.Tensor, target: torch.Tensor, **settings) -> dict[str, float]:
+    metrics = DepthMetrics(10.0, **settings)
+    metrics.update(prediction, target)
+    return metrics.compute()
+
+
+def test_ssim_of_flat_maps_is_that_of_their_levels_a_mean_over_images_both_ways():
+    target = torch.full((2, 1, 16, 16), 0.6)
+    target[1, :, :, 4:] = 0  # few valid pixels, yet an image like the other
+    prediction = torch.full((2, 1, 16, 16), 0.6)
+    prediction[0] = 0.2
+    scores = ssim_of(prediction, target)
+    # the first: (2 * 0.12 + c1) / (0.04 + 0.36 + c1), c1 = 1e-4; the second: 1
+    expected = ((0.24 + 1e-4) / (0.4 + 1e-4) + 1) / 2
+    assert scores["ssim_per_image"] == pytest.approx(expected, rel=1e-4)
+    assert scores["ssim_pooled"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("depth_kind", ["metric", "relative"])
+def test_ssim_agrees_with_torchmetrics_but_for_the_border(depth_kind):
+    smooth = torch.nn.functional.avg_pool2d
+    rng = torch.Generator().manual_seed(3)
+    target = smooth(torch.rand(3, 1, 196, 196, generator=rng), 5, stride=1) * 0.9
+    prediction = 0.7 * target + 0.3 * smooth(torch.rand(3, 1, 196, 196, generator=rng), 5, stride=1)
+    scores = ssim_of(prediction, target, depth_kind=depth_kind)
+    # torchmetrics leaves out the 5 outermost pixels, where the window would be mirrored
+    theirs = structural_similarity_index_measure(prediction, target, data_range=1.0)
+    assert 0.3 < theirs < 0.95
+    assert scores["ssim_per_image"] == pytest.approx(theirs.item(), abs=0.005)
+
+
+def test_ssim_does_not_see_what_stands_at_invalid_pixels():
+    rng = torch.Generator().manual_seed(4)
+    target = torch.rand(2, 1, 24, 24, generator=rng) * 0.8 + 0.1
+    prediction = target * 0.9
+    target[..., 6:12, 6:12] = 0
+    wild = prediction.clone()
+    wild[..., 6:12, 6:12] = 1
+    expected = ssim_of(prediction, target)["ssim_per_image"]
+    assert ssim_of(wild, target)["ssim_per_image"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_ssim_of_an_image_without_valid_pixels_does_not_count():
+    target = torch.full((2, 1, 16, 16), 0.6)
+    target[1] = 0
+    scores = ssim_of(torch.full((2, 1, 16, 16), 0.6), target)
+    assert scores["ssim_per_image"] == pytest.approx(1, abs=1e-5)
+    assert scores["ssim_pooled"] == pytest.approx(1, abs=1e-5)
+
+
 # ---- masks -------------------------------------------------------------------------------------
 
 
@@ -227,6 +284,23 @@ def test_rmse_and_mae_use_the_soft_values():
     # errors 0.5 and 0.2
     assert scores["rmse_pooled"] == pytest.approx(math.sqrt((0.25 + 0.04) / 2))
     assert scores["mae_per_image"] == pytest.approx(0.35)
+
+
+def test_soft_dice_both_ways():
+    prediction = torch.tensor([[[[0.5, 0.1]]], [[[0.2, 0.0]]], [[[0.0, 0.0]]]])
+    target = torch.tensor([[[[1.0, 0.0]]], [[[0.1, 0.0]]], [[[0.0, 0.0]]]])
+    scores = mask_scores(prediction, target)
+    # 2 * 0.5 / (0.6 + 1) = 0.625; 2 * 0.02 / (0.2 + 0.1) = 0.133333; both empty: 1
+    assert scores["dice_soft_per_image"] == pytest.approx((0.625 + 0.1333333 + 1) / 3)
+    assert scores["dice_soft_pooled"] == pytest.approx(2 * 0.52 / 1.9)
+
+
+def test_soft_dice_of_binary_masks_is_dice():
+    rng = torch.Generator().manual_seed(5)
+    prediction, target = (torch.rand(3, 1, 9, 11, generator=rng).round() for _ in range(2))
+    scores = mask_scores(prediction, target)
+    assert scores["dice_soft_per_image"] == pytest.approx(scores["dice_per_image"])
+    assert scores["dice_soft_pooled"] == pytest.approx(scores["dice_pooled"])
 
 
 def test_mask_scores_agree_with_torchmetrics():
@@ -271,3 +345,39 @@ def test_boundary_f_is_one_for_two_empty_masks_and_zero_for_one():
     assert mask_scores(empty, empty)["boundary_f_per_image"] == 1
     assert mask_scores(full, empty)["boundary_f_per_image"] == 0
     assert mask_scores(empty, full)["boundary_f_per_image"] == 0
+
+
+# ---- what others have published ----------------------------------------------------------------
+
+
+def test_every_published_score_is_a_float_and_says_what_is_wrong_with_it():
+    rng = torch.Generator().manual_seed(6)
+    prediction, target = (torch.rand(3, 1, 16, 16, generator=rng) for _ in range(2))
+    for score in PUBLISHED.values():
+        assert isinstance(score(prediction, target), float)
+        assert "What is wrong with it:" in score.__doc__
+
+
+def test_thresholded_depth_calls_maps_alike_that_are_not_and_apart_that_are():
+    iou = PUBLISHED["iou_of_thresholded_depth"]
+    near, far = torch.full((1, 1, 4, 4), 0.51), torch.full((1, 1, 4, 4), 1.0)
+    assert iou(near, far) == 1  # half of the depth apart
+    assert iou(near, near - 0.02) == 0  # a fiftieth apart
+    assert math.isnan(iou(near - 0.02, near - 0.02))  # exactly right
+
+
+def test_loss_per_sample_is_a_batch_size_too_small():
+    rng = torch.Generator().manual_seed(7)
+    prediction, target = (torch.rand(96, 1, 12, 12, generator=rng) for _ in range(2))
+    loss = mask_loss("ssim3", head="linear")(prediction, target)
+    found = PUBLISHED["loss_per_sample"](prediction, target)
+    assert found * 48 == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_soft_dice_over_255_explains_a_dice_of_nought():
+    dice = PUBLISHED["soft_dice_over_255"]
+    target = torch.full((2, 1, 64, 64), 0.509)
+    # 2 * 0.5 * 0.509 / 255 / (0.5 + 0.509 / 255) = 0.00398: their logs say .00394 to .00396
+    assert dice(torch.full_like(target, 0.5), target) == pytest.approx(0.00398, abs=5e-6)
+    binary = (torch.arange(64) < 20).float().expand(2, 1, 64, 64)
+    assert dice(binary, binary) < 0.008  # a perfect answer

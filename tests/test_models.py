@@ -1,4 +1,4 @@
-"""Properties of the networks: counts, shapes, gradients, the fast up-projection, weights files."""
+"""What every registered network keeps, the small pair, errors, weights files."""
 
 import importlib.util
 from pathlib import Path
@@ -19,79 +19,136 @@ from models import (
     save_model,
 )
 from models.drn import drn_d_22
-from models.up_projection import UpProjection, resize_conv2d, taps_are_cheaper
 
 SMALL = "mask_lite"
+HALF_SIZE_DEPTH = {"resnet50_upproj", "depth_lite"}
+PRETRAINED = {"resnet50_upproj", "mask_autoencoder", "depth_lite", "mask_lite"}
+COMPILED = {"mask_autoencoder", "shared_unet", "res_unet", "lite_dual"}  # one of each kind
+ONE_PICTURE = [name for name in MODELS if name != "lite_dual"]  # it compares two
 
 
 def shapes_of(name: str, **options: int) -> nn.Module:
-    """The network without memory for its weights: for counts and shapes."""
+    """The network without memory for its weights: for shapes."""
     with torch.device("meta"):
         return create_model(name, **options)
-
-
-def count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 @pytest.fixture(scope="module", params=MODELS)
 def net(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
-    return create_model(request.param)
+    return create_model(request.param, in_channels=6)
 
 
-# --- architectures ------------------------------------------------------------------------------
+def pictures(net: nn.Module, *, n: int = 1, sides: tuple[int, int] = (1, 2)) -> torch.Tensor:
+    """Random input, some strides high and wide."""
+    unit = max(net.stride, 8)
+    return torch.rand(n, net.in_channels, sides[0] * unit, sides[1] * unit)
 
 
-def test_depth_network_has_the_published_parameter_counts() -> None:
-    net = shapes_of("resnet50_upproj")
-    parts = [count(part) for part in (net.encoder, net.decoder, net.fusion, net.head)]
-    assert parts == [23_508_032, 40_054_400, 3_184_128, 822_913]
-    assert count(net) == 67_569_473
+def maps(net: nn.Module, outputs: torch.Tensor | dict[str, torch.Tensor]) -> dict:
+    return outputs if isinstance(outputs, dict) else dict.fromkeys(net.heads, outputs)
 
 
-def test_mask_network_has_the_published_parameter_counts() -> None:
-    net = shapes_of("mask_autoencoder")
-    assert [count(part) for part in net.decoder] == [7_144_960, 1_786_624, 446_848]
-    assert (count(net.encoder), count(net)) == (15_880_752, 25_259_761)
+# --- the contract of the registry ---------------------------------------------------------------
 
 
-def test_drn_classifier_has_the_published_parameter_count() -> None:
-    net = drn_d_22(num_classes=1000).eval()
-    assert count(net) == 16_393_752
-    assert net(torch.rand(1, 3, 16, 16)).shape == (1, 1000)
+def test_heads_and_task_name_the_maps(net: nn.Module) -> None:
+    names = list(net.heads)
+    assert names in (["mask"], ["depth"], ["mask", "depth"])
+    assert set(net.heads.values()) <= {"logits", "linear"}
+    assert net.task == ("joint" if len(names) == 2 else names[0])
+    assert (net.in_channels, net.options) == (6, {"in_channels": 6})
 
 
-@pytest.mark.parametrize("size", [(32, 64), (64, 32)])
-def test_every_parameter_gets_a_gradient(net: nn.Module, size: tuple[int, int]) -> None:
-    height, width = size
+@pytest.mark.parametrize("sides", [(1, 2), (2, 1)])
+def test_every_parameter_gets_a_gradient(net: nn.Module, sides: tuple[int, int]) -> None:
     net.train().zero_grad()
-    prediction = net(torch.rand(2, 3, height, width))
-    shrink = 2 if net.task == "depth" else 1
-    assert prediction.shape == (2, 1, height // shrink, width // shrink)
-    assert prediction.dtype == torch.float32
-    prediction.square().mean().backward()
+    x = pictures(net, n=2, sides=sides)
+    outputs = net(x)
+    assert isinstance(outputs, dict) == (net.task == "joint")
+    found = maps(net, outputs)
+    assert list(found) == list(net.heads)
+    height, width = x.shape[-2:]
+    for name, output in found.items():
+        shrink = 2 if name == "depth" and net.arch in HALF_SIZE_DEPTH else 1
+        assert output.shape == (2, 1, height // shrink, width // shrink)
+        assert output.dtype == torch.float32
+    sum(output.square().mean() for output in found.values()).backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert parameter.grad.any(), f"no gradient for {name}"
+    net.zero_grad()
 
 
-def test_the_answer_is_float32_under_autocast(net: nn.Module) -> None:
+def test_the_answers_are_float32_under_autocast(net: nn.Module) -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert net.eval()(torch.rand(1, 3, 32, 32)).dtype == torch.float32
+        outputs = maps(net, net.eval()(pictures(net)))
+    assert {output.dtype for output in outputs.values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("name", MODELS)
+def test_a_size_that_does_not_fit_names_the_next_that_does(net: nn.Module) -> None:
+    stride = net.stride
+    if stride == 1:  # every size fits
+        assert maps(net, net.eval()(torch.rand(1, 6, 5, 7)))["mask"].shape == (1, 1, 5, 7)
+        return
+    wanted = f"multiples of {stride}: resize or pad to {2 * stride}x{stride}"
+    with pytest.raises(ModelError, match=f"{stride + 1}x{stride} .* {wanted}"):
+        net(torch.rand(1, 6, stride + 1, stride))
+
+
+def compiled(net: nn.Module, x: torch.Tensor) -> nn.Module:
+    torch._dynamo.reset()  # networks of one class would count as recompilations
+    return torch.compile(net, backend="eager", fullgraph=True)
+
+
+def traced(net: nn.Module, x: torch.Tensor) -> nn.Module:
+    return torch.jit.trace(net, x, strict=False, check_trace=False)  # not strict: gives a dict
+
+
+def exported(net: nn.Module, x: torch.Tensor) -> nn.Module:
+    return torch.export.export(net, (x,)).module()
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit:FutureWarning")
+@pytest.mark.parametrize("convert", [compiled, traced, exported])
+def test_a_converted_network_answers_like_the_network(net: nn.Module, convert) -> None:
+    if convert is compiled and net.arch not in COMPILED:
+        pytest.skip("takes long; export, which every network is tested for, traces alike")
+    net.eval()
+    with torch.no_grad():
+        twin = convert(net, pictures(net))
+        x = pictures(net)  # others than it was converted with
+        torch.testing.assert_close(twin(x), net(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_saved_network_answers_the_same_when_loaded(net: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_model(path, net, {})
+    loaded, _ = load_model(path, needs=list(net.heads)[-1])
+    path.unlink()  # some are hundreds of MB
+    assert (loaded.arch, loaded.options, loaded.heads) == (net.arch, net.options, net.heads)
+    x = pictures(net)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x), net.eval()(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ONE_PICTURE)
 def test_six_channels_change_the_first_convolution_only(name: str) -> None:
     three, six = shapes_of(name), shapes_of(name, in_channels=6)
-    wider = [
-        a
+    wider = {
+        a: (tuple(x.shape), tuple(y.shape))
         for (a, x), y in zip(three.named_parameters(), six.parameters(), strict=True)
         if x.shape != y.shape
-    ]
-    assert wider == [f"encoder.{six.encoder.first_conv}"]
-    assert six.options == {"in_channels": 6}
-    assert six(torch.rand(2, 6, 32, 32, device="meta")).shape[:2] == (2, 1)
+    }
+    assert len(wider) == (2 if name == "dual_unet" else 1)  # of each of its two networks
+    for x, y in wider.values():
+        assert (x[1], y[1]) == (3, 6) and x[0] == y[0] and x[2:] == y[2:]
+    if name in PRETRAINED:
+        assert [*wider] == [f"encoder.{six.encoder.first_conv}"]
+    assert (three.in_channels, six.in_channels) == (3, 6)
+
+
+# --- what single networks keep ------------------------------------------------------------------
 
 
 def test_full_size_depth_is_the_half_size_depth_resized() -> None:
@@ -124,53 +181,6 @@ def test_normalisation_constants_are_no_weights() -> None:
     assert not [name for name in net.state_dict() if name.startswith("normalize")]
 
 
-# --- resize and convolution ---------------------------------------------------------------------
-
-RESIZES = [  # size in, size out, taps
-    ((2, 2), (16, 16), 5),
-    ((7, 5), (13, 10), 5),
-    ((8, 4), (16, 8), 5),
-    ((1, 3), (4, 3), 5),
-    ((9, 6), (5, 6), 3),
-]
-
-
-@pytest.mark.parametrize(("size_in", "size_out", "taps"), RESIZES)
-def test_both_forms_of_resize_and_convolution_are_one_function(
-    size_in: tuple[int, int], size_out: tuple[int, int], taps: int
-) -> None:
-    torch.manual_seed(0)
-    x = torch.randn(2, 3, *size_in, dtype=torch.float64, requires_grad=True)
-    weights = [
-        torch.randn(n, 3, taps, taps, dtype=torch.float64, requires_grad=True) for n in (4, 2)
-    ]
-    resized = F.interpolate(x, size=size_out, mode="bilinear", align_corners=False)
-    wanted = [F.conv2d(resized, weight, padding=taps // 2) for weight in weights]
-    answers = [torch.randn_like(y) for y in wanted]  # gradients that differ everywhere
-    wanted_grads = torch.autograd.grad(wanted, [x, *weights], answers)
-    for form in ("plain", "taps"):
-        found = resize_conv2d(x, weights, size_out, form=form)
-        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
-        grads = torch.autograd.grad(found, [x, *weights], answers)
-        torch.testing.assert_close(grads, wanted_grads, rtol=1e-10, atol=1e-10)
-
-
-def test_taps_win_at_training_sizes_and_lose_at_large_ones() -> None:
-    assert taps_are_cheaper((2, 2), (32, 32), 2048, 32, 5)
-    assert taps_are_cheaper((32, 32), (64, 64), 128, 128, 5, dtype=torch.bfloat16)
-    assert not taps_are_cheaper((480, 640), (960, 1280), 128, 128, 5)
-
-
-def test_training_works_after_inference_and_after_export_filled_the_cache() -> None:
-    layer = UpProjection(2, 1)
-    x, size = torch.rand(2, 2, 3, 11), (6, 22)  # sizes no other test has put in the cache
-    torch.export.export(layer.eval(), (x, size))
-    with torch.inference_mode():
-        layer(x, size)
-    layer.train()(x, size).mean().backward()
-    assert all(parameter.grad is not None for parameter in layer.parameters())
-
-
 # --- errors -------------------------------------------------------------------------------------
 
 
@@ -180,13 +190,16 @@ def test_unknown_architecture_lists_the_known() -> None:
 
 
 def test_channels_must_be_whole_pictures() -> None:
-    with pytest.raises(ModelError, match="in_channels=4; expected 3 per RGB picture"):
-        create_model(SMALL, in_channels=4)
+    for channels in (4, 9):
+        with pytest.raises(ModelError, match=f"in_channels={channels}; expected 3 per RGB pic"):
+            create_model(SMALL, in_channels=channels)
 
 
-def test_a_size_that_does_not_fit_names_the_next_that_does() -> None:
-    with pytest.raises(ModelError, match="100x224 .* multiples of 32: resize or pad to 128x224"):
-        create_model(SMALL)(torch.rand(1, 3, 100, 224))
+def test_unknown_options_list_the_known() -> None:
+    with pytest.raises(ModelError, match="depth_lite has no option 'task'; known: full_size"):
+        create_model("depth_lite", task="mask")
+    with pytest.raises(ModelError, match="mask_lite has no option 'full_size'; known: none"):
+        create_model(SMALL, full_size=True)
 
 
 def test_wrong_number_of_channels_is_named() -> None:
@@ -205,7 +218,7 @@ def test_saved_networks_answer_the_same_when_loaded(
     about = {"inputs": ["composite", "background"], "max_depth_m": 10.0, "metrics": {"rmse": 0.1}}
     path = tmp_path / "new" / "best.safetensors"
     save_model(path, net, about, dtype=dtype)
-    loaded, read = load_model(path, expect_task="depth")
+    loaded, read = load_model(path, needs="depth")
     assert read == about and loaded.options == {"in_channels": 6, "full_size": True}
     assert not loaded.training
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
@@ -243,8 +256,8 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     net = create_model(SMALL)
     save_model(path, net, {})
-    with pytest.raises(ModelError, match="holds mask_lite, a mask network; expected a depth"):
-        load_model(path, expect_task="depth")
+    with pytest.raises(ModelError, match="mask_lite, which gives mask; .* that gives depth"):
+        load_model(path, needs="depth")
     net.arch = "depth_lite"
     save_model(path, net, {})
     with pytest.raises(ModelError, match="does not fit depth_lite: .*size mismatch"):
@@ -290,6 +303,13 @@ def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
         load_pretrained_encoder(create_model(SMALL), path)
     with pytest.raises(ModelError, match="Linear has no encoder with public ImageNet weights"):
         load_pretrained_encoder(nn.Linear(1, 1), path)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in PRETRAINED])
+def test_networks_without_public_weights_say_so(tmp_path: Path, name: str) -> None:
+    wanted = f"{name} has no encoder with public ImageNet weights; use one of resnet50_upproj,"
+    with pytest.raises(ModelError, match=wanted):
+        load_pretrained_encoder(shapes_of(name, in_channels=6), tmp_path / "weights.pth")
 
 
 def test_ported_lite_encoder_answers_like_the_published_network() -> None:

@@ -15,15 +15,16 @@ import torch
 from torch import nn
 
 import train_depth
+import train_joint
 import train_mask
 from models import MODELS, load_model
-from training import augment, cli, loop, run_dir
+from training import cli, loop, run_dir
 from training.checkpoint import STATE_FILE, load_state, save_state
 from training.ema import average_weights
 from training.errors import RunError
-from training.schedule import Plateau, make_optimizer, make_schedule
+from training.schedule import Plateau
 
-SCRIPTS = {"depth": train_depth, "mask": train_mask}
+SCRIPTS = {"depth": train_depth, "mask": train_mask, "joint": train_joint}
 TIME_COLUMNS = ("samples_per_s", "data_wait_share")
 
 
@@ -67,16 +68,22 @@ class TinyNet(nn.Module):
     def __init__(self, *, in_channels: int, task: str) -> None:
         super().__init__()
         self.task, self.in_channels = task, in_channels
+        self.heads = {"mask": "logits", "depth": "linear"}
+        if task != "joint":
+            self.heads = {task: self.heads[task]}
         self.layers = nn.Sequential(
             nn.Conv2d(in_channels, 8, 3, padding=1, stride=2 if task == "depth" else 1),
             nn.BatchNorm2d(8),
             nn.ReLU(),
             nn.Dropout2d(0.1),
-            nn.Conv2d(8, 1, 1),
+            nn.Conv2d(8, len(self.heads), 1),
         )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layers(x)
+    def forward(self, x: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+        outputs = self.layers(x)
+        if self.task != "joint":
+            return outputs
+        return {name: outputs[:, i : i + 1] for i, name in enumerate(self.heads)}
 
 
 class TinyDepth(TinyNet):
@@ -89,11 +96,17 @@ class TinyMask(TinyNet):
         super().__init__(in_channels=in_channels, task="mask")
 
 
+class TinyJoint(TinyNet):
+    def __init__(self, *, in_channels: int) -> None:
+        super().__init__(in_channels=in_channels, task="joint")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def tiny_world() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS, "tiny_depth", TinyDepth)
         patch.setitem(MODELS, "tiny_mask", TinyMask)
+        patch.setitem(MODELS, "tiny_joint", TinyJoint)
         for script in SCRIPTS.values():
             patch.setattr(script, "SampleDataset", Squares)
         yield
@@ -297,7 +310,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
     def loss_fn(prediction: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
         return prediction.mean() * (float("nan") if next(steps) == 7 else 1)
 
-    monkeypatch.setattr(train_depth, "depth_loss", lambda spec: loss_fn)
+    monkeypatch.setattr(train_depth, "depth_loss", lambda spec, head: loss_fn)
     with pytest.raises(RunError, match="the loss is nan at step 7: .* --lr"):
         train("depth", tmp_path)
 
@@ -308,7 +321,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
         (["--img-sizes", "8", "10x8"], "10x8 .* multiples of 4, the next is 12x8"),
         (["--epochs", "1", "2", "3"], "3 numbers for 2 --img-sizes"),
         (["--arch", "tiny_mask"], "mask network: train it with train_mask.py"),
-        (["--augment", "flip+spin"], "no augmentation 'spin' .* expected none, full, flip"),
+        (["--augment", "flip+spin"], "no augmentation 'spin' .* expected none, full, honest, flip"),
         (["--loss", "l3"], "l3"),
     ],
 )
@@ -318,6 +331,71 @@ def test_arguments_that_do_not_fit_are_named_before_anything_is_written(
     with pytest.raises(RunError, match=told):
         train("depth", tmp_path / "run", *arguments)
     assert not (tmp_path / "run").exists()
+
+
+# ---- one dataset after another ------------------------------------------------------------------
+
+
+def chain(output: Path, *arguments: object) -> None:
+    train("joint", output, "--data", "a", "b", "c", "--chain", *arguments)
+
+
+def first_layer(run: Path, name: str) -> torch.Tensor:
+    return load_model(run / name)[0].layers[0].weight
+
+
+def test_each_link_of_a_chain_starts_from_the_best_weights_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    chain(tmp_path, "--ema", 0)
+    for number in (2, 3):
+        started = run_dir.read_arguments(tmp_path / f"set-{number}", script="train_joint.py")
+        assert started["init_from"] == str(tmp_path / f"set-{number - 1}" / "best.safetensors")
+        assert started["lr"] == 0.01
+    chain(tmp_path / "frozen", "--ema", 0, "--lr", 0)
+    weights = [first_layer(tmp_path / "frozen" / f"set-{n}", "last.safetensors") for n in (1, 3)]
+    assert torch.equal(*weights)
+
+
+def test_a_chain_may_go_on_with_the_rate_the_last_link_ended_with(tmp_path: Path) -> None:
+    chain(tmp_path, "--chain-lr", "continue", "--sched", "step", "--step-epochs", 2)
+    ends = [float(rows_without_times(tmp_path / f"set-{n}")[-1]["lr"]) for n in (1, 2, 3)]
+    assert ends == pytest.approx([1e-3, 1e-4, 1e-5])
+
+
+def test_a_chain_cut_off_and_resumed_equals_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain(tmp_path / "whole", "--checkpoint-every", 0)
+    cut = tmp_path / "cut"
+    given = ["--data", "a", "b", "c", "--chain"]
+    train_until_save(27, monkeypatch, "joint", cut, *given)  # in the second link
+    assert not (cut / "set-3").exists()
+    train_joint.main(["--output", str(cut), "--resume"])
+    weights = [first_layer(run / "set-3", "last.safetensors") for run in (tmp_path / "whole", cut)]
+    assert torch.equal(*weights)
+
+
+def test_several_datasets_without_chain_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="--data names 2 datasets: expected one, or --chain"):
+        train("joint", tmp_path / "run", "--data", "a", "b")
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_are_drawn_every_so_many_steps(tmp_path: Path) -> None:
+    train("joint", tmp_path, "--picture-every", 4)
+    drawn = sorted(path.stem for path in tmp_path.glob("step-*.png"))
+    assert drawn == [f"step-{step:07d}" for step in (4, 8, 12, 16, 20)]
+
+
+def test_saliency_learns_a_mask_without_masks(tmp_path: Path) -> None:
+    train("depth", tmp_path / "depth", "--inputs", "composite")
+    asked = ["--loss", "saliency", "--depth-checkpoint", tmp_path / "depth" / "best.safetensors"]
+    train("mask", tmp_path / "mask", *asked, "--inputs", "composite", "--epochs", 4)
+    losses = [float(row["train_loss"]) for row in rows_without_times(tmp_path / "mask")]
+    assert losses[3] < losses[0]
+    with pytest.raises(RunError, match="give its --depth-checkpoint"):
+        train("mask", tmp_path / "none", "--loss", "saliency")
 
 
 # ---- state file --------------------------------------------------------------------------------
@@ -355,19 +433,6 @@ def test_a_state_cut_short_is_a_user_error(kept_share: float, tmp_path: Path) ->
 # ---- leaves ------------------------------------------------------------------------------------
 
 
-def test_cosine_rises_over_the_warm_up_then_falls_to_its_floor() -> None:
-    share = make_schedule("cosine", total_steps=110, warmup_steps=10, gamma_steps=1, gamma=1)
-    values = [share(step) for step in range(110)]
-    assert values[:11] == sorted(values[:11]) and values[10] == 1
-    assert values[10:] == sorted(values[10:], reverse=True)
-    assert values[60] == pytest.approx(0.505) and values[-1] < 0.02
-
-
-def test_step_schedule_reduces_every_gamma_steps() -> None:
-    share = make_schedule("step", total_steps=9, warmup_steps=0, gamma_steps=3, gamma=0.5)
-    assert [share(step) for step in (0, 2, 3, 6)] == [1, 1, 0.5, 0.25]
-
-
 def test_plateau_reduces_after_patience_without_a_new_best_and_survives_saving() -> None:
     plateau = Plateau(patience=1, gamma=0.1)
     factors = []
@@ -378,18 +443,6 @@ def test_plateau_reduces_after_patience_without_a_new_best_and_survives_saving()
         plateau.update(score)
         factors.append(plateau.factor)
     assert factors == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
-
-
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
-def test_every_optimizer_learns_and_spares_norms_from_decay(name: str) -> None:
-    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
-    optimizer = make_optimizer(net, name, lr=0.1, weight_decay=0.5, momentum=0.9)
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0]
-    assert [len(group["params"]) for group in optimizer.param_groups] == [1, 3]
-    before = net[0].weight.clone()
-    net(torch.rand(2, 1, 4, 4)).pow(3).sum().backward()
-    optimizer.step()
-    assert not torch.equal(net[0].weight, before)
 
 
 def test_averaged_weights_trail_the_network_and_catch_up() -> None:
@@ -456,91 +509,3 @@ def test_exit_status_tells_user_errors_from_faults(
     shown = capsys.readouterr().err
     assert told in shown
     assert (shown.count("\n") == 1) == (status != 1)
-
-
-# ---- augmentation ------------------------------------------------------------------------------
-
-
-def aligned_batch(n: int = 8, height: int = 24, width: int = 32) -> dict[str, torch.Tensor]:
-    """All fields show the same ramp, so that a field that moved alone is found out."""
-    ramp = torch.linspace(0.2, 0.6, width).expand(height, width)
-    ramp = ramp + torch.linspace(0, 0.3, height).view(-1, 1)
-    ramp = ramp.expand(n, 1, height, width).contiguous()
-    picture = ramp.expand(n, 3, height, width).contiguous()
-    return {"composite": picture, "background": picture, "mask": ramp, "depth": ramp.clone()}
-
-
-def test_flip_moves_all_fields_alike_and_some_samples_only() -> None:
-    torch.manual_seed(0)
-    before = aligned_batch(n=32)
-    after = augment.horizontal_flip(before)
-    assert torch.equal(after["depth"], after["mask"])
-    assert torch.equal(after["composite"], after["mask"].expand(-1, 3, -1, -1))
-    flipped = (after["mask"] != before["mask"]).flatten(1).any(dim=1)
-    assert 4 < flipped.sum() < 28
-    assert torch.equal(after["mask"][flipped], before["mask"][flipped].flip(-1))
-
-
-def test_enlarging_keeps_fields_aligned_and_brings_depth_nearer_by_the_scale() -> None:
-    torch.manual_seed(0)
-    before = aligned_batch()
-    after = augment.scale_and_crop(before, max_scale=2.0)
-    assert torch.allclose(after["composite"], after["mask"].expand(-1, 3, -1, -1), atol=1e-6)
-    assert after["mask"].min() >= before["mask"].min()  # nothing from beyond the border
-    # A ramp enlarged by s is s times flatter.
-    slope = after["mask"].diff(dim=-1).median(dim=-1).values.mean(dim=(1, 2))  # (N,)
-    scale = before["mask"].diff(dim=-1)[0, 0, 0, 0] / slope
-    assert scale.min() >= 0.99 and scale.max() <= 2.01 and scale.max() - scale.min() > 0.3
-    restored = after["depth"] * scale.view(-1, 1, 1, 1)
-    assert (restored - after["mask"]).abs().max() < 0.02  # nearest against bilinear: half a pixel
-
-
-def test_enlarging_does_not_mix_invalid_depth_into_valid() -> None:
-    torch.manual_seed(0)
-    batch = aligned_batch()
-    batch["depth"] = torch.where(torch.rand_like(batch["depth"]) < 0.3, 0.0, 0.5)
-    depth = augment.scale_and_crop(batch, max_scale=1.5)["depth"]
-    assert depth[depth > 0].min() >= 0.5 / 1.5 - 1e-6
-    assert 0.2 < (depth == 0).float().mean() < 0.4
-
-
-def test_colour_jitter_maps_equal_colours_equally_and_leaves_targets_alone() -> None:
-    torch.manual_seed(0)
-    before = aligned_batch()
-    before["composite"] = torch.rand_like(before["composite"])
-    before["background"] = before["composite"].clone()
-    before["background"][..., :4, :4] = 0
-    after = augment.colour_jitter(before)
-    same = (before["composite"] == before["background"]).all(dim=1)  # (N, H, W)
-    composite, background = (after[name].movedim(1, -1) for name in ("composite", "background"))
-    assert same.any() and torch.equal(composite[same], background[same])
-    assert after["composite"].min() >= 0 and after["composite"].max() <= 1
-    change = (after["composite"] - before["composite"]).mean(dim=(1, 2, 3))
-    assert change.std() > 0.01  # each sample its own
-    assert torch.equal(after["depth"], before["depth"])
-
-
-def test_cut_depth_shows_depth_in_a_rectangle_and_needs_depth() -> None:
-    torch.manual_seed(0)
-    batch = aligned_batch(n=32)
-    batch["composite"] = torch.zeros_like(batch["composite"])
-    shown = augment.cut_depth(batch)["composite"]
-    inside = shown > 0
-    assert torch.equal(shown[inside], batch["depth"].expand_as(shown)[inside])
-    assert 4 < inside.flatten(1).any(dim=1).sum() < 28
-    with pytest.raises(RunError, match="only for depth training"):
-        augment.cut_depth({"composite": batch["composite"]})
-
-
-def test_enlarging_leaves_relative_depth_as_it_is() -> None:
-    batch = aligned_batch()
-    batch["depth"] = torch.full_like(batch["depth"], 0.5)
-    assert torch.equal(
-        augment.make_augment("scale", depth_is_metric=False)(batch)["depth"], batch["depth"]
-    )
-    assert augment.make_augment("scale")(batch)["depth"].max() < 0.5
-
-
-def test_augmentation_by_name_leaves_none_unchanged() -> None:
-    batch = aligned_batch()
-    assert augment.make_augment("none")(batch) is batch

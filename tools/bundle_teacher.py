@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="weights written by train_depth.py")
     args = parser.parse_args()
-    net, about = load_model(args.checkpoint, expect_task="depth")
+    net, about = load_model(args.checkpoint, needs="depth")
     save_model(BUNDLED, net, about, dtype="float16")
     print(f"{BUNDLED}: {BUNDLED.stat().st_size:,} bytes")
 

@@ -3,8 +3,11 @@
 A batch is a dict of float32 fields (N, C, H, W) in [0, 1]: `composite` and `background` (RGB),
 `mask`, `depth` (0 = invalid). Functions change the fields that are there and keep them aligned.
 They draw from torch's CPU generator, so that a seed gives the same pictures on any device.
+
+Those that move pixels are here; training/augment_pictures.py has those that change colours.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -12,29 +15,34 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms.v2.functional import rgb_to_grayscale
 
+from training.augment_pictures import (
+    Batch,
+    colour_jitter,
+    cut_depth,
+    hsv_or_rgb_shift,
+    jpeg,
+    noise,
+    uniform,
+)
 from training.errors import RunError
 
-Batch = dict[str, torch.Tensor]
 Augmentation = Callable[[Batch], Batch]
-
-PICTURES = ("composite", "background")
-FULL = ("flip", "scale", "colour")
 
 
 def make_augment(spec: str, *, depth_is_metric: bool = True) -> Augmentation:
     """Builds an augmentation from its name.
 
     Args:
-        spec: "none", "full" (= "flip+scale+colour"), or names of AUGMENTATIONS joined by "+".
+        spec: names of AUGMENTATIONS and GROUPS joined by "+": "none", "full", "flip+honest".
         depth_is_metric: False for relative depth, which enlarging leaves as it is.
 
     Raises:
         RunError: unknown name; the known ones are listed.
     """
-    names = {"none": (), "full": FULL}.get(spec, spec.split("+"))
+    names = [name for part in spec.split("+") for name in GROUPS.get(part, (part,))]
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:
-        known = ", ".join(["none", "full", *AUGMENTATIONS])
+        known = ", ".join([*GROUPS, *AUGMENTATIONS])
         raise RunError(f"no augmentation {unknown[0]!r} in {spec!r}: expected {known}, or a+b")
 
     scale = partial(scale_and_crop, depth_is_metric=depth_is_metric)
@@ -50,7 +58,7 @@ def make_augment(spec: str, *, depth_is_metric: bool = True) -> Augmentation:
 
 def horizontal_flip(batch: Batch) -> Batch:
     """Mirrors half of the samples, all their fields alike."""
-    flipped = _uniform(batch, 0, 1) < 0.5
+    flipped = uniform(batch, 0, 1) < 0.5
     return {name: torch.where(flipped, x.flip(-1), x) for name, x in batch.items()}
 
 
@@ -60,70 +68,94 @@ def scale_and_crop(batch: Batch, *, max_scale: float = 1.5, depth_is_metric: boo
     What looks s times larger is s times nearer, so metric depth is divided by s. Depth is taken
     from the nearest pixel: no mixing with invalid ones.
     """
-    scale = _uniform(batch, 1, max_scale)  # (N, 1, 1, 1)
+    scale = uniform(batch, 1, max_scale)  # (N, 1, 1, 1)
     reach = 1 - 1 / scale  # how far the crop's centre may move from the middle, in half sides
-    shift_x, shift_y = (reach * _uniform(batch, -1, 1) for _ in range(2))
+    shift_x, shift_y = (reach * uniform(batch, -1, 1) for _ in range(2))
     zero = torch.zeros_like(scale)
-    rows = [1 / scale, zero, shift_x, zero, 1 / scale, shift_y]
+    moved = _sample(batch, [1 / scale, zero, shift_x, zero, 1 / scale, shift_y])
+    if "depth" in moved and depth_is_metric:
+        moved["depth"] = moved["depth"] / scale
+    return moved
+
+
+def rotate(batch: Batch, *, max_degrees: float = 10.0) -> Batch:
+    """Turns each sample about its middle by an angle in [-max_degrees, max_degrees].
+
+    What comes in from outside is the picture mirrored at its border, in pictures and mask alike, so
+    that they stay consistent and no black corner gives the turn away; depth there is invalid, for
+    a mirrored scene has none. Depth is taken from the nearest pixel: no mixing with invalid ones.
+    """
+    angle = uniform(batch, -max_degrees, max_degrees) * (math.pi / 180)  # (N, 1, 1, 1)
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    height, width = next(iter(batch.values())).shape[-2:]
+    # in shares of the half sides, as affine_grid counts; a turn is one in pixels
+    rows = [cos, -sin * (height / width), zero, sin * (width / height), cos, zero]
+    return _sample(batch, rows, outside="reflection", depth_outside="zeros")
+
+
+def misalign(batch: Batch, *, max_shift_px: float = 2.0, strength: float = 0.1) -> Batch:
+    """Moves the background a little and shows it in slightly other light than the composite.
+
+    So that a mask network does not rest on a background that fits to the pixel, cf. the training of
+    BackgroundMattingV2 (arXiv 2012.07810, sec. 5): a shift of up to max_shift_px in x and in y,
+    between pixels too, and brightness and contrast times 1 - strength .. 1 + strength. A batch
+    without background stays as it is.
+    """
+    if "background" not in batch:
+        return batch
+    height, width = batch["background"].shape[-2:]
+    x_px, y_px = (uniform(batch, -max_shift_px, max_shift_px) for _ in range(2))
+    brightness, contrast = (uniform(batch, 1 - strength, 1 + strength) for _ in range(2))
+    one, zero = torch.ones_like(x_px), torch.zeros_like(x_px)
+    rows = [one, zero, x_px * (2 / width), zero, one, y_px * (2 / height)]
+    background = _sample({"background": batch["background"]}, rows)["background"]
+    grey_level = rgb_to_grayscale(background).mean(dim=(1, 2, 3), keepdim=True)
+    relit = torch.lerp(grey_level, background, contrast) * brightness
+    return batch | {"background": relit.clamp(0, 1)}
+
+
+def _sample(
+    batch: Batch,
+    rows: list[torch.Tensor],
+    *,
+    outside: str = "border",
+    depth_outside: str = "border",
+) -> Batch:
+    """Looks every field up at affinely moved places: depth at the nearest pixel, the rest bilinear.
+
+    Args:
+        batch: all fields of one size.
+        rows: the six numbers of `F.affine_grid`'s theta, row by row, each (N, 1, 1, 1).
+        outside: `padding_mode` of `F.grid_sample` for pictures and mask.
+        depth_outside: the same for depth.
+    """
     theta = torch.stack(rows, dim=-1).view(-1, 2, 3)  # (N, 2, 3)
     grid = F.affine_grid(theta, next(iter(batch.values())).shape, align_corners=False)
-
-    def crop(name: str, x: torch.Tensor) -> torch.Tensor:
-        mode = "nearest" if name == "depth" else "bilinear"
-        x = F.grid_sample(x, grid, mode=mode, padding_mode="border", align_corners=False)
-        return x / scale if name == "depth" and depth_is_metric else x
-
-    return {name: crop(name, x) for name, x in batch.items()}
-
-
-def colour_jitter(batch: Batch, *, strength: float = 0.3) -> Batch:
-    """Changes brightness, contrast, saturation and colour balance of each sample's pictures.
-
-    Composite and background change by the same map of colours: where they were equal they stay so.
-    """
-    brightness, contrast, saturation = (
-        _uniform(batch, 1 - strength, 1 + strength) for _ in range(3)
-    )
-    gain = _uniform(batch, 1 - strength / 3, 1 + strength / 3, channels=3)  # colour of the light
-    grey_level = rgb_to_grayscale(batch["composite"]).mean(dim=(1, 2, 3), keepdim=True)
-
-    def jitter(picture: torch.Tensor) -> torch.Tensor:
-        picture = torch.lerp(grey_level, picture, contrast)
-        picture = torch.lerp(rgb_to_grayscale(picture), picture, saturation)
-        return (picture * brightness * gain).clamp(0, 1)
-
-    return {name: jitter(x) if name in PICTURES else x for name, x in batch.items()}
-
-
-def cut_depth(batch: Batch, *, probability: float = 0.5, max_share: float = 0.75) -> Batch:
-    """Shows the depth itself in a rectangle of the composite (CutDepth, arXiv 2107.07684).
-
-    Raises:
-        RunError: the batch has no depth.
-    """
-    if "depth" not in batch:
-        raise RunError("--augment cutdepth shows depth in the picture: only for depth training")
-    height, width = batch["depth"].shape[-2:]
-    inside = _uniform(batch, 0, 1) < probability
-    for axis, side in ((-2, height), (-1, width)):
-        extent = _uniform(batch, 0, max_share)
-        start = _uniform(batch, 0, 1) * (1 - extent)
-        place = (torch.arange(side, device=extent.device) + 0.5) / side
-        place = place.view(-1, 1) if axis == -2 else place  # (H, 1) or (W,)
-        inside = inside & (place >= start) & (place < start + extent)
-    return batch | {"composite": torch.where(inside, batch["depth"], batch["composite"])}
+    whole, exact = ("bilinear", outside), ("nearest", depth_outside)
+    moved = {}
+    for name, x in batch.items():
+        mode, padding = exact if name == "depth" else whole
+        moved[name] = F.grid_sample(x, grid, mode=mode, padding_mode=padding, align_corners=False)
+    return moved
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "flip": horizontal_flip,
     "scale": scale_and_crop,
+    "rotate": rotate,
     "colour": colour_jitter,
+    "hsv_or_rgb": hsv_or_rgb_shift,
     "cutdepth": cut_depth,
+    "misalign": misalign,
+    "noise": noise,
+    "jpeg": jpeg,
+}
+# "honest": what a mask network must cope with when its background is another photograph
+GROUPS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "full": ("flip", "scale", "colour"),
+    "honest": ("misalign", "noise", "jpeg"),
 }
 
-
-def _uniform(batch: Batch, low: float, high: float, *, channels: int = 1) -> torch.Tensor:
-    """Numbers for each sample, (N, channels, 1, 1) on the batch's device."""
-    first = next(iter(batch.values()))
-    drawn = torch.empty(len(first), channels, 1, 1).uniform_(low, high)
-    return drawn.to(first.device, non_blocking=True)
+_GROUP_HELP = [f"{group} (= {'+'.join(names)})" for group, names in GROUPS.items() if names]
+AUGMENT_HELP = f"none, {', '.join([*_GROUP_HELP, *AUGMENTATIONS])}; joined by +"

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import json
 import logging
 import sys
 import traceback
@@ -11,6 +12,8 @@ from pathlib import Path
 import rich
 from rich.logging import RichHandler
 
+from training.augment import AUGMENT_HELP
+from training.chain import CHAIN_LR
 from training.errors import RunError
 from training.run_dir import read_arguments
 from training.schedule import OPTIMIZERS, SCHEDULES
@@ -82,6 +85,8 @@ def parse_run(
                 )
     if args.data is None:
         raise RunError("--data is missing: expected the dataset's directory")
+    if isinstance(args.data, str):  # the one dataset that args.json names
+        args.data = [args.data]
     return args
 
 
@@ -98,15 +103,24 @@ def _shown(value: object) -> str:
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that do not depend on the task."""
     add = parser.add_argument_group("run").add_argument
-    add("--data", metavar="DATASET", help="directory made by `python -m dsetkit generate`")
+    add("--data", nargs="+", metavar="DATASET",
+        help="directory made by `python -m dsetkit generate`; several with --chain")
+    add("--chain", action="store_true",
+        help="train on one dataset after another, each from the best weights of the one before")
+    add("--chain-lr", choices=CHAIN_LR, default="restart",
+        help=f"learning rate of each next dataset: --lr again, or what the last ended with {SHOWN}")
     add("--output", metavar="RUN", type=Path, help="run folder; made when it is not there")
     add("--resume", action="store_true", help="continue the run in --output; needs nothing else")
+    add("--arch-options", nargs="+", type=arch_option, default=[], metavar="NAME=VALUE",
+        help="options of --arch, as full_size=true (default: its own)")
     add("--init-from", metavar="CHECKPOINT", help="start a new run from these .safetensors weights")
     add("--pretrained", metavar="FILE", help="encoder weights, from a file on this machine")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help=SHOWN)
     add("--seed", type=int, default=0, metavar="N", help=f"of weights, order, augmentation {SHOWN}")
     add("--checkpoint-every", type=float, default=5, metavar="MINUTES",
         help=f"time between two saves within an epoch [min]; 0 = after every step {SHOWN}")
+    add("--picture-every", type=positive_int, metavar="STEPS",
+        help="draw predictions this often within an epoch too (default: at its end alone)")
 
     add = parser.add_argument_group("data").add_argument
     add("--inputs", nargs="+", choices=("composite", "background"), default=["composite"],
@@ -122,17 +136,18 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--limit-samples", type=positive_int, metavar="N",
         help="use N samples, spread over each split, for a quick look (default: all)")
     add("--augment", default="flip", metavar="SPEC",
-        help=f"none, flip, full (= flip+scale+colour); parts joined by +, also cutdepth {SHOWN}")
+        help=f"{AUGMENT_HELP} {SHOWN}")
 
     add = parser.add_argument_group("optimisation").add_argument
     add("--opt", choices=OPTIMIZERS, default="adamw", help=SHOWN)
     add("--lr", type=float, default=5e-4, metavar="RATE", help=f"base learning rate {SHOWN}")
     add("--weight-decay", type=float, default=1e-2, metavar="W",
         help=f"on all weights but biases and norms {SHOWN}")
-    add("--momentum", type=float, default=0.9, metavar="M", help=f"of --opt sgd {SHOWN}")
+    add("--momentum", type=float, default=0.9, metavar="M",
+        help=f"of --opt sgd and rmsprop {SHOWN}")
     add("--sched", choices=SCHEDULES, default="cosine", help=f"of the learning rate {SHOWN}")
     add("--warmup-steps", type=int, default=0, metavar="N",
-        help=f"steps of rising learning rate at the start {SHOWN}")
+        help=f"steps of rising learning rate at the start, not with --sched onecycle {SHOWN}")
     add("--step-epochs", type=positive_int, default=10, metavar="N",
         help=f"epochs between two reductions of --sched step {SHOWN}")
     add("--step-gamma", type=float, default=0.1, metavar="G",
@@ -140,6 +155,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--plateau-patience", type=int, default=3, metavar="N",
         help=f"validations without a new best before --sched plateau reduces {SHOWN}")
     add("--clip-grad", type=float, metavar="NORM", help="largest gradient norm (default: any)")
+    add("--clip-grad-value", type=float, metavar="V",
+        help="largest size of each gradient value (default: any)")
     add("--ema", type=float, default=0.0, metavar="DECAY",
         help=f"judge and save an average of the weights, 0.999 say; 0 = off {SHOWN}")
     add("--val-every", type=positive_int, default=1, metavar="N",
@@ -154,6 +171,17 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"memory format of the convolutions {SHOWN}")
     add("--compile", action="store_true", help="compile the network: slow start, faster steps")
 # fmt: on
+
+
+def arch_option(text: str) -> list:
+    """Reads "full_size=true" as ["full_size", True]: a name and a JSON value, or plain text."""
+    name, equals, value = text.partition("=")
+    if not (name.isidentifier() and equals):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE, as full_size=true")
+    try:
+        return [name, json.loads(value)]
+    except ValueError:
+        return [name, value]
 
 
 def image_size(text: str) -> list[int]:

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +70,34 @@ class Progress:
         self.best, self.stale = (score, 0) if improved else (self.best, self.stale + 1)
         return improved
 
+    def forget_best(self) -> None:
+        """A new image size begins: scores do not compare with those before."""
+        self.best, self.stale = math.inf, 0
+
+    def end_row(
+        self, *, stage: int, img_size: str, lr: float, metrics: Mapping[str, float]
+    ) -> dict[str, Any]:
+        """Sums the epoch up as a row of log.csv, and keeps it.
+
+        Args:
+            stage: number of the stage.
+            img_size: "HxW" [px].
+            lr: learning rate of the last step.
+            metrics: scores of the validation, empty when there was none.
+        """
+        row = {
+            "stage": stage,
+            "epoch": self.epoch + 1,
+            "img_size": img_size,
+            "train_loss": self.loss,
+            **{f"val_{name}": value for name, value in metrics.items()},
+            "lr": lr,
+            "samples_per_s": self.samples_per_s,
+            "data_wait_share": self.data_wait_share,
+        }
+        self.rows.append(row)
+        return row
+
     def next_epoch(self, epoch: int) -> None:
         """Moves to the start of an epoch; its sums begin at 0."""
         self.epoch, self.batch, self.loss_sum, self.samples = epoch, 0, 0.0, 0
@@ -88,6 +116,7 @@ def train_epoch(
     label: str,
     save: Callable[[], None],
     save_every_s: float,
+    on_step: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Trains on what is left of the current epoch; `progress` follows.
 
@@ -99,6 +128,7 @@ def train_epoch(
         label: what the progress bar says.
         save: writes the state to resume from.
         save_every_s: time between two saves within the epoch [s].
+        on_step: called after each step with the number of steps of the run so far.
 
     Raises:
         RunError: the loss is not finite.
@@ -121,6 +151,7 @@ def train_epoch(
             loss = train_step(batch, first_step + progress.batch)
             unread.append((loss, len(next(iter(batch.values())))))
             progress.batch += 1
+            on_step(first_step + progress.batch)
             progress.wait_seconds += waited_s
             is_last = progress.batch == steps_per_epoch
             save_due = time.monotonic() - saved_at >= save_every_s and not is_last
@@ -203,21 +234,32 @@ def prepare_batch(batch: Batch, device: torch.device) -> Batch:
     }
 
 
+def make_clip(*, norm: float | None, value: float | None) -> Callable[[nn.Module], None]:
+    """What bounds the gradients: their norm as a whole, each value, both, or nothing (None)."""
+
+    def clip(net: nn.Module) -> None:
+        if value is not None:
+            nn.utils.clip_grad_value_(net.parameters(), value)
+        if norm is not None:
+            nn.utils.clip_grad_norm_(net.parameters(), norm)
+
+    return clip
+
+
 def update_weights(
     net: nn.Module,
     optimizer: torch.optim.Optimizer,
     loss: torch.Tensor,
     *,
     lr: float,
-    clip_norm: float | None,
+    clip: Callable[[nn.Module], None],
 ) -> None:
-    """One optimizer step down the loss at this learning rate."""
+    """One optimizer step down the loss at this learning rate; `clip` bounds the gradients."""
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    if clip_norm is not None:
-        nn.utils.clip_grad_norm_(net.parameters(), clip_norm)
+    clip(net)
     optimizer.step()
 
 

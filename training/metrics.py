@@ -11,7 +11,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from training.ssim import ssim_map
+
 MIN_DEPTH_M = 1e-3
+SSIM_WINDOW_PX = 11
 _DELTAS = {"delta_1": 1.25, "delta_2": 1.25**2, "delta_3": 1.25**3}
 
 # name: (height, width) of the frame it was written for, rows from:to, columns from:to
@@ -91,9 +94,11 @@ class _PerImageScores:
 class DepthMetrics(_PerImageScores):
     """Depth scores on the valid pixels.
 
-    "rmse" and "mae" in the unit of the target, 0..1; for metric depth also "rmse_m" and "mae_m"
-    [m], "abs_rel", "log10", "delta_1" .. "delta_3" (share of pixels within a factor of 1.25,
-    1.25^2, 1.25^3) and "silog" (100 sqrt(mean d^2 - mean(d)^2), d = ln prediction - ln target).
+    "rmse" and "mae" in the unit of the target, 0..1; "ssim", the structural similarity around each
+    valid pixel (window 11 px, range 1), a mean over images pooled too. For metric depth also
+    "rmse_m" and "mae_m" [m], "abs_rel", "log10", "delta_1" .. "delta_3" (share of pixels within a
+    factor of 1.25, 1.25^2, 1.25^3) and "silog" (100 sqrt(mean d^2 - mean(d)^2), d = ln prediction -
+    ln target).
 
     A pixel is valid when min_depth_m < target < max_depth_m, both ends open (BTS, AdaBins); in
     relative depth when target > 0. Predictions are clipped to [min_depth_m, max_depth_m]; relative
@@ -137,25 +142,33 @@ class DepthMetrics(_PerImageScores):
         rows, columns = crop_window(self.crop, *target.shape[-2:])
         prediction, target, valid = (x[..., rows, columns] for x in (prediction, target, valid))
         if self.depth_kind == "relative":
-            self._add(_difference_sums(prediction.clamp(0, 1), target, valid))
+            prediction = prediction.clamp(0, 1)
+            sums = _difference_sums(prediction, target, valid)
+            self._add(sums | _ssim_sums(prediction, target, valid))
             return
         target_m = target * self.max_depth_m
         prediction_m = (prediction * self.max_depth_m).clamp(self.min_depth_m, self.max_depth_m)
         valid = valid & (target_m > self.min_depth_m) & (target_m < self.max_depth_m)
-        sums = _difference_sums(prediction_m / self.max_depth_m, target, valid)
-        self._add(sums | _ratio_sums(prediction_m, target_m, valid))
+        prediction = prediction_m / self.max_depth_m
+        self._add(
+            _difference_sums(prediction, target, valid)
+            | _ssim_sums(prediction, target, valid)
+            | _ratio_sums(prediction_m, target_m, valid)
+        )
 
     def _scores(self, sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         n = sums["pixels"]
         rmse, mae = np.sqrt(sums["square"] / n), sums["absolute"] / n
+        ssim = sums["ssim"] / sums["images"]
         if self.depth_kind == "relative":
-            return {"rmse": rmse, "mae": mae}
+            return {"rmse": rmse, "mae": mae, "ssim": ssim}
         variance = sums["log_square"] / n - (sums["log"] / n) ** 2
         return {
             "rmse": rmse,
             "rmse_m": rmse * self.max_depth_m,
             "mae": mae,
             "mae_m": mae * self.max_depth_m,
+            "ssim": ssim,
             **{name: sums[name] / n for name in ("abs_rel", "log10", *_DELTAS)},
             "silog": 100 * np.sqrt(np.maximum(variance, 0)),
         }
@@ -164,9 +177,10 @@ class DepthMetrics(_PerImageScores):
 class MaskMetrics(_PerImageScores):
     """Mask scores.
 
-    On the soft values, 0..1: "rmse" and "mae". On the binary masks (>= threshold): "iou", "dice"
-    and "boundary_f", the F-measure of boundary pixels that find a partner within `boundary_px`
-    pixels. Two empty masks agree fully: 1.
+    On the soft values, 0..1: "rmse", "mae" and "dice_soft", 2 sum pt / (sum p + sum t), below 1 for
+    soft targets even when they are met. On the binary masks (>= threshold): "iou", "dice" and
+    "boundary_f", the F-measure of boundary pixels that find a partner within `boundary_px` pixels.
+    Two empty masks agree fully: 1.
 
     Args:
         threshold: probability and soft target from which a pixel is foreground.
@@ -188,6 +202,8 @@ class MaskMetrics(_PerImageScores):
         self._add(
             _difference_sums(probability, target, everywhere)
             | {
+                "product": _sum(probability * target),
+                "total": _sum(probability) + _sum(target),
                 "both": _sum(p & t),
                 "either": _sum(p | t),
                 "predicted_edge": _sum(p_edge),
@@ -204,6 +220,7 @@ class MaskMetrics(_PerImageScores):
         return {
             "rmse": np.sqrt(sums["square"] / n),
             "mae": sums["absolute"] / n,
+            "dice_soft": _share(2 * sums["product"], sums["total"]),
             "iou": _share(both, either),
             "dice": _share(2 * both, both + either),
             "boundary_f": 2 * precision * recall / np.maximum(precision + recall, 1e-12),
@@ -244,6 +261,15 @@ def _difference_sums(
     }
 
 
+def _ssim_sums(
+    prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """SSIM has no sum over pixels that would pool, so each image's mean is summed over images."""
+    similarity = torch.where(valid, ssim_map(prediction, target, valid, window=SSIM_WINDOW_PX), 0)
+    count = _sum(valid)
+    return {"ssim": _sum(similarity) / count.clamp(min=1), "images": torch.ones_like(count)}
+
+
 def _ratio_sums(
     prediction_m: torch.Tensor, target_m: torch.Tensor, valid: torch.Tensor
 ) -> dict[str, torch.Tensor]:
@@ -261,4 +287,4 @@ def _ratio_sums(
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """part / whole, and 1 where both are 0."""
-    return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), 1.0)

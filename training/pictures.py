@@ -96,6 +96,46 @@ def mask_grid(
     return prediction_grid(rows, titles, bars=(None, None, None, error_bar))
 
 
+def joint_grid(
+    batch: dict[str, torch.Tensor],
+    answers: dict[str, torch.Tensor],
+    *,
+    max_depth_m: float,
+    depth_kind: str = "metric",
+) -> np.ndarray:
+    """Composites, then target and prediction of mask and depth, a row each, samples side by side.
+
+    Args:
+        batch: "composite" (N, 3, H, W) and "mask" (N, 1, H, W) uint8, "depth" (N, 1, H, W) float in
+            [0, 1], 0 = invalid.
+        answers: "mask" and "depth", (N, 1, H, W) float, meant as 0..1.
+        max_depth_m: what a depth of 1 means [m], for the bar.
+        depth_kind: "metric", or "relative": inverse depth, larger is nearer, drawn without metres.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    metric = depth_kind == "metric"
+    scale, unit = (max_depth_m, "m") if metric else (1.0, "of range")
+    target = _maps(batch["depth"]) * scale
+    seen = target[target > 0] if (target > 0).any() else np.array([0.0, scale])
+    lo, hi = (float(value) for value in np.percentile(seen, (1, 99)))
+
+    def coloured(depths: np.ndarray) -> list[np.ndarray]:
+        return [colour_depth(depth, lo, hi, near_is_low=metric) for depth in depths]
+
+    rows = [
+        (list(_photos(batch["composite"])), "composite"),
+        ([_grey(mask) for mask in _maps(batch["mask"]) / 255], "mask, target"),
+        ([_grey(mask) for mask in _maps(answers["mask"])], "mask, prediction"),
+        (coloured(target), "depth, target"),
+        (coloured(np.maximum(_maps(answers["depth"]) * scale, 1e-6)), "depth, prediction"),
+    ]
+    bar = {"lo": lo, "hi": hi, "unit": unit, "colours": DEPTH_COLOURS, "flipped": metric}
+    count = len(target)
+    return prediction_grid(rows, ("",) * count, bars=(bar, *(None,) * (count - 1)))
+
+
 def prediction_grid(
     rows: list[tuple[list[np.ndarray], str]],
     titles: tuple[str, ...],

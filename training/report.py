@@ -109,14 +109,20 @@ def spread(count: int, wanted: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, count - 1, wanted)})
 
 
-def protocol_table(protocol: Mapping[str, Any]) -> Table:
+def protocol_table(protocol: Mapping[str, Any], *, title: str = "protocol") -> Table:
     """How the numbers came about, one line each."""
-    table = Table(title="protocol", title_justify="left", box=None, show_header=False)
+    table = Table(title=title, title_justify="left", box=None, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in protocol.items():
         table.add_row(name, str(value))
     return table
+
+
+def published_table(scores: Mapping[str, float]) -> Table:
+    """What `training.published_scores` gives, four digits each."""
+    title = "odd scores of the reference systems, for reading only"
+    return protocol_table({name: f"{value:.4g}" for name, value in scores.items()}, title=title)
 
 
 def show(*parts: RenderableType) -> None:

@@ -7,6 +7,7 @@
 | `best.safetensors`, `last.safetensors` | weights: best of the last stage begun, newest |
 | `state.pt` | what `--resume` continues from |
 | `epoch-NNN.png` | prediction grid at the epoch's end |
+| `step-NNNNNNN.png` | the same every `--picture-every` steps |
 | `tensorboard/` | scalars and prediction grids |
 """
 
@@ -14,7 +15,7 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,13 @@ def start_run(
         raise RunError(
             f"{run_dir} holds a run already: continue it with --resume, or choose another --output"
         )
+    write_arguments(run_dir, arguments, script=script, fingerprint=fingerprint)
+
+
+def write_arguments(
+    run_dir: Path, arguments: Mapping[str, Any], *, script: str, fingerprint: str = ""
+) -> None:
+    """Writes args.json; makes the folder when it is not there."""
     run_dir.mkdir(parents=True, exist_ok=True)
     content = {"script": script, "dataset_fingerprint": fingerprint, "arguments": dict(arguments)}
     text = json.dumps(content, indent=2, default=str) + "\n"
@@ -104,12 +112,13 @@ def start_run(
 
 
 def read_arguments(run_dir: Path, *, script: str) -> dict[str, Any]:
-    """The arguments a run was started with.
+    """The arguments a run was started with, or a chain of runs.
 
     Raises:
         RunError: no run to continue there, or one of another script.
     """
-    if not (run_dir / STATE_FILE).exists():
+    is_chain = (run_dir / ARGUMENTS_FILE).exists() and any(run_dir.glob(f"set-*/{STATE_FILE}"))
+    if not is_chain and not (run_dir / STATE_FILE).exists():
         raise RunError(
             f"nothing to resume: {run_dir} has no {STATE_FILE}; expected the folder of a run that "
             "was cut off after its first save; start it without --resume"
@@ -196,13 +205,38 @@ def record_epoch(
     """
     epoch = rows[-1]["epoch"]
     write_log(run_dir, rows)
-    _, png = cv2.imencode(".png", grid[..., ::-1])  # RGB -> BGR
-    write_whole(run_dir / f"epoch-{epoch:03d}.png", lambda file: file.write(png.tobytes()))
+    _record_picture(run_dir / f"epoch-{epoch:03d}.png", grid)
     board.add_image("predictions", grid, epoch, dataformats="HWC")
     for name, value in rows[-1].items():
         if isinstance(value, float):
             board.add_scalar(name.replace("val_", "val/"), value, epoch)
     board.flush()
+
+
+def step_pictures(
+    run_dir: Path, board: "SummaryWriter", draw: Callable[[], np.ndarray], *, every: int | None
+) -> Callable[[int], None]:
+    """A function of the step that draws and records a prediction grid each `every` steps.
+
+    Args:
+        run_dir: the run's folder.
+        board: its TensorBoard writer.
+        draw: gives the grid, uint8 RGB (H, W, 3).
+        every: steps between two pictures; None = never.
+    """
+
+    def on_step(step: int) -> None:
+        if every and step % every == 0:
+            grid = draw()
+            _record_picture(run_dir / f"step-{step:07d}.png", grid)
+            board.add_image("predictions/steps", grid, step, dataformats="HWC")
+
+    return on_step
+
+
+def _record_picture(path: Path, grid: np.ndarray) -> None:
+    _, png = cv2.imencode(".png", grid[..., ::-1])  # RGB -> BGR
+    write_whole(path, lambda file: file.write(png.tobytes()))
 
 
 def open_tensorboard(run_dir: Path, *, epoch: int) -> "SummaryWriter":

@@ -3,14 +3,19 @@
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("cosine", "step", "plateau")
+from training.errors import RunError
+
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
+SCHEDULES = ("cosine", "step", "plateau", "onecycle")
 COSINE_FLOOR = 0.01  # the last step's share of the base learning rate
+# one cycle: the first step's share, the last one's, and how much of the run the rise takes
+ONECYCLE_START, ONECYCLE_FLOOR, ONECYCLE_RISE = 1 / 25, 1 / 25 / 1e4, 0.3
 
 
 def make_optimizer(
@@ -23,7 +28,7 @@ def make_optimizer(
         name: one of OPTIMIZERS.
         lr: base learning rate.
         weight_decay: pull of the weights towards 0 (decoupled with adamw).
-        momentum: for sgd only.
+        momentum: for sgd and rmsprop.
     """
     weights = [p for p in net.parameters() if p.requires_grad]
     groups = [
@@ -31,7 +36,9 @@ def make_optimizer(
         {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=True)
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
+    if name == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=lr, momentum=momentum)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[name]
     return kind(groups, lr=lr, fused=True)
 
@@ -44,17 +51,27 @@ def make_schedule(
     Args:
         name: one of SCHEDULES; "plateau" stays at 1 here, see `Plateau`.
         total_steps: steps of the whole run, over all image sizes.
-        warmup_steps: steps of linear rise before it.
+        warmup_steps: steps of linear rise at the start; not for "onecycle".
         gamma_steps: "step" only: steps between two reductions.
         gamma: "step" only: factor of each reduction.
+
+    Raises:
+        RunError: warm-up steps for "onecycle".
     """
+    if name == "onecycle":
+        if warmup_steps:
+            raise RunError(
+                f"--warmup-steps {warmup_steps} with --sched onecycle, which rises by itself over "
+                f"the first {ONECYCLE_RISE:.0%} of the run: leave it at 0"
+            )
+        return partial(_one_cycle, total_steps=total_steps)
 
     def share(step: int) -> float:
         if step < warmup_steps:
             return (step + 1) / (warmup_steps + 1)
         if name == "cosine":
             done = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-            return COSINE_FLOOR + (1 - COSINE_FLOOR) * (1 + math.cos(math.pi * done)) / 2
+            return _cosine_between(1, COSINE_FLOOR, done)
         if name == "step":
             return gamma ** (step // gamma_steps)
         return 1.0
@@ -62,9 +79,29 @@ def make_schedule(
     return share
 
 
+def _one_cycle(step: int, *, total_steps: int) -> float:
+    """Half a cosine up to 1, half a cosine down to almost 0.
+
+    Smith & Topin 2017, arXiv 1708.07120, with the numbers of `torch.optim.lr_scheduler.OneCycleLR`;
+    the momentum stays as it is.
+    """
+    last = total_steps - 1
+    top = max(0.0, ONECYCLE_RISE * total_steps - 1)
+    if step < top:
+        return _cosine_between(ONECYCLE_START, 1, step / top)
+    return _cosine_between(1, ONECYCLE_FLOOR, min(1, (step - top) / max(1, last - top)))
+
+
+def _cosine_between(start: float, end: float, done: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+
+
 @dataclass
 class Plateau:
     """Factor on the learning rate that falls when the score stops falling.
+
+    There is no mode to set wrong: a smaller score is better, as everywhere in training. A score
+    that should rise goes in as 1 - score.
 
     Attributes:
         patience: epochs without a new best before each reduction.
@@ -76,6 +113,10 @@ class Plateau:
     factor: float = 1.0
     best: float = math.inf
     waited: int = 0
+
+    def forget_best(self) -> None:
+        """A new image size begins: scores do not compare with those before."""
+        self.best, self.waited = math.inf, 0
 
     def update(self, score: float) -> None:
         """Takes the score of one epoch; smaller is better."""

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from dsetkit.errors import TeacherError
-from models import ModelError, load_model
+from models import ModelError, answer, load_model
 
 
 class CheckpointTeacher:
@@ -25,7 +25,7 @@ class CheckpointTeacher:
 
     def __init__(self, path: Path, *, name: str = "checkpoint", device: str = "cpu") -> None:
         try:
-            self._net, about = load_model(path, device=device, expect_task="depth")
+            self._net, about = load_model(path, device=device, needs="depth")
         except ModelError as error:
             raise TeacherError(f"teacher {name}: {error}") from None
         if about["inputs"] != ["composite"]:
@@ -52,9 +52,9 @@ class CheckpointTeacher:
         size = self._input_size(*batch.shape[2:])
         if size != tuple(batch.shape[2:]):
             batch = interpolate(batch, size=size, mode="bilinear", antialias=True)
-        share = self._net(batch)[:, 0].clamp(0, 1)
+        share = answer(self._net, self._net(batch), "depth")[:, 0]
         scale = self.max_depth_m if self.kind == "metric" else 1
-        return (share.float() * scale).cpu().numpy()
+        return (share * scale).cpu().numpy()
 
     def _input_size(self, height: int, width: int) -> tuple[int, int]:
         """The trained height, and the width that keeps the shape as nearly as the stride lets."""

@@ -1,0 +1,196 @@
+"""All five reference systems on one dataset, split and set of scores; prints a table, writes JSON.
+
+    python -m benchmarks.compare_systems --data DATASET --output RUNS
+
+Each system trains twice: as its author meant it (`examples/system_00X.sh`) and by one recipe for
+all (AdamW, cosine, BCE + Dice for masks, L1 for depth, flips), at one image size for one number of
+epochs. Scores are those of test samples whose background and foreground were never seen in
+training. Trainings that are done are not repeated: the same command goes on.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.common import keep
+from models import create_model
+
+REPOSITORY = Path(__file__).parents[1]
+UNSEEN = "test: both unseen"
+BOTH = ["composite", "background"]
+
+
+@dataclass(frozen=True)
+class System:
+    """A reference system's networks and what its author fed and asked of them."""
+
+    number: str
+    inputs: tuple[str, ...]
+    loss: str
+    mask_arch: str
+    depth_arch: str
+
+    @property
+    def is_joint(self) -> bool:
+        return self.mask_arch == self.depth_arch
+
+    @property
+    def parameters(self) -> int:
+        names = {self.mask_arch, self.depth_arch}
+        nets = [create_model(name, in_channels=3 * len(self.inputs)) for name in names]
+        return sum(p.numel() for net in nets for p in net.parameters())
+
+
+SYSTEMS = (
+    System("000", tuple(BOTH), "2 SSIM + SSIM", "dual_unet", "dual_unet"),
+    System("001", tuple(BOTH[::-1]), "2 Dice + Dice", "res_unet", "res_unet"),
+    System("002", ("composite",), "saliency; L1 + gradient + cosine",
+           "mask_autoencoder", "resnet50_upproj"),
+    System("003", tuple(BOTH[::-1]), "BCE + BCE", "shared_unet", "shared_unet"),
+    System("004", tuple(BOTH[::-1]), "L1 + 2 L1", "lite_dual", "lite_dual"),
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Score the five reference systems on one ruler.")
+    add = parser.add_argument
+    add("--data", required=True, type=Path, metavar="DATASET", help="with backgrounds and depth")
+    add("--output", required=True, type=Path, metavar="RUNS", help="folder for the runs")
+    add("--img-size", type=int, default=32, help="px (default: 32)")
+    add("--epochs", type=int, default=4, help="of each training (default: 4)")
+    add("--batch-size", type=int, default=16, help="samples per step (default: 16)")
+    add("--limit-samples", type=int, help="of each split (default: all)")
+    add("--systems", nargs="+", default=[s.number for s in SYSTEMS], metavar="00X")
+    add("--forms", nargs="+", choices=FORMS, default=list(FORMS))
+    args = parser.parse_args()
+    common = ["--img-sizes", args.img_size, "--epochs", args.epochs]
+    common += ["--batch-size", args.batch_size]
+    common += ["--limit-samples", args.limit_samples] if args.limit_samples else []
+    rows = []
+    for form in args.forms:
+        for system in SYSTEMS:
+            if system.number in args.systems:
+                run = args.output / f"{system.number}-{form}"
+                if not (run / "done").exists():
+                    FORMS[form](system, args.data, run, [str(word) for word in common])
+                    (run / "done").touch()
+                rows.append(_row(system, form, run, args.epochs))
+                print(_line(rows[-1]), flush=True)
+    baselines = _baselines(args.output / f"{args.systems[0]}-{args.forms[0]}")
+    print("\n".join(["", *TITLE, *map(_line, [*baselines, *rows])]))
+    settings = {name: str(value) for name, value in vars(args).items() if name != "output"}
+    keep("compare_systems", {"settings": settings, "rows": [*baselines, *rows]})
+
+
+# ---- the two ways of training ------------------------------------------------------------------
+
+
+def as_meant(system: System, data: Path, run: Path, common: list[str]) -> None:
+    """The author's own losses, optimizer and schedule."""
+    _run("bash", REPOSITORY / "examples" / f"system_{system.number}.sh", data, run, *common)
+
+
+def alike(system: System, data: Path, run: Path, common: list[str]) -> None:
+    """One recipe for all networks, background and composite in."""
+    recipe = ["--opt", "adamw", "--lr", 1e-3, "--sched", "cosine", "--warmup-steps", 50]
+    recipe += ["--clip-grad", 1, "--ema", 0.99, "--augment", "flip", "--inputs", *BOTH, *common]
+    if system.is_joint:
+        options = ["--arch-options", "mask_head=logits"]
+        _train("joint", data, run, ["--arch", system.mask_arch, *options, *recipe])
+        runs = {"mask": run, "depth": run}
+    else:
+        runs = {task: run / task for task in ("depth", "mask")}
+        _train("depth", data, runs["depth"], ["--arch", system.depth_arch, *recipe])
+        _train("mask", data, runs["mask"], ["--arch", system.mask_arch, *recipe])
+    for task, folder in runs.items():
+        _run(sys.executable, REPOSITORY / f"evaluate_{task}.py", "--data", data,
+             "--checkpoint", folder / "best.safetensors", "--output", folder / f"{task}.json",
+             "--grid", folder / f"{task}.png")  # fmt: skip
+
+
+FORMS = {"meant": as_meant, "alike": alike}
+
+
+def _train(task: str, data: Path, run: Path, arguments: list) -> None:
+    script = REPOSITORY / f"train_{task}.py"
+    _run(sys.executable, script, "--data", data, "--output", run, *arguments)
+
+
+def _run(*command: object) -> None:
+    words = [str(word) for word in command]
+    print("$", " ".join(words), flush=True)
+    subprocess.run(words, check=True, env=os.environ | {"PYTHON": sys.executable})
+
+
+# ---- the table ---------------------------------------------------------------------------------
+
+TITLE = (
+    "| system | form | parameters | inputs | loss | epochs | mask IoU | mask MAE "
+    "| depth RMSE | depth δ1 | s / 1,000 |",
+    "|---|---|--:|--:|---|--:|--:|--:|--:|--:|--:|",
+)
+
+
+def _row(system: System, form: str, run: Path, epochs: int) -> dict:
+    scores = {}
+    for task in ("mask", "depth"):
+        (path,) = run.rglob(f"{task}.json")
+        scores[task] = json.loads(path.read_text())["cells"][UNSEEN]["model"]
+    return {
+        "system": system.number,
+        "form": form,
+        "parameters": system.parameters,
+        "inputs": 3 * len(system.inputs) if form == "meant" else 6,
+        "loss": system.loss if form == "meant" else "BCE + Dice; L1",
+        "epochs": epochs,
+        **_told(scores["mask"], scores["depth"]),
+        "seconds": sum(_seconds_per_1000(path) for path in run.rglob("log.csv")),
+    }
+
+
+def _told(mask: dict | None, depth: dict | None) -> dict:
+    return {
+        "mask_iou": mask and mask["iou_per_image"],
+        "mask_mae": mask and mask["mae_per_image"],
+        "depth_rmse": depth and depth["rmse_pooled"],
+        "depth_delta_1": depth and depth["delta_1_per_image"],
+    }
+
+
+def _baselines(run: Path) -> list[dict]:
+    (mask,), (depth,) = (list(run.rglob(f"{task}.json")) for task in ("mask", "depth"))
+    mask, depth = (json.loads(path.read_text())["cells"][UNSEEN] for path in (mask, depth))
+    return [
+        {"system": "difference over a threshold", **_told(mask["difference"], None)},
+        {"system": "mean depth map", **_told(None, depth["mean map"])},
+        {"system": "each image's own mean (oracle)", **_told(None, depth["own mean"])},
+    ]
+
+
+def _seconds_per_1000(log: Path) -> float:
+    """Of training, one core or as many as the run had; the median epoch."""
+    with log.open(newline="") as file:
+        speeds = sorted(float(row["samples_per_s"]) for row in csv.DictReader(file))
+    return 1000 / speeds[len(speeds) // 2]
+
+
+def _line(row: dict) -> str:
+    def cell(name: str, form: str) -> str:
+        value = row.get(name)
+        return "" if value is None else format(value, form)
+
+    formats = {
+        "system": "", "form": "", "parameters": ",", "inputs": "", "loss": "", "epochs": "",
+        "mask_iou": ".3f", "mask_mae": ".4f", "depth_rmse": ".4f", "depth_delta_1": ".3f",
+        "seconds": ".0f",
+    }  # fmt: skip
+    return "| " + " | ".join(cell(name, form) for name, form in formats.items()) + " |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The U-Nets of the reference systems: one kind of branch, five networks put together of it.
+
+                    maps     branches (channels of the encoder, fine to coarse)     parameters
+    dual_unet       both     mask 16 32 64 128 128, depth 32 64 128 256 256          5,403,938
+    unet            one      64 128 256 512 512                                     17,267,393
+    shared_unet     both     mask 32 64 128 256 256, depth 32 32 64 128 256 256      8,678,274
+    mask_unet       mask     32 64 128 256 256                                       4,321,473
+    depth_unet      depth    32 32 64 128 256 256                                    4,367,937
+
+Counts are for 6 input channels, `unet`'s for 3 (17,269,121 with 6). Sources: reference systems 000
+(`dual_unet`), 001 (`unet`, the network of its parameter table) and 003 (the other three).
+
+The authors used no normalisation or the figures of their own dataset. Here each network takes RGB
+in 0..1 and normalises with ImageNet's mean and standard deviation, as all networks of the registry.
+Fresh weights are PyTorch's own, as the authors'.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.blocks import Normalize, check_input, conv_bn_relu
+from models.errors import ModelError
+from models.heads import joint_heads
+
+WIDE_CHANNELS = (64, 128, 256, 512, 512)
+MASK_CHANNELS = (32, 64, 128, 256, 256)
+DEPTH_CHANNELS = (32, 32, 64, 128, 256, 256)
+DUAL_MASK_CHANNELS = (16, 32, 64, 128, 128)
+DUAL_DEPTH_CHANNELS = (32, 64, 128, 256, 256)
+
+
+class DualUNet(nn.Module):
+    """Two separate U-Nets on the same pictures (reference system 000).
+
+    RGB (N, in_channels, H, W) in 0..1 -> {"mask": (N, 1, H, W), "depth": (N, 1, H, W)}; the mask
+    branch has 1,082,465 parameters, the depth branch 4,321,473. The author trained the raw outputs
+    with SSIM, hence linear heads.
+
+    Args:
+        in_channels: 3 or 6.
+        mask_head: "linear" or "logits": what the mask output means. It changes no layer.
+    """
+
+    task = "joint"
+    stride = 16
+
+    def __init__(self, *, in_channels: int = 3, mask_head: str = "linear") -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.heads = joint_heads(mask_head, depth="linear")
+        self.normalize = Normalize(in_channels)
+        self.mask_branch = whole_branch(in_channels, DUAL_MASK_CHANNELS)
+        self.depth_branch = whole_branch(in_channels, DUAL_DEPTH_CHANNELS)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        check_input(x, in_channels=self.in_channels, stride=self.stride)
+        x = self.normalize(x)
+        return {"mask": self.mask_branch(x), "depth": self.depth_branch(x)}
+
+
+class SharedUNet(nn.Module):
+    """Two U-Nets that share their first two convolutions only (reference system 003).
+
+    RGB (N, in_channels, H, W) in 0..1 -> {"mask": (N, 1, H, W), "depth": (N, 1, H, W)}. The author
+    trained both outputs as logits, depth too.
+
+    Args:
+        in_channels: 3 or 6.
+        mask_head: "linear" or "logits": what the mask output means. It changes no layer.
+    """
+
+    task = "joint"
+    stride = 32
+
+    def __init__(self, *, in_channels: int = 3, mask_head: str = "logits") -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.heads = joint_heads(mask_head, depth="logits")
+        self.normalize = Normalize(in_channels)
+        self.first = double_conv(in_channels, MASK_CHANNELS[0])
+        self.mask_branch = Branch(MASK_CHANNELS)
+        self.depth_branch = Branch(DEPTH_CHANNELS)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        check_input(x, in_channels=self.in_channels, stride=self.stride)
+        x = self.first(self.normalize(x))
+        return {"mask": self.mask_branch(x), "depth": self.depth_branch(x)}
+
+
+class SingleUNet(nn.Module):
+    """A U-Net for one map: RGB (N, in_channels, H, W) in 0..1 -> (N, 1, H, W)."""
+
+    def __init__(self, in_channels: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.stride = 2 ** (len(channels) - 1)
+        self.normalize = Normalize(in_channels)
+        self.branch = whole_branch(in_channels, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_input(x, in_channels=self.in_channels, stride=self.stride)
+        return self.branch(self.normalize(x))
+
+
+class UNet(SingleUNet):
+    """The U-Net of reference system 001's parameter table: mask logits, or linear depth.
+
+    Args:
+        in_channels: 3 or 6.
+        task: "mask" or "depth": what the one output means. It changes no layer.
+    """
+
+    def __init__(self, *, in_channels: int = 3, task: str = "mask") -> None:
+        if task not in ("mask", "depth"):
+            raise ModelError(f"task={task!r}; expected mask or depth")
+        super().__init__(in_channels, WIDE_CHANNELS)
+        self.task = task
+        self.heads = {"mask": "logits"} if task == "mask" else {"depth": "linear"}
+
+
+class MaskUNet(SingleUNet):
+    """The mask network of reference system 003: logits (N, 1, H, W)."""
+
+    task = "mask"
+    heads = {"mask": "logits"}
+
+    def __init__(self, *, in_channels: int = 3) -> None:
+        super().__init__(in_channels, MASK_CHANNELS)
+
+
+class DepthUNet(SingleUNet):
+    """The depth network of reference system 003: logits (N, 1, H, W); their sigmoid is the depth.
+
+    Depth is a share of the greatest depth.
+    """
+
+    task = "depth"
+    heads = {"depth": "logits"}
+
+    def __init__(self, *, in_channels: int = 3) -> None:
+        super().__init__(in_channels, DEPTH_CHANNELS)
+
+
+class Branch(nn.Module):
+    """A U-Net without its first convolutions: (N, channels[0], H, W) -> (N, 1, H, W) float32.
+
+    Down: halve by maximum, two convolutions. Up: double, join behind the skip, two convolutions.
+    Each step up ends with the channels of the next finer skip; the last keeps those of its own.
+
+    Args:
+        channels: of the encoder's features, at strides 1, 2, 4 and so on.
+    """
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.downs = nn.ModuleList(
+            double_conv(a, b) for a, b in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.ups = nn.ModuleList()
+        below = channels[-1]
+        skips = channels[-2::-1]  # coarse to fine
+        for skip, wanted in zip(skips, (*skips[1:], skips[-1]), strict=True):
+            self.ups.append(double_conv(skip + below, wanted, middle=(skip + below) // 2))
+            below = wanted
+        self.head = nn.Conv2d(below, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = [x]
+        for down in self.downs:
+            features.append(down(F.max_pool2d(features[-1], 2)))
+        x = features.pop()
+        for up in self.ups:
+            skip = features.pop()
+            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
+            x = up(torch.cat((skip, x), dim=1))
+        return self.head(x).float()
+
+
+def whole_branch(in_channels: int, channels: tuple[int, ...]) -> nn.Sequential:
+    """A U-Net: normalised pictures (N, in_channels, H, W) -> (N, 1, H, W) float32."""
+    return nn.Sequential(double_conv(in_channels, channels[0]), Branch(channels))
+
+
+def double_conv(in_channels: int, out_channels: int, *, middle: int | None = None) -> nn.Sequential:
+    """Twice: 3x3 convolution with bias, batch norm, ReLU; `middle` channels between the two."""
+    middle = middle or out_channels
+    return nn.Sequential(
+        conv_bn_relu(in_channels, middle, 3, bias=True),
+        conv_bn_relu(middle, out_channels, 3, bias=True),
+    )

@@ -1,0 +1,133 @@
+"""Augmentations that change pictures and leave mask and depth as they are.
+
+Light and colour change composite and background alike. What the two would not share as photographs
+taken one after the other (sensor noise, compression) changes each by itself: in made data the
+background is the very pixels behind the foreground, and a mask network given both would learn no
+more than to subtract.
+"""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from torchvision.transforms.v2.functional import rgb_to_grayscale, to_dtype
+
+from training.errors import RunError
+
+Batch = dict[str, torch.Tensor]
+
+PICTURES = ("composite", "background")
+
+# Half widths of the shifts; those but of saturation are the defaults of Albumentations
+HUE_SHIFT_DEG = 40.0
+SATURATION_CHANGE = 0.3  # a factor of 1 -+ this: an added shift would tint all that is grey
+VALUE_SHIFT = 20 / 255
+RGB_SHIFT = 20 / 255
+JPEG_QUALITY = (50, 95)
+
+
+def uniform(batch: Batch, low: float, high: float, *, channels: int = 1) -> torch.Tensor:
+    """Numbers for each sample, (N, channels, 1, 1) on the batch's device."""
+    first = next(iter(batch.values()))
+    drawn = torch.empty(len(first), channels, 1, 1).uniform_(low, high)
+    return drawn.to(first.device, non_blocking=True)
+
+
+# ---- alike in composite and background ---------------------------------------------------------
+
+
+def colour_jitter(batch: Batch, *, strength: float = 0.3) -> Batch:
+    """Changes brightness, contrast, saturation and colour balance of each sample's pictures.
+
+    Composite and background change by the same map of colours: where they were equal they stay so.
+    """
+    brightness, contrast, saturation = (
+        uniform(batch, 1 - strength, 1 + strength) for _ in range(3)
+    )
+    gain = uniform(batch, 1 - strength / 3, 1 + strength / 3, channels=3)  # colour of the light
+    grey_level = rgb_to_grayscale(batch["composite"]).mean(dim=(1, 2, 3), keepdim=True)
+
+    def jitter(picture: torch.Tensor) -> torch.Tensor:
+        picture = torch.lerp(grey_level, picture, contrast)
+        picture = torch.lerp(rgb_to_grayscale(picture), picture, saturation)
+        return (picture * brightness * gain).clamp(0, 1)
+
+    return {name: jitter(x) if name in PICTURES else x for name, x in batch.items()}
+
+
+def hsv_or_rgb_shift(batch: Batch) -> Batch:
+    """Shifts each sample's hue, saturation and value, or else its red, green and blue.
+
+    One of the two at even odds, the same for composite and background.
+    """
+    from kornia.color import hsv_to_rgb, rgb_to_hsv  # here, for kornia takes most of a second
+
+    takes_hsv = uniform(batch, 0, 1) < 0.5
+    hue = uniform(batch, -HUE_SHIFT_DEG, HUE_SHIFT_DEG) * (math.pi / 180)
+    saturation = uniform(batch, 1 - SATURATION_CHANGE, 1 + SATURATION_CHANGE)
+    value = uniform(batch, -VALUE_SHIFT, VALUE_SHIFT)
+    rgb = uniform(batch, -RGB_SHIFT, RGB_SHIFT, channels=3)
+
+    def shift(picture: torch.Tensor) -> torch.Tensor:
+        h, s, v = rgb_to_hsv(picture).split(1, dim=1)  # h in 0..2 pi, s and v in 0..1
+        h, s, v = (h + hue) % (2 * math.pi), s * saturation, v + value
+        hsv = torch.cat((h, s.clamp(0, 1), v.clamp(0, 1)), dim=1)
+        return torch.where(takes_hsv, hsv_to_rgb(hsv), picture + rgb).clamp(0, 1)
+
+    return {name: shift(x) if name in PICTURES else x for name, x in batch.items()}
+
+
+def cut_depth(batch: Batch, *, probability: float = 0.5, max_share: float = 0.75) -> Batch:
+    """Shows the depth itself in a rectangle of the composite (CutDepth, arXiv 2107.07684).
+
+    Raises:
+        RunError: the batch has no depth.
+    """
+    if "depth" not in batch:
+        raise RunError("--augment cutdepth shows depth in the picture: only for depth training")
+    height, width = batch["depth"].shape[-2:]
+    inside = uniform(batch, 0, 1) < probability
+    for axis, side in ((-2, height), (-1, width)):
+        extent = uniform(batch, 0, max_share)
+        start = uniform(batch, 0, 1) * (1 - extent)
+        place = (torch.arange(side, device=extent.device) + 0.5) / side
+        place = place.view(-1, 1) if axis == -2 else place  # (H, 1) or (W,)
+        inside = inside & (place >= start) & (place < start + extent)
+    return batch | {"composite": torch.where(inside, batch["depth"], batch["composite"])}
+
+
+# ---- each picture by itself --------------------------------------------------------------------
+
+
+def noise(batch: Batch, *, max_std: float = 0.03) -> Batch:
+    """Adds Gaussian noise of a standard deviation in [0, max_std] to each picture by itself."""
+
+    def add_noise(picture: torch.Tensor) -> torch.Tensor:
+        drawn = torch.randn(picture.shape).to(picture.device, non_blocking=True)
+        return (picture + uniform(batch, 0, max_std) * drawn).clamp(0, 1)
+
+    return {name: add_noise(x) if name in PICTURES else x for name, x in batch.items()}
+
+
+def jpeg(batch: Batch) -> Batch:
+    """Compresses each picture by itself as JPEG, at a quality of 50 to 95.
+
+    The coder works on the CPU, picture by picture: batches of another device go there and back.
+    """
+
+    def compress(pictures: torch.Tensor) -> torch.Tensor:
+        low, high = JPEG_QUALITY
+        qualities = torch.randint(low, high + 1, (len(pictures),)).tolist()
+        levels = to_dtype(pictures, torch.uint8, scale=True).flip(1)  # OpenCV counts B, G, R
+        stored = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()  # (N, H, W, 3)
+        shown = np.stack([_through_jpeg(*pair) for pair in zip(stored, qualities, strict=True)])
+        levels = torch.from_numpy(shown).to(pictures.device).permute(0, 3, 1, 2).flip(1)
+        return to_dtype(levels, torch.float32, scale=True)
+
+    return {name: compress(x) if name in PICTURES else x for name, x in batch.items()}
+
+
+def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    _, coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(coded, cv2.IMREAD_COLOR)
