@@ -52,7 +52,7 @@ SYSTEMS = (
     System("002", ("composite",), "saliency; L1 + gradient + cosine",
            "mask_autoencoder", "resnet50_upproj"),
     System("003", tuple(BOTH[::-1]), "BCE + BCE", "shared_unet", "shared_unet"),
-    System("004", tuple(BOTH[::-1]), "L1 + 2 L1", "lite_dual", "lite_dual"),
+    System("004", tuple(BOTH), "L1 + 2 L1", "lite_dual", "lite_dual"),
 )  # fmt: skip
 
 

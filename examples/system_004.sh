@@ -9,7 +9,7 @@
 set -euo pipefail
 source "$(dirname "$0")/common.sh" "$@"
 
-run train_joint.py --arch lite_dual --inputs background composite --output "$RUN" \
+run train_joint.py --arch lite_dual --inputs composite background --output "$RUN" \
     --mask-loss l1 --depth-loss l1 --depth-weight 2 --opt sgd --lr 0.01 --momentum 0.9 \
     --weight-decay 1e-5 --sched step --step-epochs 4 --step-gamma 0.1 \
     --img-sizes 64 --epochs 10 --batch-size 32 --augment none

@@ -1,0 +1,96 @@
+"""System 003's question: train on one part of the data after another, or on all of it at once?
+
+    python -m benchmarks.chain_or_all --foregrounds DIR --backgrounds DIR --output DIR
+
+The foregrounds are dealt into three parts and a rest. Each part becomes a dataset over the same
+backgrounds, as the five members of that project did it. The same network then takes as many steps
+on the three datasets one after another (rate begun anew in each, or carried on) as on one dataset
+of all three parts. Scores are those on foregrounds of the rest over backgrounds of the test split:
+no network has seen either.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.common import keep
+
+REPOSITORY = Path(__file__).parents[1]
+PARTS = ("A", "B", "C", "rest")
+CELL = "test: unseen background"  # of the rest: its foregrounds are unseen, whatever their split
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Chained datasets against all at once.")
+    add = parser.add_argument
+    add("--foregrounds", required=True, type=Path, metavar="DIR")
+    add("--backgrounds", required=True, type=Path, metavar="DIR")
+    add("--output", required=True, type=Path, metavar="DIR")
+    add("--samples", type=int, default=600, help="of each part (default: 600)")
+    add("--epochs", type=int, default=5, help="on each part (default: 5)")
+    add("--arch", default="shared_unet")
+    args = parser.parse_args()
+
+    args.output, args.backgrounds = args.output.resolve(), args.backgrounds.resolve()
+
+    # ---- data ----------------------------------------------------------------------------------
+    files = sorted(path for path in args.foregrounds.iterdir() if not path.name.startswith("."))
+    dealt = {part: files[number :: len(PARTS)] for number, part in enumerate(PARTS)}
+    dealt["all"] = dealt["A"] + dealt["B"] + dealt["C"]
+    for part, members in dealt.items():
+        folder = args.output / "foregrounds" / part
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in members:
+            if not (folder / path.name).exists():
+                (folder / path.name).symlink_to(path.resolve())
+        count = args.samples * (3 if part == "all" else 1)
+        _python("-m", "dsetkit", "generate", "--foregrounds", folder, "--backgrounds",
+                args.backgrounds, "--output", args.output / part, "--num-samples", count,
+                "--size", 64)  # fmt: skip
+
+    # ---- trainings: as many steps each ---------------------------------------------------------
+    recipe = ["--arch", args.arch, "--mask-loss", "bce", "--depth-loss", "bce", "--opt", "adam"]
+    recipe += ["--lr", 2e-3, "--sched", "step", "--step-epochs", 3, "--batch-size", 16]
+    recipe += ["--img-sizes", 32, "--epochs", args.epochs]
+    parts = [args.output / part for part in PARTS[:3]]
+    runs = {
+        "chain, rate begun anew": [*parts, "--chain"],
+        "chain, rate carried on": [*parts, "--chain", "--chain-lr", "continue"],
+        "all at once": [args.output / "all"],
+    }
+    scores = {}
+    for name, data in runs.items():
+        run = args.output / "runs" / name.replace(", ", "-").replace(" ", "-")
+        if not (run / "mask.json").exists():
+            _python("train_joint.py", "--output", run, *recipe, "--data", *data)
+            weights = sorted(run.rglob("best.safetensors"))[-1]  # of a chain, the last link's
+            for task in ("mask", "depth"):
+                _python(f"evaluate_{task}.py", "--data", args.output / "rest", "--checkpoint",
+                        weights, "--train-data", args.output / "all",
+                        "--output", run / f"{task}.json")  # fmt: skip
+        mask, depth = (
+            json.loads((run / f"{task}.json").read_text())["cells"][CELL]["model"]
+            for task in ("mask", "depth")
+        )
+        scores[name] = {
+            "mask_iou": mask["iou_per_image"],
+            "depth_rmse_m": depth["rmse_m_per_image"],
+            "images": mask["images"],
+        }
+    for name, row in scores.items():
+        print(f"| {name} | {row['mask_iou']:.3f} | {row['depth_rmse_m']:.3f} |")
+    settings = {name: str(value) for name, value in vars(args).items()}
+    keep("chain_or_all", {"settings": settings, "scores": scores})
+
+
+def _python(*words: object) -> None:
+    command = [sys.executable, *map(str, words)]
+    print("$", " ".join(command[1:]), flush=True)
+    subprocess.run(command, check=True, cwd=REPOSITORY, env=os.environ)
+
+
+if __name__ == "__main__":
+    main()
