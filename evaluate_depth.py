@@ -3,11 +3,15 @@
     python evaluate_depth.py --data DATASET --checkpoint runs/depth/best.safetensors
     python evaluate_depth.py --data DATASET --checkpoint FILE --output metrics.json --grid grid.png
 
-NYU Depth V2 as the field scores it (frames without their white border, see CROPS in
-training/metrics.py; NYU_TRAIN gives the mean depth map):
+NYU Depth V2 as the field scores it (frames without their white border, see
+training/protocols.py; NYU_TRAIN gives the mean depth map):
 
     python evaluate_depth.py --data NYU_TEST --checkpoint FILE --img-size 192x256 --native \\
-        --crop toolbox --tta flip --train-data NYU_TRAIN
+        --protocol nyu --tta flip --train-data NYU_TRAIN
+
+A network of relative depth, its scale and shift fitted to each image:
+
+    python evaluate_depth.py --data NYU_TEST --checkpoint FILE --protocol nyu --align scale-shift
 """
 
 import argparse
@@ -22,15 +26,17 @@ from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DsetkitError
 from dsetkit.manifest import Manifest
 from models import ModelError, answer, load_model
+from training.alignment import check_comparable
 from training.baselines import MeanDepthMap, own_mean
 from training.cli import image_size, positive_int, run
 from training.errors import RunError
 from training.loop import Batch, evaluate, prepare_batch
-from training.metrics import CROPS, MIN_DEPTH_M, DepthMetrics, describe_crop
+from training.metrics import DepthMetrics
 from training.pictures import depth_grid
+from training.protocols import Protocol, add_protocol_arguments
 from training.published_scores import score_published
 from training.report import (
-    AVERAGES,
+    DEPTH_ROWS,
     cell_scores,
     cell_table,
     protocol_table,
@@ -45,20 +51,6 @@ from training.run_dir import pick_device
 
 SCRIPT = "evaluate_depth.py"
 GRID_SAMPLES = 6
-METRIC_ROWS = (
-    ("RMSE [0..1]", "rmse"),
-    ("RMSE [m]", "rmse_m"),
-    ("MAE [0..1]", "mae"),
-    ("MAE [m]", "mae_m"),
-    ("AbsRel", "abs_rel"),
-    ("log10", "log10"),
-    ("delta_1", "delta_1"),
-    ("delta_2", "delta_2"),
-    ("delta_3", "delta_3"),
-    ("SILog", "silog"),
-    ("SSIM", "ssim"),
-)
-RELATIVE_ROWS = (("RMSE [relative]", "rmse"), ("MAE [relative]", "mae"), ("SSIM", "ssim"))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -75,12 +67,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("--native", action="store_true",
         help="score at the stored depth's own size: predictions are resized to it bilinearly")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
-    add("--crop", choices=CROPS, default="none",
-        help="NYU toolbox crop, on frames without white border or on whole ones (default: none)")
-    add("--tta", choices=("none", "flip"), default="none",
-        help="flip: mean of the answers to the picture and to its mirror image (default: none)")
-    add("--average", choices=AVERAGES, default="image",
-        help="printed first: mean over images, or all pixels as one image (default: image)")
     add("--train-data", metavar="DATASET",
         help="whose train split gives the mean depth map (default: that of --data)")
     add("--published", action="store_true",
@@ -88,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, metavar="FILE", help="write everything as JSON")
     add("--grid", type=Path, metavar="FILE", help="write a picture of predictions (PNG)")
     # fmt: on
+    add_protocol_arguments(parser)
     return parser
 
 
@@ -102,7 +89,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     pictures = SampleDataset(args.data, split=args.split, size=size, fields=about["inputs"])
     depths = SampleDataset(args.data, split=args.split, size=target_size, fields=("depth",))
     manifest = pictures.manifest
-    check_same_depth(about, manifest, where=args.data)
+    scale = {"depth_kind": manifest.depth_kind, "max_depth_m": manifest.max_depth_m}
+    check_comparable(about["depth_kind"], manifest.depth_kind, how=args.align, where=args.data)
+    check_same_unit(about, manifest, where=args.data)
+    if about["depth_kind"] != manifest.depth_kind and (args.grid or args.published):
+        raise RunError(
+            f"{args.checkpoint} predicts {about['depth_kind']} depth, --grid and --published "
+            f"expect {manifest.depth_kind} depth as in {args.data}: leave them out"
+        )
+    protocol = Protocol(
+        name=args.protocol,
+        **scale,
+        prediction_kind=about["depth_kind"],
+        other_crop=args.crop,
+        align=args.align,
+        tta=args.tta,
+    )
     if len(pictures) == 0:
         raise RunError(f"{args.data} has no {args.split} samples: choose another --split")
 
@@ -115,13 +117,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         return depth
 
     # ---- Scores of the network and of the baselines --------------------------------------------
-    mean_map = train_mean_map(args.train_data or args.data, size, about)
+    mean_map = train_mean_map(args.train_data or args.data, size, manifest)
     if mean_map is None and args.train_data:
         raise RunError(f"--train-data {args.train_data} has no train samples: give another dataset")
     names = ("model", "mean map", "own mean") if mean_map is not None else ("model", "own mean")
-    scale = {"max_depth_m": manifest.max_depth_m, "depth_kind": manifest.depth_kind}
-    metrics = {name: DepthMetrics(**scale, crop=args.crop) for name in names}
-
+    metrics = {name: DepthMetrics(**protocol.options()) for name in names}
+    metrics["model"] = DepthMetrics(**protocol.options(), prediction_kind=protocol.prediction_kind)
     target_sizes = set()
 
     pairs: list[tuple[torch.Tensor, torch.Tensor]] = []  # for --published
@@ -152,30 +153,26 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # ---- Answer --------------------------------------------------------------------------------
     is_metric = manifest.depth_kind == "metric"
-    rows = METRIC_ROWS if is_metric else RELATIVE_ROWS
-    protocol = {
+    rows = DEPTH_ROWS[manifest.depth_kind]
+    about_scores = {
         "images": f"{scores['model']['images']} of {len(pictures)} (those with a valid pixel)",
         "input": f"{' + '.join(about['inputs'])} at {size[0]}x{size[1]} px",
         "target": f"{', '.join(f'{h}x{w}' for h, w in sorted(target_sizes))} px, "
         f"{'as stored' if args.native else 'resized'}; predictions are resized to it bilinearly",
-        **describe_depth(manifest),
-        "crop": describe_crop(args.crop, *min(target_sizes)),
-        "alignment": "none",
-        "augmentation": "mean with the mirrored picture" if args.tta == "flip" else "none",
-        "per image": "mean over images of each image's score",
-        "pooled": "score of all pixels as if of one image",
+        **protocol.lines(min(target_sizes)),
         "mean map": f"mean depth at each pixel of the train split of {args.train_data or args.data}"
         if mean_map is not None
         else f"n/a: {args.data} has no train samples; give --train-data",
         "own mean": "each target's own mean depth: an oracle, it has seen the target",
     }
     show(f"{args.checkpoint} on {args.data}, {args.split} split")
+    show(protocol.headline())
     columns = {"model": scores["model"], "mean map": None} | scores
     show(score_table(columns, rows, average=args.average))
     if cells:
         label, score = rows[1] if is_metric else rows[0]
         show(cell_table(label, cells, score, average=args.average))
-    show(protocol_table(protocol))
+    show(protocol_table(about_scores))
     if published:
         show(published_table(published))
     if args.output:
@@ -183,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "checkpoint": {"path": str(args.checkpoint), **about},
             "dataset": {"path": str(args.data), "split": args.split},
             "dataset_fingerprint": manifest.fingerprint,
-            "protocol": protocol,
+            "protocol": about_scores,
             "scores": scores,
             "cells": cells,
             "published": published,
@@ -199,25 +196,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_picture(args.grid, picture)
 
 
-def check_same_depth(about: dict, manifest: Manifest, *, where: str) -> None:
-    """Raises RunError unless network and dataset mean the same by a depth of 1."""
-    kind, max_depth_m = about["depth_kind"], about["max_depth_m"]
-    if kind != manifest.depth_kind:
-        raise RunError(
-            f"{where} holds {manifest.depth_kind} depth, the network predicts {kind} depth: "
-            "score it on a dataset of that kind"
-        )
-    if kind == "metric" and max_depth_m != manifest.max_depth_m:
+def check_same_unit(about: dict, manifest: Manifest, *, where: str) -> None:
+    """Raises RunError unless metric network and dataset mean the same by a depth of 1."""
+    largest_m = about["max_depth_m"]
+    if about["depth_kind"] == "metric" and largest_m != manifest.max_depth_m:
         raise RunError(
             f"{where} has depth up to {manifest.max_depth_m:g} m, the network up to "
-            f"{max_depth_m:g} m: score it on a dataset made with that largest depth"
+            f"{largest_m:g} m: score it on a dataset made with that largest depth"
         )
 
 
-def train_mean_map(dataset: str, size: tuple[int, int], about: dict) -> torch.Tensor | None:
+def train_mean_map(dataset: str, size: tuple[int, int], like: Manifest) -> torch.Tensor | None:
     """(1, 1, H, W) mean depth of a dataset's train split; None when it has no train samples."""
     data = SampleDataset(dataset, split="train", size=size, fields=("depth",))
-    check_same_depth(about, data.manifest, where=dataset)
+    found = data.manifest
+    if (found.depth_kind, found.max_depth_m) != (like.depth_kind, like.max_depth_m):
+        raise RunError(
+            f"{dataset} has {found.depth_kind} depth up to {found.max_depth_m:g} m: expected "
+            f"{like.depth_kind} up to {like.max_depth_m:g} m as in --data; give another "
+            "--train-data"
+        )
     if len(data) == 0:
         return None
     mean_map = MeanDepthMap()
@@ -229,20 +227,6 @@ def train_mean_map(dataset: str, size: tuple[int, int], about: dict) -> torch.Te
         label="mean map of the train split",
     )
     return mean_map.compute()
-
-
-def describe_depth(manifest: Manifest) -> dict[str, str]:
-    """The protocol's lines on unit, valid range and clip."""
-    if manifest.depth_kind == "relative":
-        return {
-            "unit": "inverse depth as a share of its range, 0..1, larger is nearer",
-            "valid": "target > 0; predictions are clipped to 0..1",
-        }
-    lo, hi = MIN_DEPTH_M, f"{manifest.max_depth_m:g} m"
-    return {
-        "unit": f"depth as a share of {hi}, 0..1; and metres",
-        "valid": f"{lo:g} m < target < {hi}; predictions are clipped to {lo:g} m .. {hi}",
-    }
 
 
 if __name__ == "__main__":

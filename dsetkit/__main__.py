@@ -8,6 +8,7 @@ from pathlib import Path
 from dsetkit.console import progress_bar, run
 from dsetkit.dataset_verbs import add_dataset_verbs, add_verb, at_least_1
 from dsetkit.manifest import VERSION
+from dsetkit.teacher_verbs import add_teacher_flags, add_teacher_verbs, teacher_options
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,7 +24,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dsetkit {VERSION}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for add in (_add_demo, _add_generate, _add_import_rgbd, _add_import_images, add_dataset_verbs):
+    for add in (
+        _add_demo,
+        _add_generate,
+        add_teacher_verbs,
+        _add_import_rgbd,
+        _add_import_images,
+        add_dataset_verbs,
+    ):
         add(verbs)
     return parser
 
@@ -71,40 +79,44 @@ def _add_generate(verbs) -> None:
         help="longer side of the foreground as a share of the canvas",
     )
     add("--placement", default="uniform", choices=("uniform", "grid"), help="grid is 5 x 4")
+    add_teacher_flags(add, default="bundled")
     add(
-        "--teacher",
-        default="bundled",
-        metavar="NAME",
-        help="what gives depth: bundled, checkpoint:FILE, densedepth:FILE or none",
+        "--teacher-check",
+        type=Path,
+        metavar="FILE.png",
+        help="label 16 samples, draw them as a contact sheet there, and stop before the long run",
     )
     add("--workers", type=int, help="drawing processes; 0 = none (default: one for each core)")
-    add("--batch-size", type=int, default=32, help="samples the teacher sees at once")
-    add("--device", default="auto", help="where the teacher runs: auto, cpu or cuda")
     add("--seed", type=int, default=0, help="key of every random choice")
     add("--skip-bad", action="store_true", help="go on without unusable pictures")
 
 
 def _generate(args: argparse.Namespace) -> None:
     from dsetkit.pipeline import generate
+    from dsetkit.teacher_check import check_teacher
 
+    settings = {
+        "foregrounds": args.foregrounds,
+        "backgrounds": args.backgrounds,
+        "num_samples": args.num_samples,
+        "size": args.size,
+        "placements": args.placements,
+        "scale_range": tuple(args.scale_range),
+        "placement": args.placement,
+        "teacher": args.teacher,
+        "teacher_options": teacher_options(args),
+        "workers": args.workers,
+        "batch_size": args.batch_size,
+        "device": args.device,
+        "seed": args.seed,
+        "skip_bad": args.skip_bad,
+    }
+    if args.teacher_check:
+        count = check_teacher(args.teacher_check, name=args.output.name, **settings)
+        print(f"{args.teacher_check}: {count} samples; without --teacher-check all are made")
+        return
     with progress_bar("generate") as progress:
-        manifest = generate(
-            foregrounds=args.foregrounds,
-            backgrounds=args.backgrounds,
-            output=args.output,
-            num_samples=args.num_samples,
-            size=args.size,
-            placements=args.placements,
-            scale_range=tuple(args.scale_range),
-            placement=args.placement,
-            teacher=args.teacher,
-            workers=args.workers,
-            batch_size=args.batch_size,
-            device=args.device,
-            seed=args.seed,
-            skip_bad=args.skip_bad,
-            progress=progress,
-        )
+        manifest = generate(output=args.output, **settings, progress=progress)
     print(f"{args.output}: {manifest.num_samples:,} samples, complete")
 
 

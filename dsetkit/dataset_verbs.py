@@ -71,7 +71,10 @@ def _verify(args: argparse.Namespace) -> None:
 
 def _add_stats(verbs) -> None:
     add = _add_dataset_verb(
-        verbs, "stats", _stats, "mean and std of each field, mask coverage, histogram of depth"
+        verbs,
+        "stats",
+        _stats,
+        "mean and std of each field, mask coverage, depth histogram, labels against masks",
     ).add_argument
     _add_split_choice(add)
     add("--output", type=Path, metavar="FILE.json", help="also write the numbers there")

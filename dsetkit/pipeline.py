@@ -30,7 +30,14 @@ from dsetkit.lmdb_store import ENGINE_VERSION
 from dsetkit.recipe import PLACEMENTS, FullSet
 from dsetkit.render import DrawnBatch, Renderer, draw_in_workers
 from dsetkit.selection import select, split_cells
-from dsetkit.teachers import Teacher, checked_depth, load_teacher
+from dsetkit.teachers import (
+    Teacher,
+    TeacherOptions,
+    checked_depth,
+    load_teacher,
+    settings_of,
+    with_range,
+)
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +62,13 @@ def generate(
     scale_range: tuple[float, float] = (0.3, 0.7),
     placement: str = "uniform",
     teacher: str = "bundled",
+    teacher_options: TeacherOptions | None = None,
     workers: int | None = None,
     batch_size: int = 32,
     device: str = "auto",
     seed: int = 0,
     skip_bad: bool = False,
+    at_most: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> m.Manifest:
     """Makes a dataset, or continues one that was cut off.
@@ -74,11 +83,13 @@ def generate(
         scale_range: Longer side of the placed foreground as a share of the canvas.
         placement: `uniform` or `grid`.
         teacher: What gives the depth; see `dsetkit.teachers`.
+        teacher_options: What the other `--teacher-...` flags say.
         workers: Processes that composite; 0 = this one does; None = one for each core.
         batch_size: Samples the teacher sees at once; part of what makes the dataset repeatable.
         device: Where the teacher runs.
         seed: Key of every random choice.
         skip_bad: Go on without unusable pictures, and record them in the manifest.
+        at_most: Cuts `num_samples` down to this, for a look at a few samples.
         progress: Called with (samples done, samples in all).
 
     Returns:
@@ -88,7 +99,7 @@ def generate(
         DsetkitError: Anything a user can mend.
     """
     _check_settings(size, placements, scale_range, placement, batch_size)
-    network = load_teacher(teacher, device=device)
+    network = load_teacher(teacher, device=device, options=teacher_options)
     assets = _load_assets(foregrounds, backgrounds, size, scale_range, seed, skip_bad)
     full_set = FullSet(
         num_backgrounds=len(assets.backgrounds),
@@ -104,7 +115,16 @@ def generate(
         [asset.split for asset in assets.backgrounds],
         [asset.split for asset in assets.foregrounds],
     )
-    chosen = select(all_cells, _checked_count(num_samples, len(full_set)), seed=seed)
+    count = _checked_count(num_samples, len(full_set))
+    chosen = select(all_cells, min(count, at_most or count), seed=seed)
+
+    def show(indices: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
+        renderer = _renderer(full_set, assets, keep_pixels=True)
+        for i in range(0, len(indices), batch_size):
+            some = indices[i : i + batch_size]
+            yield some, renderer.draw(chosen[some]).pixels
+
+    network = with_range(network, output=output, count=len(chosen), show=show)
     manifest = _describe(full_set, assets, len(chosen), network, batch_size)
     with DatasetWriter(
         output,
@@ -134,11 +154,14 @@ def _draw(
     workers = os.cpu_count() or 1 if workers is None else workers
     if workers:
         return draw_in_workers(output, full_set, batches, workers=workers, keep_pixels=keep_pixels)
+    return map(_renderer(full_set, assets, keep_pixels=keep_pixels).draw, batches)
+
+
+def _renderer(full_set: FullSet, assets: _BothAssets, *, keep_pixels: bool) -> Renderer:
     backgrounds, foregrounds = (
         [asset.pixels for asset in group] for group in (assets.backgrounds, assets.foregrounds)
     )
-    renderer = Renderer(full_set, backgrounds, foregrounds, keep_pixels=keep_pixels)
-    return map(renderer.draw, batches)
+    return Renderer(full_set, backgrounds, foregrounds, keep_pixels=keep_pixels)
 
 
 def label(drawn: DrawnBatch, teacher: Teacher | None, *, first: int) -> list[Record]:
@@ -152,7 +175,13 @@ def label(drawn: DrawnBatch, teacher: Teacher | None, *, first: int) -> list[Rec
     if teacher is None:
         return drawn.records
     answer = teacher(drawn.pixels)
-    depth = checked_depth(answer, len(drawn.records), teacher=teacher.name, first=first)
+    depth = checked_depth(
+        answer,
+        len(drawn.records),
+        teacher=teacher.name,
+        first=first,
+        max_depth_m=teacher.max_depth_m,
+    )
     if teacher.kind == "metric":
         stored = [quantise_metric(one, teacher.max_depth_m) for one in depth]
     else:
@@ -206,11 +235,7 @@ def _describe(
         codecs={name: DEFAULT_CODECS[name] for name in stored},
         depth_kind=teacher.kind if teacher else "none",
         max_depth_m=teacher.max_depth_m if teacher else 0.0,
-        teacher={
-            "name": teacher.name if teacher else "none",
-            "hash": teacher.weights_hash if teacher else "",
-            "batch_size": batch_size,
-        },
+        teacher=describe_teacher(teacher, batch_size=batch_size),
         recipe={
             "seed": full_set.seed,
             "placements": full_set.placements,
@@ -225,6 +250,14 @@ def _describe(
         num_foregrounds=len(assets.foregrounds),
         engine=ENGINE_VERSION,
     )
+
+
+def describe_teacher(teacher: Teacher | None, *, batch_size: int) -> dict:
+    """What the manifest says of a teacher: name, hash, batch size, and the teacher's settings."""
+    if teacher is None:
+        return {"name": "none", "hash": "", "batch_size": batch_size}
+    about = {"name": teacher.name, "hash": teacher.weights_hash, "batch_size": batch_size}
+    return about | settings_of(teacher)
 
 
 # ---- what is asked for -------------------------------------------------------------------------

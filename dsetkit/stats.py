@@ -1,4 +1,5 @@
-"""stats: mean and std of each field, mask coverage, and where the depths lie; one exact pass.
+"""stats: mean and std of each field, mask coverage, where the depths lie, and how well they know
+the pasted foreground (see `label_quality`); one exact pass.
 
 The reference systems report two different things as "mean and std", so both are given: `pooled`
 takes all pixels of all images as one heap; `per_image` is the mean of each image's mean and std.
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dsetkit.dataset import Dataset
+from dsetkit.label_quality import SAME_DEPTH_RATIO, THRESHOLDS, LabelQuality
 from dsetkit.manifest import Manifest
 from dsetkit.sample_table import indices_of
 
@@ -164,7 +166,8 @@ def measure(
         progress: Called with (samples done, samples in all).
 
     Returns:
-        JSON values: `dataset`, `split`, `samples`, and one entry for each stored field.
+        JSON values: `dataset`, `split`, `samples`, one entry for each stored field, and `labels`
+        (see `LabelQuality.result`) where there are masks and depths.
 
     Raises:
         DatasetError: As `Dataset`, an empty split, or a damaged sample.
@@ -177,13 +180,20 @@ def measure(
         "depth": lambda: DepthStats(dataset.manifest),
     }
     of_field = {name: makers[name]() for name in dataset.manifest.codecs}
+    quality = None
+    if {"mask", "depth"} <= of_field.keys():
+        quality = LabelQuality(dataset.manifest.depth_kind)
     for done, index in enumerate(indices, start=1):
         record = dataset.record(index)
+        images = {name: dataset.image(record, name) for name in of_field}
         for name, stats in of_field.items():
-            stats.add(dataset.image(record, name))
+            stats.add(images[name])
+        if quality:
+            quality.add(images["mask"], images["depth"])
         progress(done, len(indices))
-    about = {"dataset": str(path), "split": split or "all", "samples": len(indices)}
-    return about | {name: stats.result() for name, stats in of_field.items()}
+    measured = {"dataset": str(path), "split": split or "all", "samples": len(indices)}
+    measured |= {name: stats.result() for name, stats in of_field.items()}
+    return measured | ({"labels": quality.result()} if quality else {})
 
 
 # ---- as text -----------------------------------------------------------------------------------
@@ -205,6 +215,8 @@ def as_lines(measured: dict) -> Iterator[str]:
         coverage = measured["mask"]["coverage"]
         shares = ", ".join(f"{name} {share:.2%}" for name, share in coverage.items())
         yield f"\nforeground (alpha >= {COVERED_ALPHA}) covers, of an image: {shares}"
+    if "labels" in measured:
+        yield from _label_lines(measured["labels"])
     if "depth" in measured:
         yield from _histogram_lines(measured["depth"])
 
@@ -220,6 +232,24 @@ def _depth_moments(depth: dict) -> Iterator[str]:
         yield _moments_line("depth, target in 0..1", depth["share"])
     if depth["metres"] is not None:
         yield _moments_line("depth [m]", depth["metres"])
+
+
+def _label_lines(labels: dict) -> Iterator[str]:
+    if labels["boundary_recall"] is not None:
+        recall, own_size = labels["boundary_recall"], labels["own_size_boundary_recall"]
+        yield (
+            f"\ndepth edges at the mask's, of {labels['boundary_images']:,} images: SI boundary "
+            f"recall {recall:.2%} at the mask's size,"
+            + (f" {own_size:.2%} at the depth's," if own_size is not None else "")
+            + f" depth ratios {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g}"
+        )
+    if labels["same_depth_share"] is not None:
+        yield (
+            f"foreground in front of the background {labels['in_front_share']:.1%}, "
+            f"at the background's depth {labels['same_depth_share']:.1%} "
+            f"(within {SAME_DEPTH_RATIO - 1:.0%}), behind it {labels['behind_share']:.1%} "
+            f"of {labels['placed_images']:,} images"
+        )
 
 
 def _histogram_lines(depth: dict) -> Iterator[str]:

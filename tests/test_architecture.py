@@ -21,9 +21,10 @@ FLOORS = (
     ("assets", "recipe", "picture_sources", "foreign_pictures"),
     ("compositing", "selection", "dataset", "image_conventions"),
     ("render", "dataset_writer", "teachers", "image_tables", "image_checks"),
-    ("pipeline", "import_rgbd", "import_images", "sample_table", "torch_dataset"),
-    ("info", "verify", "stats", "splits", "show", "export", "demo"),
-    ("__init__", "dataset_verbs"),
+    ("pipeline", "import_rgbd", "import_images", "sample_table", "torch_dataset", "label_quality"),
+    ("info", "verify", "stats", "splits", "show", "export", "demo", "relabel"),
+    ("teacher_check",),
+    ("__init__", "dataset_verbs", "teacher_verbs"),
     ("__main__",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -211,6 +211,54 @@ def test_native_takes_pictures_of_different_sizes(tmp_path, save):
     assert result["protocol"]["target"].startswith("20x30, 40x24 px, as stored")
 
 
+@pytest.mark.parametrize(
+    "name, window", [("nyu", (17, 240, 13, 307)), ("eigen", (4, 236, 4, 316)), ("full", None)]
+)
+def test_a_protocol_brings_its_crop_and_is_named_beside_the_scores(
+    tmp_path, save, capsys, name, window
+):
+    top, bottom, left, right = window or (0, 240, 0, 320)
+    depth = np.full((240, 320), 9.0, np.float32)
+    depth[top:bottom, left:right] = 5.0
+    sample = {
+        "cell": m.TEST,
+        "composite": grey(0.4, size=(240, 320)),
+        "depth": quantise_metric(depth, 10.0),
+    }
+    data = write_dataset(tmp_path / "frames", [sample], size=(0, 0))
+    flags = ("--img-size", "24x32", "--native", "--protocol", name)
+    result = evaluate_depth_on(data, save("GreyDepth"), *flags)
+    # the network says 4 m: 1 m off inside the crop, 5 m outside
+    assert result["scores"]["model"]["rmse_m_pooled"] == pytest.approx(1, abs=1e-4)
+    assert result["scores"]["model"]["pixels"] == (bottom - top) * (right - left)
+    assert result["protocol"]["protocol"] == name
+    screen = capsys.readouterr().out.splitlines()
+    assert screen[1].startswith(f"protocol {name}: crop ")
+
+
+def test_alignment_forgives_scale_and_is_named(planes, save, capsys):
+    result = evaluate_depth_on(planes, save("GreyDepth"), "--align", "median")
+    assert result["scores"]["model"]["rmse_m_pooled"] == pytest.approx(0, abs=1e-3)
+    assert result["protocol"]["alignment"].startswith("median")
+    assert "align median" in capsys.readouterr().out
+
+
+def test_a_relative_network_is_scored_on_metric_depth_once_aligned(tmp_path, save):
+    sample = plane(m.TEST, 0.0, 2.0)
+    sample["depth"][:, SIZE // 2 :] = 5000
+    data = write_dataset(tmp_path / "halves", [sample])
+    ramp = save("RampDepth", depth_kind="relative", max_depth_m=0.0)
+    with pytest.raises(RunError, match="predicts relative depth: give --align scale-shift"):
+        evaluate_depth_on(data, ramp)
+    with pytest.raises(RunError, match="leave them out"):
+        evaluate_depth_on(data, ramp, "--align", "scale-shift", "--published")
+    # 0.2 and 0.6 become the inverse depths 1/2 and 1/5 [1/m] of the halves
+    scores = evaluate_depth_on(data, ramp, "--align", "scale-shift", "--native")["scores"]
+    # enlarging blurs the step between the halves: all else is right
+    assert scores["model"]["delta_1_pooled"] >= 1 - 4 / SIZE
+    assert scores["model"]["mae_m_pooled"] < 0.1
+
+
 def test_flipping_averages_the_answer_with_that_to_the_mirrored_picture(planes, save):
     checkpoint = save("RampDepth")
     plain = evaluate_depth_on(planes, checkpoint)["scores"]["model"]
@@ -304,6 +352,14 @@ def test_a_split_without_valid_depth_is_refused(tmp_path, save):
 def test_train_data_without_train_samples_is_refused(planes, tmp_path, save):
     data = write_dataset(tmp_path / "test_only", [plane(m.TEST, 0.4, 5.0)])
     with pytest.raises(RunError, match="--train-data .* has no train samples"):
+        evaluate_depth_on(planes, save("GreyDepth"), "--train-data", str(data))
+
+
+def test_train_data_of_another_kind_is_refused(planes, tmp_path, save):
+    stored = np.full((SIZE, SIZE), 32768, np.uint16)
+    sample = {"cell": m.TRAIN, "composite": grey(0.4), "depth": stored}
+    data = write_dataset(tmp_path / "relative", [sample], depth_kind="relative")
+    with pytest.raises(RunError, match="relative depth .*: expected metric up to 10 m"):
         evaluate_depth_on(planes, save("GreyDepth"), "--train-data", str(data))
 
 

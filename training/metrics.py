@@ -11,39 +11,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from training.alignment import align
+from training.protocols import MIN_DEPTH_M, crop_window
 from training.ssim import ssim_map
 
-MIN_DEPTH_M = 1e-3
 SSIM_WINDOW_PX = 11
 _DELTAS = {"delta_1": 1.25, "delta_2": 1.25**2, "delta_3": 1.25**3}
-
-# name: (height, width) of the frame it was written for, rows from:to, columns from:to
-CROPS: dict[str, tuple[int, int, int, int, int, int] | None] = {
-    "none": None,
-    # NYU toolbox crop [45:471, 41:601] on frames whose white border (12:468, 16:624) was cut off
-    "toolbox": (240, 320, 17, 240, 13, 307),
-    # the same crop on whole 640x480 frames
-    "toolbox-uncut": (480, 640, 45, 471, 41, 601),
-}
-
-
-def crop_window(crop: str, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns that a named crop keeps of a (height, width) map, scaled by shares."""
-    if (frame := CROPS[crop]) is None:
-        return slice(0, height), slice(0, width)
-    frame_height, frame_width, top, bottom, left, right = frame
-    rows = slice(top * height // frame_height, bottom * height // frame_height)
-    columns = slice(left * width // frame_width, right * width // frame_width)
-    return rows, columns
-
-
-def describe_crop(crop: str, height: int, width: int) -> str:
-    """ "toolbox: rows 17:240, columns 13:307 of 240x320 px", or "none"."""
-    if CROPS[crop] is None:
-        return crop
-    rows, columns = crop_window(crop, height, width)
-    window = f"rows {rows.start}:{rows.stop}, columns {columns.start}:{columns.stop}"
-    return f"{crop}: {window} of {height}x{width} px"
 
 
 def resize_to(prediction: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -100,15 +73,22 @@ class DepthMetrics(_PerImageScores):
     factor of 1.25, 1.25^2, 1.25^3) and "silog" (100 sqrt(mean d^2 - mean(d)^2), d = ln prediction -
     ln target).
 
-    A pixel is valid when min_depth_m < target < max_depth_m, both ends open (BTS, AdaBins); in
-    relative depth when target > 0. Predictions are clipped to [min_depth_m, max_depth_m]; relative
-    ones to [0, 1].
+    A pixel is valid when min_depth_m < target < valid_to_m, both ends open (BTS, AdaBins); in
+    relative depth when target > 0. Predictions are aligned on the valid pixels inside the crop,
+    then clipped to [min_depth_m, valid_to_m]; those for relative targets to [0, 1].
 
     Args:
         max_depth_m: what a depth of 1 means [m]; without meaning for relative depth.
         depth_kind: "metric" or "relative"; relative depth has neither metres nor ratios.
         min_depth_m: lower end of the valid range and of the clip [m].
-        crop: a name in `CROPS`; pixels outside do not count.
+        valid_to_m: upper end of the valid range and of the clip [m] (default: max_depth_m).
+        crop: a name in `protocols.CROPS`; pixels outside do not count.
+        align: a name in `alignment.ALIGNMENTS`.
+        prediction_kind: kind of the predictions (default: depth_kind). Relative ones can be held
+            against metric depth with align="scale-shift".
+
+    Raises:
+        ValueError: kinds that differ, without the alignment that makes metres of relative depth.
     """
 
     def __init__(
@@ -117,13 +97,22 @@ class DepthMetrics(_PerImageScores):
         *,
         depth_kind: str = "metric",
         min_depth_m: float = MIN_DEPTH_M,
+        valid_to_m: float | None = None,
         crop: str = "none",
+        align: str = "none",
+        prediction_kind: str | None = None,
     ) -> None:
         super().__init__()
         self.max_depth_m = max_depth_m
         self.depth_kind = depth_kind
         self.min_depth_m = min_depth_m
+        self.valid_to_m = max_depth_m if valid_to_m is None else valid_to_m
         self.crop = crop
+        self.align = align
+        self.prediction_kind = prediction_kind or depth_kind
+        kinds = (self.prediction_kind, depth_kind)
+        if kinds[0] != kinds[1] and (kinds, align) != (("relative", "metric"), "scale-shift"):
+            raise ValueError(f"{kinds[0]} predictions of {depth_kind} depth with align={align!r}")
 
     @torch.no_grad()
     def update(
@@ -132,8 +121,8 @@ class DepthMetrics(_PerImageScores):
         """Adds a batch.
 
         Args:
-            prediction: (N, 1, h, w) float, depth as a share of max_depth_m; brought to the target's
-                size bilinearly where it differs.
+            prediction: (N, 1, h, w) float, depth as a share of max_depth_m, or relative inverse
+                depth; brought to the target's size bilinearly where it differs.
             target: (N, 1, H, W) float32 in [0, 1], 0 = invalid.
             valid: (N, 1, H, W) bool, pixels that may count; the valid range holds besides.
         """
@@ -142,19 +131,31 @@ class DepthMetrics(_PerImageScores):
         rows, columns = crop_window(self.crop, *target.shape[-2:])
         prediction, target, valid = (x[..., rows, columns] for x in (prediction, target, valid))
         if self.depth_kind == "relative":
-            prediction = prediction.clamp(0, 1)
+            prediction = align(prediction, target, valid, how=self.align).clamp(0, 1)
             sums = _difference_sums(prediction, target, valid)
             self._add(sums | _ssim_sums(prediction, target, valid))
             return
         target_m = target * self.max_depth_m
-        prediction_m = (prediction * self.max_depth_m).clamp(self.min_depth_m, self.max_depth_m)
-        valid = valid & (target_m > self.min_depth_m) & (target_m < self.max_depth_m)
+        valid = valid & (target_m > self.min_depth_m) & (target_m < self.valid_to_m)
+        prediction_m = self._in_metres(prediction, target_m, valid)
         prediction = prediction_m / self.max_depth_m
         self._add(
             _difference_sums(prediction, target, valid)
             | _ssim_sums(prediction, target, valid)
             | _ratio_sums(prediction_m, target_m, valid)
         )
+
+    def _in_metres(
+        self, prediction: torch.Tensor, target_m: torch.Tensor, valid: torch.Tensor
+    ) -> torch.Tensor:
+        """Predictions aligned and clipped [m]."""
+        nearest, farthest = self.min_depth_m, self.valid_to_m
+        if self.prediction_kind == "metric":
+            depth_m = align(prediction * self.max_depth_m, target_m, valid, how=self.align)
+            return depth_m.clamp(nearest, farthest)
+        target_inverse = 1 / torch.where(valid, target_m, 1)
+        inverse = align(prediction, target_inverse, valid, how=self.align)  # [1/m]
+        return 1 / inverse.clamp(1 / farthest, 1 / nearest)
 
     def _scores(self, sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         n = sums["pixels"]

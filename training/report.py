@@ -26,6 +26,24 @@ class Metrics(Protocol):
 # --average -> ending of the scores' names, in `metrics`
 AVERAGES = {"image": "per_image", "pixel": "pooled"}
 
+# kind of depth -> (label, score), in the order of the table
+DEPTH_ROWS = {
+    "metric": (
+        ("RMSE [0..1]", "rmse"),
+        ("RMSE [m]", "rmse_m"),
+        ("MAE [0..1]", "mae"),
+        ("MAE [m]", "mae_m"),
+        ("AbsRel", "abs_rel"),
+        ("log10", "log10"),
+        ("delta_1", "delta_1"),
+        ("delta_2", "delta_2"),
+        ("delta_3", "delta_3"),
+        ("SILog", "silog"),
+        ("SSIM", "ssim"),
+    ),
+    "relative": (("RMSE [relative]", "rmse"), ("MAE [relative]", "mae"), ("SSIM", "ssim")),
+}
+
 # rows: background, columns: foreground; the names of a dataset's test cells
 SEEN_ROWS = ("seen background", "unseen background")
 SEEN_COLUMNS = ("seen foreground", "unseen foreground")

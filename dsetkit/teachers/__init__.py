@@ -1,61 +1,81 @@
 """Teachers: frozen depth networks behind one protocol, chosen by a short string.
 
-    bundled           the small NYU network that comes with dsetkit (metric)
-    checkpoint:FILE   any depth model trained by train_depth.py
-    densedepth:FILE   DenseDepth with its authors' nyu.h5
-    none              no depth at all
+    bundled                  the small NYU network that comes with dsetkit (metric)
+    checkpoint:FILE          any depth model trained by train_depth.py
+    densedepth:FILE          DenseDepth with its authors' nyu.h5
+    densedepth-kitti:FILE    the same network with kitti.h5: streets
+    hf:MODEL_OR_DIR          a depth model of transformers, by its id or in a folder
+    onnx:FILE                any model with a picture in and a map out, through ONNX Runtime
+    none                     no depth at all
 
 A teacher is called with composites, uint8 (N,H,W,3) RGB, and answers float32 (N,h,w) at its own
 resolution: metres along the optical axis when `kind` is `metric`, inverse depth scaled to [0,1]
-when it is `relative`.
+when it is `relative` (scaled by `ranges.with_range` when it says `needs_range`).
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 from dsetkit.errors import TeacherError
+from dsetkit.teachers.flip import FlipAveraged
+from dsetkit.teachers.guard import checked_depth
+from dsetkit.teachers.options import Teacher, TeacherOptions, settings_of
+from dsetkit.teachers.ranges import RangedTeacher, with_range
+
+__all__ = [
+    "BUNDLED",
+    "RangedTeacher",
+    "Teacher",
+    "TeacherOptions",
+    "checked_depth",
+    "load_teacher",
+    "pick_device",
+    "settings_of",
+    "with_range",
+]
 
 BUNDLED = Path(__file__).with_name("bundled.safetensors")
 
-
-class Teacher(Protocol):
-    """What the pipeline asks of a depth network."""
-
-    name: str
-    kind: str  # "metric" or "relative"
-    max_depth_m: float  # 0 when relative
-    weights_hash: str
-
-    def __call__(self, composites: np.ndarray) -> np.ndarray: ...
+_ANY_MODEL = ("kind", "max_depth_m", "size", "flip", "value_range")
 
 
-def load_teacher(spec: str, *, device: str = "auto") -> Teacher | None:
+def load_teacher(
+    spec: str, *, device: str = "auto", options: TeacherOptions | None = None
+) -> Teacher | None:
     """The teacher named by `--teacher`; None for `none`.
 
+    Args:
+        spec: See the top of this file.
+        device: `auto`, `cpu` or `cuda`.
+        options: What the other `--teacher-...` flags say.
+
     Raises:
-        TeacherError: An unknown name, or weights that cannot be used.
+        TeacherError: An unknown name, weights that cannot be used, a package that is not
+            installed, or an option that this teacher does not have.
     """
+    options = options or TeacherOptions()
     name, _, file = spec.partition(":")
-    if name == "none":
-        return None
-    if name not in ("bundled", "checkpoint", "densedepth"):
+    if name not in _LOADERS:
         raise TeacherError(
-            f"no teacher {spec!r}: expected bundled, checkpoint:FILE, densedepth:FILE or none"
+            f"no teacher {spec!r}: expected bundled, checkpoint:FILE, densedepth:FILE, "
+            "densedepth-kitti:FILE, hf:MODEL_OR_DIR, onnx:FILE or none"
         )
+    load, takes = _LOADERS[name]
+    options.check(name, takes=takes)
+    if load is None:
+        return None
     if name != "bundled" and not file:
-        raise TeacherError(f"teacher {name} needs a file: write {name}:FILE")
-
-    # Imported here: torch takes seconds to load, and `--teacher none` does not need it.
-    if name == "densedepth":
-        from dsetkit.teachers.densedepth import DenseDepthTeacher
-
-        return DenseDepthTeacher(Path(file), device=pick_device(device))
-    from dsetkit.teachers.checkpoint import CheckpointTeacher
-
-    path = Path(file) if file else BUNDLED
-    return CheckpointTeacher(path, name=name, device=pick_device(device))
+        what = "MODEL_OR_DIR" if name == "hf" else "FILE"
+        raise TeacherError(f"teacher {name} needs a file: write {name}:{what}")
+    teacher = load(name, file, device, options)
+    if options.flip:
+        teacher = FlipAveraged(teacher)
+    value_range = options.value_range or getattr(teacher, "value_range", None)
+    if value_range is None:
+        return teacher
+    if not getattr(teacher, "needs_range", False):
+        raise TeacherError(f"teacher {spec}: --teacher-range is for relative depth without a range")
+    return RangedTeacher(teacher, value_range)
 
 
 def pick_device(device: str) -> str:
@@ -71,18 +91,46 @@ def pick_device(device: str) -> str:
     return device
 
 
-def checked_depth(depth: np.ndarray, count: int, *, teacher: str, first: int) -> np.ndarray:
-    """A teacher's answer, after making sure that it is one.
+# ---- one function for each kind ----------------------------------------------------------------
+# Imports stand inside: torch takes seconds to load, and `--teacher none` does not need it.
 
-    Raises:
-        TeacherError: Wrong shape, not finite, or one value all over; names the first bad sample.
-    """
-    if depth.ndim != 3 or len(depth) != count:
-        raise TeacherError(f"teacher {teacher} gave {depth.shape}: expected ({count}, h, w)")
-    finite = np.isfinite(depth).all(axis=(1, 2))
-    varied = np.ptp(np.nan_to_num(depth), axis=(1, 2)) > 0
-    for good, complaint in ((finite, "values that are not finite"), (varied, "a constant map")):
-        if not good.all():
-            sample = first + int(np.argmin(good))
-            raise TeacherError(f"teacher {teacher} gave {complaint} for sample {sample}")
-    return depth
+
+def _checkpoint(name: str, file: str, device: str, options: TeacherOptions) -> Teacher:
+    from dsetkit.teachers.checkpoint import CheckpointTeacher
+
+    path = Path(file) if file else BUNDLED
+    return CheckpointTeacher(path, name=name, device=pick_device(device), size=options.size)
+
+
+def _densedepth(name: str, file: str, device: str, options: TeacherOptions) -> Teacher:
+    from dsetkit.teachers.densedepth import DenseDepthTeacher
+
+    return DenseDepthTeacher(
+        Path(file), device=pick_device(device), variant=name, size=options.size
+    )
+
+
+def _hugging_face(name: str, file: str, device: str, options: TeacherOptions) -> Teacher:
+    from dsetkit.teachers.huggingface import HuggingFaceTeacher
+
+    return HuggingFaceTeacher(file, device=pick_device(device), options=options)
+
+
+def _onnx(name: str, file: str, device: str, options: TeacherOptions) -> Teacher:
+    from dsetkit.teachers.onnx_file import OnnxTeacher
+
+    return OnnxTeacher(Path(file), device=device, options=options)
+
+
+_Loader = Callable[[str, str, str, TeacherOptions], Teacher]
+
+# name -> how it is loaded, which options it takes
+_LOADERS: dict[str, tuple[_Loader | None, tuple[str, ...]]] = {
+    "none": (None, ()),
+    "bundled": (_checkpoint, ("size", "flip")),
+    "checkpoint": (_checkpoint, ("size", "flip")),
+    "densedepth": (_densedepth, ("size", "flip")),
+    "densedepth-kitti": (_densedepth, ("size", "flip")),
+    "hf": (_hugging_face, _ANY_MODEL),
+    "onnx": (_onnx, (*_ANY_MODEL, "mean", "std")),
+}

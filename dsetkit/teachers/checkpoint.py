@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
 
 from dsetkit.errors import TeacherError
+from dsetkit.teachers.resizing import as_batch, fitted_size
 from models import ModelError, answer, load_model
 
 
@@ -18,14 +18,23 @@ class CheckpointTeacher:
         path: A `.safetensors` file written by train_depth.py.
         name: What the manifest calls it.
         device: Where it runs.
+        size: Height at which it sees composites [px]; None = the one it was trained at.
 
     Raises:
-        TeacherError: The file is missing, no depth checkpoint, or needs more than the composite.
+        TeacherError: The file is missing, no depth checkpoint, needs more than the composite, or
+            cannot be shown that size.
     """
 
-    def __init__(self, path: Path, *, name: str = "checkpoint", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str = "checkpoint",
+        device: str = "cpu",
+        size: int | None = None,
+    ) -> None:
         try:
-            self._net, about = load_model(path, device=device, needs="depth")
+            self.network, about = load_model(path, device=device, needs="depth")
         except ModelError as error:
             raise TeacherError(f"teacher {name}: {error}") from None
         if about["inputs"] != ["composite"]:
@@ -33,8 +42,14 @@ class CheckpointTeacher:
                 f"teacher {name}: {path} was trained on {' + '.join(about['inputs'])}; "
                 "a teacher sees the composite alone"
             )
+        stride = self.network.stride
+        if size is not None and size % stride:
+            raise TeacherError(
+                f"teacher {name}: --teacher-size {size}, expected a multiple of {stride}"
+            )
         self._device = device
-        self._trained_height = about["img_size"][0]
+        self.height = size or about["img_size"][0]
+        self.settings = {"size": size} if size else {}
         self.name = name
         self.kind = about["depth_kind"]
         self.max_depth_m = about["max_depth_m"]
@@ -47,17 +62,10 @@ class CheckpointTeacher:
         A network tells depth by apparent size, so pictures are shown at the height it was trained
         at: shown larger, everything would seem nearer. The sides fit the network's stride.
         """
-        batch = torch.from_numpy(composites).permute(0, 3, 1, 2)  # (N, 3, H, W)
-        batch = batch.to(self._device).float() / 255
-        size = self._input_size(*batch.shape[2:])
-        if size != tuple(batch.shape[2:]):
-            batch = interpolate(batch, size=size, mode="bilinear", antialias=True)
-        share = answer(self._net, self._net(batch), "depth")[:, 0]
+        size = fitted_size(
+            *composites.shape[1:3], to_height=self.height, stride=self.network.stride
+        )
+        batch = as_batch(composites, size=size, device=self._device)
+        share = answer(self.network, self.network(batch), "depth")[:, 0]
         scale = self.max_depth_m if self.kind == "metric" else 1
         return (share * scale).cpu().numpy()
-
-    def _input_size(self, height: int, width: int) -> tuple[int, int]:
-        """The trained height, and the width that keeps the shape as nearly as the stride lets."""
-        stride = self._net.stride
-        columns = max(1, round(width / height * self._trained_height / stride))
-        return self._trained_height, columns * stride

@@ -1,4 +1,4 @@
-"""The DenseDepth teacher: reads the authors' `nyu.h5` by layer name, without Keras; gives metres.
+"""The DenseDepth teacher: reads the authors' `.h5` files by layer name, without Keras; metres.
 
 The arrays lie at `[model_weights/]<layer>/.../<variable>[:0]`: with the group when Keras saved a
 whole model, without it when it saved weights only; Keras 2 writes `:0` and layers named like
@@ -8,6 +8,7 @@ whole model, without it when it saved weights only; Keras 2 writes `:0` and laye
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,28 @@ import torch
 from torch import nn
 
 from dsetkit.errors import TeacherError
+from dsetkit.teachers.options import LARGEST_DEPTH_M
+from dsetkit.teachers.resizing import as_batch, fitted_size
 from models.densedepth import BLOCK_LAYERS, ENCODER_CHANNELS, STRIDE, DenseDepth
 
 if TYPE_CHECKING:
     import h5py
 
-MAX_DEPTH_M = 10.0
-MIN_DEPTH_CM, MAX_DEPTH_CM = 10.0, 1000.0
+
+@dataclass(frozen=True)
+class Variant:
+    """A training of the network: which file, and the depths it was trained on [m]."""
+
+    file: str
+    min_depth_m: float
+    max_depth_m: float
+
+
+# The ranges are the author's (KITTI's: his answer in issue 69 of DenseDepth).
+VARIANTS = {
+    "densedepth": Variant("nyu.h5", 0.1, 10.0),
+    "densedepth-kitti": Variant("kitti.h5", 1.0, 80.0),
+}
 
 # name in torch -> name in Keras
 KERAS_VARIABLES = {
@@ -37,64 +53,90 @@ KERAS_VARIABLES = {
 
 
 class DenseDepthTeacher:
-    """A frozen DenseDepth with the authors' NYU weights: composites in, metres out.
+    """A frozen DenseDepth with its authors' weights: composites in, metres out.
 
     Args:
-        path: the authors' `nyu.h5`, or a model of the same graph saved by Keras as `.h5`.
+        path: the authors' `nyu.h5` or `kitti.h5`, or a model of the same graph saved by Keras as
+            `.h5`.
         device: torch device the network runs on.
+        variant: key of VARIANTS: which of the two the weights are.
+        size: height at which it sees composites [px]; None = as they are (the authors' training
+            saw rooms at 480).
 
     Raises:
         TeacherError: h5py or the file is missing, or the file does not hold this network.
     """
 
-    name = "densedepth"
     kind = "metric"
-    max_depth_m = MAX_DEPTH_M
 
-    def __init__(self, path: Path, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: str = "cpu",
+        variant: str = "densedepth",
+        size: int | None = None,
+    ) -> None:
+        if size is not None and size % STRIDE:
+            raise TeacherError(
+                f"teacher {variant}: --teacher-size {size}, expected a multiple of {STRIDE}"
+            )
+        self.name, self._variant = variant, VARIANTS[variant]
+        self.max_depth_m = min(self._variant.max_depth_m, LARGEST_DEPTH_M)
         self.device = torch.device(device)
-        self.network = load_network(path).to(self.device)
+        self.network = load_network(path, file_name=self._variant.file).to(self.device)
         self.weights_hash = _sha256(path)
+        self._height = size
+        self.settings = {"size": size} if size else {}
 
     @torch.inference_mode()
     def __call__(self, composites: np.ndarray) -> np.ndarray:
         """Predict depth.
 
         Args:
-            composites: (N, H, W, 3) uint8 RGB; H and W multiples of 32.
+            composites: (N, H, W, 3) uint8 RGB; H and W multiples of 32 unless `size` was given.
 
         Returns:
-            (N, H/2, W/2) float32 depth [m], 0.1 to 10.
+            (N, h/2, w/2) float32 depth [m], 0.1 to 10, of KITTI 1 to 80; h and w as shown.
 
         Raises:
             TeacherError: a size that is no multiple of 32.
         """
         height, width = composites.shape[1:3]
-        if height % STRIDE or width % STRIDE:
+        size = None
+        if self._height:
+            size = fitted_size(height, width, to_height=self._height, stride=STRIDE)
+        elif height % STRIDE or width % STRIDE:
             fitting = [-(-side // STRIDE) * STRIDE for side in (height, width)]
             raise TeacherError(
                 f"DenseDepth got composites of {height}x{width}, expected multiples of {STRIDE}: "
-                f"the next size that fits is {fitting[0]}x{fitting[1]}"
+                f"the next size that fits is {fitting[0]}x{fitting[1]}, or use --teacher-size"
             )
-        pixels = torch.from_numpy(composites.copy())  # theirs may be read-only or a reversed view
-        rgb = pixels.to(self.device).permute(0, 3, 1, 2)  # (N, 3, H, W)
-        inverse_depth = self.network(rgb.float() / 255)[:, 0]  # (N, H/2, W/2)
-        return depth_from_inverse(inverse_depth).cpu().numpy()
+        batch = as_batch(composites, size=size, device=self.device)
+        inverse_depth = self.network(batch)[:, 0]  # (N, h/2, w/2)
+        return depth_from_inverse(inverse_depth, self._variant).cpu().numpy()
 
 
-def depth_from_inverse(inverse_depth: torch.Tensor) -> torch.Tensor:
-    """The authors' decoding: network output (1000 cm / depth) to depth [m], clipped to 0.1..10.
+def depth_from_inverse(
+    inverse_depth: torch.Tensor, variant: Variant = VARIANTS["densedepth"]
+) -> torch.Tensor:
+    """The authors' decoding: network output (greatest depth / depth) to depth [m], clipped.
 
-    As theirs it turns a negative output, which trained weights do not give, into 0.1 m.
+    As theirs it turns a negative output, which trained weights do not give, into the least depth.
     """
-    return (MAX_DEPTH_CM / inverse_depth).clamp(MIN_DEPTH_CM, MAX_DEPTH_CM) / 100
+    nearest_cm, farthest_cm = 100 * variant.min_depth_m, 100 * variant.max_depth_m
+    return (farthest_cm / inverse_depth).clamp(nearest_cm, farthest_cm) / 100
 
 
 # ---- the file ----------------------------------------------------------------------------------
 
 
-def load_network(path: Path) -> DenseDepth:
+def load_network(path: Path, *, file_name: str = "nyu.h5") -> DenseDepth:
     """Read a Keras `.h5` of DenseDepth into a frozen network.
+
+    Args:
+        path: where it lies.
+        file_name: its name on the authors' page, for messages.
 
     Raises:
         TeacherError: h5py is not installed, or the file is missing, damaged, or of another network.
@@ -107,7 +149,8 @@ def load_network(path: Path) -> DenseDepth:
         ) from None
     if not path.is_file():
         raise TeacherError(
-            f"no DenseDepth weights at {path}: download nyu.h5 from the DenseDepth authors' page"
+            f"no DenseDepth weights at {path}: download {file_name} from the DenseDepth authors' "
+            "page"
         )
     with torch.device("meta"):  # no values yet: the file gives every one
         network = DenseDepth()
@@ -122,7 +165,7 @@ def load_network(path: Path) -> DenseDepth:
             state = {key: _read(stored[variable]) for key, variable in wanted.items()}
     except (OSError, RuntimeError, KeyError) as error:  # what h5py raises, by the place of damage
         raise TeacherError(
-            f"{path} is not a whole HDF5 file ({error}): expected nyu.h5, download it again"
+            f"{path} is not a whole HDF5 file ({error}): expected {file_name}, download it again"
         ) from error
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)

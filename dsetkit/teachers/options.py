@@ -1,0 +1,91 @@
+"""What a teacher is, and what can be said of one beside its name: flags, checked in one place."""
+
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import numpy as np
+
+from dsetkit.errors import TeacherError
+
+KINDS = ("metric", "relative")
+LARGEST_DEPTH_M = 65.535  # a dataset stores millimetres in 16 bits
+
+
+class Teacher(Protocol):
+    """What the pipeline asks of a depth network.
+
+    More attributes are read where there are any: `settings`, JSON values for the manifest;
+    `needs_range`, true when a relative answer is not scaled to [0, 1] yet (see `ranges`); and
+    `value_range`, the range to scale it from if the model brings one.
+    """
+
+    name: str
+    kind: str  # "metric" or "relative"
+    max_depth_m: float  # 0 when relative
+    weights_hash: str
+
+    def __call__(self, composites: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherOptions:
+    """What the flags `--teacher-...` say; None = the teacher's own.
+
+    Attributes:
+        kind: `metric` or `relative`, where the model does not tell.
+        max_depth_m: Depth that 1.0 stands for; what is farther becomes invalid [m].
+        size: Height at which the network sees composites [px].
+        flip: Average the answers for a composite and for its mirror image.
+        value_range: Inverse depths (low, high), in the model's unit, that become 0 and 1.
+        mean: Of red, green, blue in 0..1, taken from the pixels before the network.
+        std: By which they are then divided.
+    """
+
+    kind: str | None = None
+    max_depth_m: float | None = None
+    size: int | None = None
+    flip: bool = False
+    value_range: tuple[float, float] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+    def check(self, teacher: str, *, takes: tuple[str, ...]) -> None:
+        """Makes sure that the values make sense and are for this teacher.
+
+        Args:
+            teacher: Its name, for messages.
+            takes: Names of the options that this teacher has.
+
+        Raises:
+            TeacherError: One does not.
+        """
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if value not in (None, False) and entry.name not in takes:
+                has = ", ".join(flag(name) for name in takes) or "none of these flags"
+                raise TeacherError(f"teacher {teacher} has no {flag(entry.name)}: it takes {has}")
+        if self.kind is not None and self.kind not in KINDS:
+            raise TeacherError(f"--teacher-kind {self.kind}: expected {' or '.join(KINDS)}")
+        if self.max_depth_m is not None and not 0 < self.max_depth_m <= LARGEST_DEPTH_M:
+            raise TeacherError(
+                f"--teacher-max-depth {self.max_depth_m:g}: expected more than 0 and at most "
+                f"{LARGEST_DEPTH_M} m, for datasets store millimetres in 16 bits"
+            )
+        if self.size is not None and self.size < 1:
+            raise TeacherError(f"--teacher-size {self.size}: expected a height in pixels")
+        if self.value_range and not self.value_range[0] < self.value_range[1]:
+            low, high = self.value_range
+            raise TeacherError(f"--teacher-range {low:g} {high:g}: expected LOW < HIGH")
+        if self.std and min(self.std) <= 0:
+            raise TeacherError(f"--teacher-std {self.std}: expected numbers above 0")
+
+
+def flag(option: str) -> str:
+    """How an option is written on the command line."""
+    names = {"max_depth_m": "max-depth", "value_range": "range"}
+    return f"--teacher-{names.get(option, option)}"
+
+
+def settings_of(teacher: Teacher) -> dict:
+    """What the manifest says of a teacher beside its name and hash: JSON values."""
+    return getattr(teacher, "settings", {})

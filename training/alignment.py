@@ -1,0 +1,118 @@
+"""Brings predictions to the targets' scale before they are scored; each image by itself.
+
+Alignment looks at the target, so aligned scores say how good the shape of a depth map is, not how
+good its metres are: they must never stand beside unaligned ones without being named.
+
+none         as predicted: what metric networks are quoted with
+median       times median(target) / median(prediction) over the valid pixels, as self-supervised
+             networks are quoted (Zhou et al. 2017, arXiv 1704.07813, section 4.1; `evaluate_depth`
+             of monodepth2)
+scale-shift  the scale and shift of least squares over the valid pixels, as networks of unknown
+             scale and shift are quoted (Ranftl et al. 2020, arXiv 1907.01341, sections 5 and 6).
+             Relative networks predict inverse depth and are aligned to the target's inverse depth;
+             metric ones to its depth.
+"""
+
+import torch
+
+from training.errors import RunError
+
+ALIGNMENTS = ("none", "median", "scale-shift")
+
+# A prediction this flat [variance as a share of the squared mean] has no scale that could be told
+# from rounding errors.
+_FLAT = 1e-12
+
+
+def align(
+    prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor, *, how: str
+) -> torch.Tensor:
+    """A prediction at the scale of its target.
+
+    Args:
+        prediction: (N, 1, H, W) float.
+        target: the same shape, in the unit that the answer shall have.
+        valid: the same shape, bool: the pixels that the alignment looks at.
+        how: a name in ALIGNMENTS.
+
+    Returns:
+        (N, 1, H, W) float; images without a valid pixel stay as they are.
+    """
+    if how == "median":
+        return align_median(prediction, target, valid)
+    if how == "scale-shift":
+        return align_scale_and_shift(prediction, target, valid)
+    return prediction
+
+
+def align_median(
+    prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor
+) -> torch.Tensor:
+    """`prediction` times median(target) / median(prediction); arguments as in `align`.
+
+    The median of an even count is the mean of the two in the middle, as in numpy. A prediction
+    whose median is not above 0 has no such scale and stays as it is.
+    """
+    scales = []
+    for p, t, v in zip(prediction, target, valid, strict=True):
+        middle = _median(p[v]) if v.any() else 0.0
+        scales.append(_median(t[v]) / middle if middle > 0 else 1.0)
+    return prediction * prediction.new_tensor(scales).view(-1, 1, 1, 1)
+
+
+def align_scale_and_shift(
+    prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor
+) -> torch.Tensor:
+    """scale * prediction + shift with the least squared error; arguments as in `align`.
+
+    A flat prediction becomes the target's mean.
+    """
+    p, t = (torch.where(valid, x, 0).double() for x in (prediction, target))
+    count = valid.sum(dim=(1, 2, 3), keepdim=True)
+    p_mean, t_mean = (x.sum(dim=(1, 2, 3), keepdim=True) / count.clamp(min=1) for x in (p, t))
+    p_rest, t_rest = (torch.where(valid, x, 0) for x in (p - p_mean, t - t_mean))
+    variance = (p_rest**2).sum(dim=(1, 2, 3), keepdim=True)
+    covariance = (p_rest * t_rest).sum(dim=(1, 2, 3), keepdim=True)
+    is_flat = variance <= _FLAT * count * p_mean**2
+    scale = torch.where(is_flat, 0, covariance / torch.where(is_flat, 1, variance))
+    aligned = scale * (prediction - p_mean) + t_mean
+    return torch.where(count > 0, aligned, prediction).to(prediction.dtype)
+
+
+def check_comparable(prediction_kind: str, target_kind: str, *, how: str, where: str) -> None:
+    """Makes sure that a network's answers can be held against a dataset's depth.
+
+    Args:
+        prediction_kind: "metric" or "relative", of the network.
+        target_kind: the same of the dataset.
+        how: a name in ALIGNMENTS.
+        where: the dataset, for the message.
+
+    Raises:
+        RunError: metric answers and relative targets, or relative answers and metric targets
+            without the alignment that makes metres of them.
+    """
+    if prediction_kind == target_kind:
+        return
+    problem = f"{where} holds {target_kind} depth, the network predicts {prediction_kind} depth: "
+    if target_kind == "metric" and how == "median":
+        raise RunError(problem + "its shift is unknown too, so give --align scale-shift")
+    if target_kind == "metric" and how == "none":
+        raise RunError(problem + "give --align scale-shift, or a dataset of that kind")
+    if target_kind != "metric":
+        raise RunError(problem + "score it on a dataset of that kind")
+
+
+def describe_alignment(how: str, *, prediction_kind: str, target_kind: str) -> str:
+    """The protocol's line on it."""
+    if how == "none":
+        return "none"
+    if how == "median":
+        return "median: each prediction times median(target) / median(prediction)"
+    space = "inverse depth" if "relative" in (prediction_kind, target_kind) else "depth"
+    return f"scale-shift: scale and shift of each image's {space} by least squares"
+
+
+def _median(values: torch.Tensor) -> float:
+    ordered = values.sort().values
+    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
