@@ -89,7 +89,8 @@ def main() -> None:
         row["seconds"] = 1000 / speeds[row["system"]]
     baselines = _baselines(args.output / f"{args.systems[0]}-{args.forms[0]}")
     print("\n".join(["", *TITLE, *map(_line, [*baselines, *rows])]))
-    settings = {name: str(value) for name, value in vars(args).items() if name != "output"}
+    kept = ("img_size", "epochs", "batch_size", "limit_samples")
+    settings = {name: getattr(args, name) for name in kept}
     keep("compare_systems", {"settings": settings, "rows": [*baselines, *rows]})
 
 
