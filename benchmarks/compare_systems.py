@@ -91,7 +91,10 @@ def main() -> None:
     print("\n".join(["", *TITLE, *map(_line, [*baselines, *rows])]))
     kept = ("img_size", "epochs", "batch_size", "limit_samples")
     settings = {name: getattr(args, name) for name in kept}
-    keep("compare_systems", {"settings": settings, "rows": [*baselines, *rows]})
+    keep(
+        "_".join(["compare_systems", *args.forms]),
+        {"settings": settings, "rows": [*baselines, *rows]},
+    )
 
 
 # ---- the two ways of training ------------------------------------------------------------------

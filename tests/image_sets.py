@@ -179,3 +179,17 @@ def import_once(root: Path, system: str, options: dict) -> Path:
     folder = as_folder(SETS[system](), root / "world")
     import_images([folder], root / "dataset", system=system, **options, jobs=1)
     return root / "dataset"
+
+
+class ImportedSets:
+    """Imported datasets that no test changes, each made when it is first asked for."""
+
+    def __init__(self, make_folder: Callable[[str], Path]) -> None:
+        self._make_folder = make_folder
+        self._made: dict[str, Path] = {}
+
+    def __call__(self, system: str, options: dict) -> Path:
+        key = f"{system} {options}"
+        if key not in self._made:
+            self._made[key] = import_once(self._make_folder(system), system, options)
+        return self._made[key]

@@ -33,27 +33,11 @@ from tests.image_sets import (
     contents,
     encoded,
     every_way,
-    import_once,
     set_001,
     set_004,
     set_table,
 )
 from tests.worlds import replace_record, tiny_dataset
-
-
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A dataset that no test changes, of (system, options)."""
-    made: dict[str, Path] = {}
-
-    def make(system: str, options: dict) -> Path:
-        key = f"{system} {options}"
-        if key not in made:
-            made[key] = import_once(tmp_path_factory.mktemp(system), system, options)
-        return made[key]
-
-    return make
-
 
 # ---- what comes out ----------------------------------------------------------------------------
 

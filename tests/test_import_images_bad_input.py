@@ -29,27 +29,12 @@ from tests.image_sets import (
     as_zip,
     colour_of,
     encoded,
-    import_once,
     set_001,
     set_002,
     set_003,
     set_004,
     set_table,
 )
-
-
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A dataset that no test changes, of (system, options)."""
-    made: dict[str, Path] = {}
-
-    def make(system: str, options: dict) -> Path:
-        key = f"{system} {options}"
-        if key not in made:
-            made[key] = import_once(tmp_path_factory.mktemp(system), system, options)
-        return made[key]
-
-    return make
 
 
 def refused(tmp_path: Path, system: str, files: Set, **options: object) -> str:
