@@ -42,11 +42,13 @@ class System:
     def is_joint(self) -> bool:
         return self.mask_arch == self.depth_arch
 
-    @property
-    def parameters(self) -> int:
-        names = {self.mask_arch, self.depth_arch}
-        nets = [create_model(name, in_channels=3 * len(self.inputs)) for name in names]
+    def parameters(self, in_channels: int) -> int:
+        nets = [create_model(name, in_channels=in_channels) for name in self.archs]
         return sum(p.numel() for net in nets for p in net.parameters())
+
+    @property
+    def archs(self) -> set[str]:
+        return {self.mask_arch, self.depth_arch}
 
 
 SYSTEMS = (
@@ -151,11 +153,12 @@ def _row(system: System, form: str, run: Path, epochs: int) -> dict:
     for task in ("mask", "depth"):
         (path,) = run.rglob(f"{task}.json")
         scores[task] = json.loads(path.read_text())["cells"][UNSEEN]["model"]
+    in_channels = 3 * len(system.inputs) if form == "meant" else 6
     return {
         "system": system.number,
         "form": form,
-        "parameters": system.parameters,
-        "inputs": 3 * len(system.inputs) if form == "meant" else 6,
+        "parameters": system.parameters(in_channels),
+        "inputs": in_channels,
         "loss": system.loss if form == "meant" else "BCE + Dice; L1",
         "epochs": epochs,
         **_told(scores["mask"], scores["depth"]),
@@ -191,8 +194,7 @@ def _training_speeds(numbers: list[str], *, size: int, batch_size: int) -> dict[
 
 
 def _nets(system: System) -> tuple[list[torch.nn.Module], torch.optim.Optimizer]:
-    names = {system.mask_arch, system.depth_arch}
-    nets = [create_model(name, in_channels=6).train() for name in names]
+    nets = [create_model(name, in_channels=6).train() for name in system.archs]
     weights = [weight for net in nets for weight in net.parameters()]
     return nets, torch.optim.SGD(weights, lr=1e-4)
 
