@@ -122,8 +122,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.published:
             pairs.append((mask.cpu(), batch["mask"].cpu()))
         if limit is not None:
-            answer = difference(batch["composite"], batch["background"]) > limit
-            metrics["difference"].update(answer, batch["mask"])
+            differs = difference(batch["composite"], batch["background"]) > limit
+            metrics["difference"].update(differs, batch["mask"])
 
     loader = make_loader(data, batch_size=args.batch_size, workers=args.workers, shuffle=False)
     evaluate(loader, judge, total=len(loader), label=f"{args.split} split")

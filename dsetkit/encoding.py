@@ -110,6 +110,8 @@ DEFAULT_CODECS = {"composite": "jpeg95", "mask": "png8", "depth": "png16"}
 
 # ---- depth: metres or inverse depth to uint16 --------------------------------------------------
 
+LARGEST_DEPTH_M = 65.535  # that millimetres in 16 bits reach
+
 
 def quantise_metric(depth_m: np.ndarray, max_depth_m: float) -> np.ndarray:
     """Metres float32 -> millimetres uint16; what is not in (0, max_depth_m] becomes 0 = invalid."""

@@ -15,14 +15,13 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from dsetkit.encoding import quantise_metric, quantise_relative
+from dsetkit.encoding import LARGEST_DEPTH_M, quantise_metric, quantise_relative
 from dsetkit.errors import AssetError
 
 FORMATS = ("PNG", "JPEG")
 POLARITIES = ("far-bright", "near-bright")
 
 CHANNELS_DIFFER = 3  # levels; a lossy file of a grey picture may differ by a rounding
-LONGEST_DEPTH_M = 65.535  # that millimetres in 16 bits reach
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,9 @@ def depth_scale(system: str, polarity: str | None, max_depth_m: float | None) ->
             f"--depth-polarity {polarity or 'is not given'}: expected {' or '.join(POLARITIES)}, "
             "after what is bright in the depth pictures"
         )
-    if max_depth_m is not None and not 0 < max_depth_m <= LONGEST_DEPTH_M:
+    if max_depth_m is not None and not 0 < max_depth_m <= LARGEST_DEPTH_M:
         raise AssetError(
-            f"--max-depth-m {max_depth_m:g}: expected more than 0 and at most {LONGEST_DEPTH_M} "
+            f"--max-depth-m {max_depth_m:g}: expected more than 0 and at most {LARGEST_DEPTH_M} "
             "(millimetres in 16 bits); without it depth stays relative"
         )
     return DepthScale(polarity, about.full_scale, max_depth_m or 0.0)
@@ -127,7 +126,7 @@ def decode_mask(encoded: bytes, *, threshold: int | None) -> np.ndarray:
 
 def decode_background(encoded: bytes, *, size: tuple[int, int]) -> np.ndarray:
     """A background stretched to the size of the composites: uint8 (height,width,3) RGB."""
-    pixels = _pixels(encoded)
+    pixels = np.asarray(_decode(encoded).convert("RGB"))
     shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return cv2.resize(pixels, size[::-1], interpolation=interpolation)
@@ -146,10 +145,6 @@ def decode_grey(encoded: bytes, *, what: str) -> np.ndarray:
         raise AssetError(f"{what} is {'a colour map' if what == 'depth' else 'coloured'}; "
                          f"expected grey (its channels differ by up to {unequal})")  # fmt: skip
     return np.ascontiguousarray(rgb[..., 1])
-
-
-def _pixels(encoded: bytes) -> np.ndarray:
-    return np.asarray(_decode(encoded).convert("RGB"))
 
 
 def _decode(encoded: bytes) -> Image.Image:

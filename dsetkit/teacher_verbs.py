@@ -2,10 +2,13 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsetkit.console import progress_bar
 from dsetkit.dataset_verbs import add_verb, at_least_1
-from dsetkit.teachers import TeacherOptions
+
+if TYPE_CHECKING:
+    from dsetkit.teachers import TeacherOptions
 
 
 def add_teacher_verbs(verbs) -> None:
@@ -61,8 +64,10 @@ def add_teacher_flags(add, *, default: str | None) -> None:
     add("--device", default="auto", help="where the teacher runs: auto, cpu or cuda")
 
 
-def teacher_options(args: argparse.Namespace) -> TeacherOptions:
+def teacher_options(args: argparse.Namespace) -> "TeacherOptions":
     """What the flags of `add_teacher_flags` say."""
+    from dsetkit.teachers import TeacherOptions
+
     return TeacherOptions(
         kind=args.teacher_kind,
         max_depth_m=args.teacher_max_depth,

@@ -5,6 +5,7 @@ invalid pixels in grey. Each scale has its bar, with its unit.
 """
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -44,13 +45,10 @@ def depth_grid(
         (height, width, 3) uint8 RGB. Colours span the middle 98 % of the valid targets; errors the
         lower 98 %.
     """
-    metric = depth_kind == "metric"
-    scale, unit = (max_depth_m, "m") if metric else (1.0, "of range")
-    targets = _maps(targets) * scale
-    predictions = _resize_maps(_maps(predictions), targets.shape[1:]) * scale
+    scale = _DepthScale.spanning(_maps(targets), max_depth_m=max_depth_m, depth_kind=depth_kind)
+    targets = _maps(targets) * scale.factor
+    predictions = _resize_maps(_maps(predictions), targets.shape[1:]) * scale.factor
     errors = np.where(targets > 0, np.abs(predictions - targets), np.nan)
-    seen = targets[targets > 0] if (targets > 0).any() else np.array([0.0, scale])
-    lo, hi = (float(value) for value in np.percentile(seen, (1, 99)))
     worst = float(np.nanpercentile(errors, 98)) if np.isfinite(errors).any() else 1.0
 
     rows = []
@@ -59,17 +57,15 @@ def depth_grid(
     ):
         tiles = [
             photo,
-            colour_depth(target, lo, hi, near_is_low=metric),
-            # a prediction has no invalid pixels; the floor keeps its zeros from turning grey
-            colour_depth(np.maximum(prediction, 1e-6), lo, hi, near_is_low=metric),
+            scale.colour(target),
+            scale.colour_prediction(prediction),
             colour_error(error, worst),
         ]
         rmse = math.sqrt(np.mean(error[np.isfinite(error)] ** 2)) if np.isfinite(error).any() else 0
-        rows.append((tiles, f"RMSE {rmse:.3g} {unit}"))
-    depth_bar = {"lo": lo, "hi": hi, "unit": unit, "colours": DEPTH_COLOURS, "flipped": metric}
-    error_bar = {"lo": 0.0, "hi": worst, "unit": unit, "colours": ERROR_COLOURS}
+        rows.append((tiles, f"RMSE {rmse:.3g} {scale.unit}"))
+    error_bar = {"lo": 0.0, "hi": worst, "unit": scale.unit, "colours": ERROR_COLOURS}
     titles = ("composite", "target", "prediction", "error")
-    return prediction_grid(rows, titles, bars=(None, depth_bar, depth_bar, error_bar))
+    return prediction_grid(rows, titles, bars=(None, scale.bar, scale.bar, error_bar))
 
 
 def mask_grid(
@@ -115,25 +111,20 @@ def joint_grid(
     Returns:
         (height, width, 3) uint8 RGB.
     """
-    metric = depth_kind == "metric"
-    scale, unit = (max_depth_m, "m") if metric else (1.0, "of range")
-    target = _maps(batch["depth"]) * scale
-    seen = target[target > 0] if (target > 0).any() else np.array([0.0, scale])
-    lo, hi = (float(value) for value in np.percentile(seen, (1, 99)))
-
-    def coloured(depths: np.ndarray) -> list[np.ndarray]:
-        return [colour_depth(depth, lo, hi, near_is_low=metric) for depth in depths]
-
+    scale = _DepthScale.spanning(
+        _maps(batch["depth"]), max_depth_m=max_depth_m, depth_kind=depth_kind
+    )
+    depths = scale.factor * _maps(batch["depth"])
+    predictions = scale.factor * _maps(answers["depth"])
     rows = [
         (list(_photos(batch["composite"])), "composite"),
         ([_grey(mask) for mask in _maps(batch["mask"]) / 255], "mask, target"),
         ([_grey(mask) for mask in _maps(answers["mask"])], "mask, prediction"),
-        (coloured(target), "depth, target"),
-        (coloured(np.maximum(_maps(answers["depth"]) * scale, 1e-6)), "depth, prediction"),
+        ([scale.colour(depth) for depth in depths], "depth, target"),
+        ([scale.colour_prediction(depth) for depth in predictions], "depth, prediction"),
     ]
-    bar = {"lo": lo, "hi": hi, "unit": unit, "colours": DEPTH_COLOURS, "flipped": metric}
-    count = len(target)
-    return prediction_grid(rows, ("",) * count, bars=(bar, *(None,) * (count - 1)))
+    count = len(depths)
+    return prediction_grid(rows, ("",) * count, bars=(scale.bar, *(None,) * (count - 1)))
 
 
 def prediction_grid(
@@ -172,6 +163,46 @@ def prediction_grid(
         if bar:
             grid[-BAR_PX:, left : left + width] = colour_bar(width, **bar)
     return grid
+
+
+@dataclass(frozen=True)
+class _DepthScale:
+    """The colours of a grid's depths: the middle 98 % of its valid targets span them.
+
+    Attributes:
+        factor: what shares of the largest depth are multiplied by, for `unit`.
+        lo, hi: ends of the span [unit].
+    """
+
+    factor: float
+    unit: str
+    lo: float
+    hi: float
+    metric: bool
+
+    @classmethod
+    def spanning(cls, targets: np.ndarray, *, max_depth_m: float, depth_kind: str) -> "_DepthScale":
+        """Of targets (N, H, W) in [0, 1], 0 = invalid."""
+        metric = depth_kind == "metric"
+        factor, unit = (max_depth_m, "m") if metric else (1.0, "of range")
+        targets = targets * factor
+        seen = targets[targets > 0] if (targets > 0).any() else np.array([0.0, factor])
+        lo, hi = (float(value) for value in np.percentile(seen, (1, 99)))
+        return cls(factor, unit, lo, hi, metric)
+
+    @property
+    def bar(self) -> dict:
+        """Arguments of `colour_bar`."""
+        ends = {"lo": self.lo, "hi": self.hi, "unit": self.unit}
+        return ends | {"colours": DEPTH_COLOURS, "flipped": self.metric}
+
+    def colour(self, depth: np.ndarray) -> np.ndarray:
+        """Depth (H, W) in `unit` as (H, W, 3) uint8 RGB."""
+        return colour_depth(depth, self.lo, self.hi, near_is_low=self.metric)
+
+    def colour_prediction(self, depth: np.ndarray) -> np.ndarray:
+        """The same; a prediction has no invalid pixels: the floor keeps its zeros from grey."""
+        return self.colour(np.maximum(depth, 1e-6))
 
 
 def colour_depth(

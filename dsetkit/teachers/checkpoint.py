@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from dsetkit.errors import TeacherError
+from dsetkit.teachers.options import check_height
 from dsetkit.teachers.resizing import as_batch, fitted_size
 from models import ModelError, answer, load_model
 
@@ -42,11 +43,7 @@ class CheckpointTeacher:
                 f"teacher {name}: {path} was trained on {' + '.join(about['inputs'])}; "
                 "a teacher sees the composite alone"
             )
-        stride = self.network.stride
-        if size is not None and size % stride:
-            raise TeacherError(
-                f"teacher {name}: --teacher-size {size}, expected a multiple of {stride}"
-            )
+        check_height(name, size, step=self.network.stride)
         self._device = device
         self.height = size or about["img_size"][0]
         self.settings = {"size": size} if size else {}

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from dsetkit.encoding import LARGEST_DEPTH_M
 from dsetkit.errors import TeacherError
-from dsetkit.teachers.options import LARGEST_DEPTH_M
+from dsetkit.teachers.options import check_height
 from dsetkit.teachers.resizing import as_batch, fitted_size
 from models.densedepth import BLOCK_LAYERS, ENCODER_CHANNELS, STRIDE, DenseDepth
 
@@ -77,10 +78,7 @@ class DenseDepthTeacher:
         variant: str = "densedepth",
         size: int | None = None,
     ) -> None:
-        if size is not None and size % STRIDE:
-            raise TeacherError(
-                f"teacher {variant}: --teacher-size {size}, expected a multiple of {STRIDE}"
-            )
+        check_height(variant, size, step=STRIDE)
         self.name, self._variant = variant, VARIANTS[variant]
         self.max_depth_m = min(self._variant.max_depth_m, LARGEST_DEPTH_M)
         self.device = torch.device(device)

@@ -19,8 +19,8 @@ from torch.nn.functional import pad
 from dsetkit.errors import TeacherError
 from dsetkit.files import write_whole
 from dsetkit.teachers.checkpoint import CheckpointTeacher
-from dsetkit.teachers.onnx_file import INSTALL, OnnxTeacher
-from dsetkit.teachers.options import TeacherOptions
+from dsetkit.teachers.onnx_file import OnnxTeacher
+from dsetkit.teachers.options import INSTALL, TeacherOptions
 from dsetkit.teachers.resizing import fitted_size
 from models import answer
 from models.efficientnet_lite import ConvBN

@@ -20,12 +20,12 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
+from dsetkit.encoding import LARGEST_DEPTH_M
 from dsetkit.errors import TeacherError
 from dsetkit.teachers.licences import licence_of, warn_if_restricted
-from dsetkit.teachers.options import LARGEST_DEPTH_M, TeacherOptions
+from dsetkit.teachers.options import INSTALL, TeacherOptions, check_height
 from dsetkit.teachers.resizing import fitted_size
 
-INSTALL = "pip install -r requirements-teachers.txt"
 ALWAYS_METRIC = ("glpn", "zoedepth", "depth_pro")  # model_type of the config
 
 log = logging.getLogger(__name__)
@@ -114,10 +114,8 @@ class HuggingFaceTeacher:
             )
         step = {"glpn": 32, "depth_anything": 14}.get(family, 1)
         step = getattr(self._model.config, "patch_size", None) or step
-        if isinstance(step, int) and self._size % step:
-            raise TeacherError(
-                f"teacher {self.name}: --teacher-size {self._size}, expected a multiple of {step}"
-            )
+        if isinstance(step, int):
+            check_height(self.name, self._size, step=step)
 
 
 def weights_hash(model: nn.Module) -> str:

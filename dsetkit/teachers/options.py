@@ -5,10 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
+from dsetkit.encoding import LARGEST_DEPTH_M
 from dsetkit.errors import TeacherError
 
 KINDS = ("metric", "relative")
-LARGEST_DEPTH_M = 65.535  # a dataset stores millimetres in 16 bits
+INSTALL = "pip install -r requirements-teachers.txt"  # for messages
 
 
 class Teacher(Protocol):
@@ -78,6 +79,14 @@ class TeacherOptions:
             raise TeacherError(f"--teacher-range {low:g} {high:g}: expected LOW < HIGH")
         if self.std and min(self.std) <= 0:
             raise TeacherError(f"--teacher-std {self.std}: expected numbers above 0")
+
+
+def check_height(teacher: str, size: int | None, *, step: int) -> None:
+    """Raises TeacherError unless `size`, as of --teacher-size, is None or a multiple of `step`."""
+    if size is not None and size % step:
+        raise TeacherError(
+            f"teacher {teacher}: --teacher-size {size}, expected a multiple of {step}"
+        )
 
 
 def flag(option: str) -> str:
