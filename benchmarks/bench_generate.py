@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import report, rounds
-from dsetkit.compositing import composite
+from dsetkit.codecs import CODECS, DEFAULT_CODECS
 from dsetkit.dataset import Dataset
 from dsetkit.dataset_writer import DatasetWriter
-from dsetkit.encoding import CODECS, DEFAULT_CODECS
 from dsetkit.pipeline import _load_assets, generate
 from dsetkit.recipe import FullSet
+from dsetkit.redraw import Redrawer
 from dsetkit.render import Renderer
 from dsetkit.teachers import load_teacher
 
@@ -47,26 +47,23 @@ def main() -> None:
         placement="uniform",
         seed=0,
     )
-    pixels = [[one.pixels for one in group] for group in (assets.backgrounds, assets.foregrounds)]
-    renderer = Renderer(full_set, *pixels, keep_pixels=True)
+    renderer = Renderer(full_set, assets.pixels, DEFAULT_CODECS, keep_pixels=True)
+    bare = Renderer(full_set, assets.pixels, {}, keep_pixels=False)  # recipe layout, no teacher
+    redrawer = Redrawer(assets.pixels, (args.size, args.size), kept=None)
     teacher = load_teacher(args.teacher)
     indices = np.linspace(0, len(full_set) - 1, args.samples).astype(int)
-    recipes = [full_set.recipe(int(index)) for index in indices]
-    drawn = [
-        composite(renderer.backgrounds[r.background], renderer.pyramids[r.foreground], r)
-        for r in recipes
-    ]
     batches = [indices[i : i + args.batch_size] for i in range(0, len(indices), args.batch_size)]
     images = [renderer.draw(batch).pixels for batch in batches]
     records = [record for batch in batches for record in renderer.draw(batch).records]
+    drawn = [redrawer.draw(record) for record in records]
     depth = np.full((args.size // 2, args.size // 2), 1234, np.uint16)
     depth += np.arange(depth.size, dtype=np.uint16).reshape(depth.shape) % 4000
     root = Path(tempfile.mkdtemp())
 
     def draw_all() -> int:
-        for r in recipes:
-            composite(renderer.backgrounds[r.background], renderer.pyramids[r.foreground], r)
-        return len(recipes)
+        for record in records:
+            redrawer.draw(record)
+        return len(records)
 
     def encode(field: str, pick) -> int:
         for one in drawn:
@@ -104,7 +101,9 @@ def main() -> None:
         "write": write_all,
         "no teacher, this process": lambda: sum(len(renderer.draw(b).records) for b in batches),
         "teacher alone": label_all,
+        "no teacher, this process, recipe": lambda: sum(len(bare.draw(b).records) for b in batches),
         "generate, no teacher, 2 workers": lambda: run("none", teacher="none", workers=2),
+        "the same, recipe": lambda: run("bare", teacher="none", workers=2, layout="recipe"),
         "generate, teacher, 2 workers": lambda: run("all", teacher=args.teacher, workers=2),
     }
     rates = rounds(cases, repeat=args.repeat)

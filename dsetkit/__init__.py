@@ -9,8 +9,12 @@ __all__ = ["SampleDataset", "make_loader", "__version__"]
 
 def __getattr__(name: str):
     """Loads torch only when the training side is asked for: drawing workers start without it."""
-    if name in ("SampleDataset", "make_loader"):
-        from dsetkit import torch_dataset
+    if name == "SampleDataset":
+        from dsetkit.torch_dataset import SampleDataset
 
-        return getattr(torch_dataset, name)
+        return SampleDataset
+    if name == "make_loader":
+        from dsetkit.loader import make_loader
+
+        return make_loader
     raise AttributeError(f"module 'dsetkit' has no attribute {name!r}")

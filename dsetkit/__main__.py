@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsetkit.console import progress_bar, run
-from dsetkit.dataset_verbs import add_dataset_verbs, add_verb, at_least_1
+from dsetkit.dataset_verbs import add_dataset_verbs, add_layout_flags, add_verb, at_least_1
 from dsetkit.manifest import VERSION
 from dsetkit.teacher_verbs import add_teacher_flags, add_teacher_verbs, teacher_options
 
@@ -79,6 +79,7 @@ def _add_generate(verbs) -> None:
         help="longer side of the foreground as a share of the canvas",
     )
     add("--placement", default="uniform", choices=("uniform", "grid"), help="grid is 5 x 4")
+    add_layout_flags(add, default="rendered")
     add_teacher_flags(add, default="bundled")
     add(
         "--teacher-check",
@@ -103,6 +104,8 @@ def _generate(args: argparse.Namespace) -> None:
         "placements": args.placements,
         "scale_range": tuple(args.scale_range),
         "placement": args.placement,
+        "layout": args.layout,
+        "codecs": dict(args.codec),
         "teacher": args.teacher,
         "teacher_options": teacher_options(args),
         "workers": args.workers,

@@ -84,15 +84,47 @@ def composite(
     Returns:
         The composite, uint8 (S,S,3) RGB, and the placed alpha, uint8 (S,S).
     """
-    x, y, width, height = recipe.box
-    placed = foreground.at(width, height)
-    if recipe.flip:
-        placed = cv2.flip(placed, 1)
     image, mask = background.copy(), np.zeros(background.shape[:2], np.uint8)
-    rows, columns = slice(y, y + height), slice(x, x + width)
-    image[rows, columns] = alpha_over(background[rows, columns], placed)
-    mask[rows, columns] = placed[..., 3]
+    place(foreground, recipe.box, flip=recipe.flip, image=image, mask=mask)
     return image, mask
+
+
+def place(
+    foreground: ForegroundPyramid,
+    box: tuple[int, int, int, int],
+    *,
+    flip: bool,
+    image: np.ndarray,
+    mask: np.ndarray,
+) -> None:
+    """Draws a cut-out over what is there.
+
+    Args:
+        foreground: The cut-out's pyramid.
+        box: x, y, width, height of where it goes, inside the canvas [px].
+        flip: Mirror it left to right.
+        image: The background, uint8 (H,W,3) RGB; becomes the composite.
+        mask: Zeros, uint8 (H,W); becomes the placed alpha.
+    """
+    x, y, width, height = box
+    placed = foreground.at(width, height)
+    if flip:
+        placed = cv2.flip(placed, 1)
+    rows, columns = slice(y, y + height), slice(x, x + width)
+    image[rows, columns] = alpha_over(image[rows, columns], placed)
+    mask[rows, columns] = placed[..., 3]
+
+
+def scaled_box(
+    box: tuple[int, int, int, int], canvas: tuple[int, int], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """A box of a (height, width) canvas on one of another size; its edges move by rounding only."""
+    x, y, width, height = box
+    across, down = size[1] / canvas[1], size[0] / canvas[0]
+    left, top = (round(near * share) for near, share in ((x, across), (y, down)))
+    right, bottom = (round(far * share) for far, share in ((x + width, across), (y + height, down)))
+    left, top = min(left, size[1] - 1), min(top, size[0] - 1)
+    return left, top, max(1, right - left), max(1, bottom - top)
 
 
 def alpha_over(background: np.ndarray, premultiplied: np.ndarray) -> np.ndarray:

@@ -9,11 +9,16 @@ import numpy as np
 
 from dsetkit import manifest as m
 from dsetkit.assets import decode_asset
-from dsetkit.encoding import CODECS, Record, depth_share, unpack_record
+from dsetkit.codecs import CODECS
+from dsetkit.encoding import Record, depth_share, unpack_record
 from dsetkit.errors import DatasetError
 from dsetkit.lmdb_store import StoreReader, u32_key, u64_key
+from dsetkit.redraw import Redrawer, drawing_fingerprint
+from dsetkit.resizing import resize_depth, resize_image
 
 SHARD_NAME = "shard-{:05d}.lmdb"
+
+Size = tuple[int, int]  # height, width [px]
 
 
 def shard_path(dataset: Path, number: int = 0) -> Path:
@@ -44,6 +49,9 @@ class Dataset:
                 f"{self.path} is not complete: {len(self):,} of {self.manifest.num_samples:,} "
                 "samples; run the command that makes it again, it continues where it stopped"
             )
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in vars(self).items() if name != "redrawer"}
 
     def __len__(self) -> int:
         return self._store.count("samples")
@@ -80,9 +88,31 @@ class Dataset:
         except DatasetError as error:
             raise DatasetError(f"{self.path}, sample {index}: {error}") from None
 
-    def image(self, record: Record, field: str) -> np.ndarray:
-        """A decoded field: composite uint8 (H,W,3), mask uint8 (H,W), depth uint16 (h,w)."""
-        return CODECS[self.manifest.codecs[field]].decode(record.fields[field])
+    def image(self, record: Record, field: str, *, at_least: Size | None = None) -> np.ndarray:
+        """A field's pixels: composite uint8 (H,W,3), mask uint8 (H,W), depth uint16 (h,w).
+
+        Args:
+            record: The sample.
+            field: Stored fields are decoded; a composite or mask that is not stored is drawn.
+            at_least: (height, width) that is enough, where fewer pixels take less time [px].
+        """
+        if field not in self.manifest.codecs:
+            return self.redrawer.draw(record)[("composite", "mask").index(field)]
+        codec = CODECS[self.manifest.codecs[field]]
+        decode = codec.decode
+        if at_least is not None:
+            for divisor, reduced in codec.reduced.items():
+                height, width = self.manifest.size
+                if at_least[0] * divisor <= height and at_least[1] * divisor <= width:
+                    decode = reduced
+        return decode(record.fields[field])
+
+    def stored_images(self, record: Record) -> dict[str, np.ndarray]:
+        """Composite, mask and depth, as far as there are any, as `image` gives each."""
+        drawn = {}
+        if self.manifest.layout == "recipe":
+            drawn = dict(zip(("composite", "mask"), self.redrawer.draw(record), strict=True))
+        return drawn | {name: self.image(record, name) for name in self.manifest.codecs}
 
     def depth(self, record: Record) -> np.ndarray:
         """Depth as float32 (h, w) in [0, 1], 0 = invalid; see `encoding.depth_share`."""
@@ -90,10 +120,57 @@ class Dataset:
         manifest = self.manifest
         return depth_share(stored, kind=manifest.depth_kind, max_depth_m=manifest.max_depth_m)
 
+    def images(
+        self, record: Record, fields: Sequence[str], size: Size | None
+    ) -> dict[str, np.ndarray]:
+        """Fields of a sample as a reader wants them.
+
+        Args:
+            record: The sample.
+            fields: Of `background`, `composite`, `mask`, `depth`.
+            size: Height and width of all of them; None keeps each as stored [px].
+
+        Returns:
+            uint8 (H,W,3) RGB colours, uint8 (H,W) mask, float32 (H,W) depth in [0, 1].
+        """
+        images: dict[str, np.ndarray] = {}
+        if self.manifest.layout == "recipe" and not {"composite", "mask"}.isdisjoint(fields):
+            images["composite"], images["mask"] = self.redrawer.draw(record, size)
+        for name in fields:
+            if name == "background":
+                images[name] = self.redrawer.background(record.background, size)
+            elif name == "depth":
+                depth = self.depth(record)
+                images[name] = depth if size is None else resize_depth(depth, size)
+            elif name not in images:
+                image = self.image(record, name, at_least=size)
+                images[name] = image if size is None else resize_image(image, size)
+        return {name: images[name] for name in fields}
+
+    @cached_property
+    def redrawer(self) -> Redrawer:
+        """Gives backgrounds at any size, and composites and masks in the recipe layout.
+
+        Raises:
+            DatasetError: This version draws other pixels than the one that made the dataset.
+        """
+        drawing = self.manifest.drawing
+        if drawing and drawing != drawing_fingerprint():
+            raise DatasetError(
+                f"{self.path} keeps recipes, not pictures, and was drawn by dsetkit "
+                f"{self.manifest.dsetkit_version}; this dsetkit {m.VERSION} would draw other "
+                "pixels: convert it with that version to --layout rendered"
+            )
+        return Redrawer(self.asset, tuple(self.manifest.size))
+
+    def asset(self, database: str, number: int) -> np.ndarray:
+        """Pixels of one of `backgrounds` (RGB) or `foregrounds` (straight RGBA): uint8 (h,w,c)."""
+        packed = self._store.get(database, u32_key(number))
+        return decode_asset(msgpack.unpackb(packed)["image"])
+
     def background(self, number: int) -> np.ndarray:
         """Pixels of a background: uint8 (H, W, 3) RGB."""
-        packed = self._store.get("backgrounds", u32_key(number))
-        return decode_asset(msgpack.unpackb(packed)["image"])
+        return self.asset("backgrounds", number)
 
     def assets(self, database: str) -> Iterator[dict]:
         """The `backgrounds` or `foregrounds` in id order, as maps: name, split, image (encoded)."""

@@ -12,8 +12,11 @@ PROBLEMS_SHOWN = 20  # by verify
 
 
 def add_dataset_verbs(verbs) -> None:
-    """Adds info, verify, stats, split, show and export."""
-    for add in (_add_info, _add_verify, _add_stats, _add_split, _add_show, _add_export):
+    """Adds info, verify, stats, split, show, export, convert and cache."""
+    for add in (
+        *(_add_info, _add_verify, _add_stats, _add_split),
+        *(_add_show, _add_export, _add_convert, _add_cache),
+    ):
         add(verbs)
 
 
@@ -191,6 +194,57 @@ def _export(args: argparse.Namespace) -> None:
     print(f"{args.output}: {count:,} samples")
 
 
+def _add_convert(verbs) -> None:
+    add = _add_dataset_verb(
+        verbs,
+        "convert",
+        _convert,
+        "make a dataset of the same samples in another layout or with other codecs; goes on",
+    ).add_argument
+    add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
+    add_layout_flags(add, default=None)
+    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="threads")
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from dsetkit.convert import convert
+    from dsetkit.dataset import Dataset
+
+    layout = args.layout or Dataset(args.dataset).manifest.layout
+    with progress_bar("convert") as progress:
+        manifest = convert(
+            args.dataset,
+            args.output,
+            layout=layout,
+            codecs=dict(args.codec),
+            jobs=args.jobs,
+            progress=progress,
+        )
+    print(f"{args.output}: {manifest.num_samples:,} samples, complete")
+
+
+def _add_cache(verbs) -> None:
+    add = _add_dataset_verb(
+        verbs,
+        "cache",
+        _cache,
+        "decode and resize every sample once, for trainings with --cache at the speed of memory",
+    ).add_argument
+    add("--size", type=at_least_1, required=True, metavar="PX", help="side of the pictures [px]")
+    add("--output", type=Path, required=True, metavar="DIR", help="directory of caches")
+
+
+def _cache(args: argparse.Namespace) -> None:
+    from dsetkit.dataset import Dataset
+    from dsetkit.plane_cache import cache_path, open_cache
+
+    dataset, size = Dataset(args.dataset), (args.size, args.size)
+    with progress_bar("cache") as progress:
+        open_cache(args.output, dataset, size, progress=progress)
+    path = cache_path(args.output, dataset, size)
+    print(f"{path}: {len(dataset):,} samples, {path.stat().st_size:,} bytes")
+
+
 # ---- what several verbs share ------------------------------------------------------------------
 
 
@@ -198,6 +252,34 @@ def _add_dataset_verb(verbs, name: str, verb, description: str) -> argparse.Argu
     parser = add_verb(verbs, name, verb, description)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's directory")
     return parser
+
+
+def add_layout_flags(add, *, default: str | None) -> None:
+    """--layout and --codec."""
+    add(
+        "--layout",
+        default=default,
+        choices=("rendered", "recipe"),
+        help="rendered: composite and mask are stored, any LMDB program reads them; recipe: they "
+        "are drawn again at reading, several times smaller and faster"
+        + ("" if default else " (default: as it was)"),
+    )
+    add(
+        "--codec",
+        type=_field_codec,
+        nargs="+",
+        default=(),
+        metavar="FIELD=NAME",
+        help="composite=jpeg95|png, mask=png8|zstd8, depth=png16|zstd16 "
+        "(default: jpeg95, png8, png16; of recipe: zstd16)",
+    )
+
+
+def _field_codec(text: str) -> tuple[str, str]:
+    field, is_there, name = text.partition("=")
+    if not is_there:
+        raise argparse.ArgumentTypeError(f"{text}: expected FIELD=NAME, as in mask=zstd8")
+    return field, name
 
 
 def _add_split_choice(add) -> None:

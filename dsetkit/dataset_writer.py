@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import msgpack
 import numpy as np
 
 from dsetkit import manifest as m
-from dsetkit.dataset import shard_path
-from dsetkit.encoding import Record, pack_record
+from dsetkit.dataset import Dataset, shard_path
+from dsetkit.encoding import Record, pack_record, unpack_record
 from dsetkit.errors import DatasetError
 from dsetkit.lmdb_store import LARGEST_MAP_SIZE, StoreWriter, u32_key, u64_key
 
@@ -28,6 +28,12 @@ class StoredAsset:
     name: str
     split: str
     image: bytes
+
+
+def stored_assets(source: Dataset, database: str) -> Iterator[StoredAsset]:
+    """The `backgrounds` or `foregrounds` of another dataset, as they lie, in id order."""
+    for one in source.assets(database):
+        yield StoredAsset(one["name"], one["split"], one["image"])
 
 
 class DatasetWriter:
@@ -89,12 +95,23 @@ class DatasetWriter:
         if waited > SECONDS_BETWEEN_COMMITS or len(self._waiting) >= SAMPLES_BETWEEN_COMMITS:
             self._commit()
 
-    def finish(self) -> m.Manifest:
-        """Marks the dataset complete, in the same commit as the last samples."""
+    def finish(
+        self, *, judge: Callable[[m.Manifest, Callable[[int], Record]], dict] | None = None
+    ) -> m.Manifest:
+        """Marks the dataset complete, in the same commit as the last samples.
+
+        Args:
+            judge: Called with the manifest and with what gives the sample of an index; its answer
+                becomes the manifest's `label_quality`, and the samples are committed before. A
+                dataset that was complete already is left as it is.
+        """
         if self.count != self._manifest.num_samples:
             raise ValueError(f"{self.count} samples written, {self._manifest.num_samples} promised")
         if not self._manifest.complete:
-            self._manifest = replace(self._manifest, complete=True)
+            scores = self._manifest.label_quality
+            if judge:
+                scores = judge(self._manifest, self._record)
+            self._manifest = replace(self._manifest, complete=True, label_quality=scores)
             self._waiting.append(("manifest", m.MANIFEST_KEY, self._manifest.to_bytes()))
             self._commit()
         return self._manifest
@@ -120,6 +137,11 @@ class DatasetWriter:
         self._manifest = there
         done = self._store.count("samples")
         log.info("%s: %s of %s samples are there", self.path, f"{done:,}", there.num_samples)
+
+    def _record(self, index: int) -> Record:
+        """A sample that was added, by this writer or by one before it."""
+        self._commit()
+        return unpack_record(self._store.get("samples", u64_key(index)))
 
     def _commit(self) -> None:
         if self._waiting:

@@ -1,4 +1,4 @@
-"""Samples to bytes and back: the codecs of single fields, and the record that holds them.
+"""Samples to bytes and back: the record, and the units of depth; `codecs` packs single fields.
 
 A record is one msgpack map; any program with msgpack and OpenCV can read it.
 
@@ -8,18 +8,18 @@ A record is one msgpack map; any program with msgpack and OpenCV can read it.
 | `foreground` | int or nil  | id in the `foregrounds` database; nil in imported datasets         |
 | `recipe`     | map         | `index` in the full set, `flip`, `box` [x, y, w, h] px; imported:  |
 |              |             | `name`, and what else is known                                     |
-| `composite`  | bin         | encoded RGB image                                                  |
-| `mask`       | bin, absent | encoded 8-bit alpha of the placed foreground, 0..255               |
+| `composite`  | bin, absent | encoded RGB image; absent in the recipe layout, which redraws it   |
+| `mask`       | bin, absent | encoded 8-bit alpha of the placed foreground, 0..255; likewise     |
 | `depth`      | bin, absent | encoded uint16 depth, 0 = invalid; unit and kind: in the manifest  |
+| `drawn`      | bin, absent | recipe layout: xxh3-64 over the pixels of composite, then mask, as |
+|              |             | the teacher saw them                                               |
 | `checksum`   | bin, 8      | xxh3-64 over the record packed without this key                    |
 
 Depth units: `metric` stores millimetres; `relative` stores inverse depth scaled to 1..65535.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import cv2
 import msgpack
 import numpy as np
 import xxhash
@@ -29,83 +29,6 @@ from dsetkit.errors import DatasetError
 FORMAT_VERSION = 1
 
 IMAGE_FIELDS = ("composite", "mask", "depth")
-
-
-# ---- codecs: an array to bytes and back --------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Codec:
-    """A named pair of functions; `lossless` says whether decode(encode(x)) == x."""
-
-    name: str
-    encode: Callable[[np.ndarray], bytes]
-    decode: Callable[[bytes], np.ndarray]
-    lossless: bool
-
-
-def _imencode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes:
-    done, encoded = cv2.imencode(extension, image, parameters)
-    if not done:
-        raise ValueError(f"OpenCV cannot encode {image.shape} {image.dtype} as {extension}")
-    return encoded.tobytes()
-
-
-def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    if image is None:
-        raise DatasetError("an encoded image cannot be decoded")
-    return image
-
-
-def _encode_jpeg(image: np.ndarray) -> bytes:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return _imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
-
-
-def _decode_colour(encoded: bytes) -> np.ndarray:
-    return _imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-
-
-def _encode_colour_png(image: np.ndarray) -> bytes:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return _imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-
-
-# Run lengths take half the time of the default strategy, and no more room. Masks are mostly flat:
-# trying row filters on them costs more than all the rest, for nothing.
-_RUN_LENGTHS = [
-    cv2.IMWRITE_PNG_COMPRESSION,
-    1,
-    cv2.IMWRITE_PNG_STRATEGY,
-    cv2.IMWRITE_PNG_STRATEGY_RLE,
-]
-_UNFILTERED = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
-
-
-def _encode_mask_png(image: np.ndarray) -> bytes:
-    return _imencode(".png", image, _RUN_LENGTHS + _UNFILTERED)
-
-
-def _encode_depth_png(image: np.ndarray) -> bytes:
-    return _imencode(".png", image, _RUN_LENGTHS)
-
-
-def _decode_grey(encoded: bytes) -> np.ndarray:
-    return _imdecode(encoded, cv2.IMREAD_UNCHANGED)
-
-
-CODECS = {
-    codec.name: codec
-    for codec in (
-        Codec("jpeg95", _encode_jpeg, _decode_colour, lossless=False),  # uint8 (H,W,3) RGB
-        Codec("png", _encode_colour_png, _decode_colour, lossless=True),  # uint8 (H,W,3) RGB
-        Codec("png8", _encode_mask_png, _decode_grey, lossless=True),  # uint8 (H,W)
-        Codec("png16", _encode_depth_png, _decode_grey, lossless=True),  # uint16 (H,W)
-    )
-}
-
-DEFAULT_CODECS = {"composite": "jpeg95", "mask": "png8", "depth": "png16"}
 
 
 # ---- depth: metres or inverse depth to uint16 --------------------------------------------------
@@ -139,12 +62,13 @@ def depth_share(stored: np.ndarray, *, kind: str, max_depth_m: float) -> np.ndar
 
 @dataclass(frozen=True)
 class Record:
-    """One sample with its fields still encoded."""
+    """One sample with its fields still encoded; `drawn` as in the table above."""
 
     background: int | None
     foreground: int | None
     recipe: dict
     fields: dict[str, bytes] = field(repr=False)
+    drawn: bytes | None = None
 
 
 def pack_record(record: Record) -> bytes:
@@ -155,6 +79,8 @@ def pack_record(record: Record) -> bytes:
         "recipe": record.recipe,
         **{name: record.fields[name] for name in IMAGE_FIELDS if name in record.fields},
     }
+    if record.drawn is not None:
+        content["drawn"] = record.drawn
     packed = msgpack.packb(content)
     return msgpack.packb(content | {"checksum": xxhash.xxh3_64_digest(packed)})
 
@@ -173,4 +99,10 @@ def unpack_record(packed: bytes) -> Record:
     if xxhash.xxh3_64_digest(msgpack.packb(content)) != checksum:
         raise DatasetError("checksum differs: the record was damaged after it was written")
     fields = {name: content[name] for name in IMAGE_FIELDS if name in content}
-    return Record(content["background"], content["foreground"], content["recipe"], fields)
+    return Record(
+        content["background"],
+        content["foreground"],
+        content["recipe"],
+        fields,
+        content.get("drawn"),
+    )

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dsetkit.codecs import CODECS, DEFAULT_CODECS
 from dsetkit.dataset import Dataset
 from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
@@ -27,6 +28,7 @@ from dsetkit.sample_table import COLUMNS, SampleTable, indices_of
 from dsetkit.splits import as_csv
 
 PNG_SIGNATURE = b"\x89PNG"
+JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 
 def export(
@@ -95,13 +97,14 @@ def _export_samples(
 ) -> Iterator[dict]:
     """Writes the files of the samples; gives their rows of the table."""
     backgrounds = _export_assets(dataset, output)
+    fields = [name for name in dataset.manifest.fields if name != "background"]
     table = SampleTable(dataset)
     for done, index in enumerate(indices, start=1):
         record = dataset.record(index)
         row = table.row(index, record)
         if record.background is not None:
             row["background_file"] = backgrounds[record.background]
-        for field in record.fields:
+        for field in fields:
             row[f"{field}_file"] = _export_field(
                 dataset, record, field, index, output, depth_format
             )
@@ -122,12 +125,22 @@ def _export_field(
     dataset: Dataset, record: Record, field: str, index: int, output: Path, depth_format: str
 ) -> str:
     """Writes a field of a sample; gives its file, relative to the output."""
-    content, suffix = record.fields[field], _suffix(record.fields[field])
     if field == "depth" and depth_format == "npy":
         content, suffix = _depth_npy(dataset, record), ".npy"
+    else:
+        content = _as_file(dataset, record, field)
+        suffix = _suffix(content)
     file = f"{field}/{index:06d}{suffix}"
     _write_new(output / file, content)
     return file
+
+
+def _as_file(dataset: Dataset, record: Record, field: str) -> bytes:
+    """A field as a PNG or JPEG file: its own bytes where it is one."""
+    content = record.fields.get(field, b"")
+    if content.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)):
+        return content
+    return CODECS[DEFAULT_CODECS[field]].encode(dataset.image(record, field))
 
 
 def _write_new(file: Path, content: bytes) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import xxhash
 
 from dsetkit.assets import Asset, BadFile
-from dsetkit.encoding import CODECS, DEFAULT_CODECS, Record
+from dsetkit.codecs import CODECS, DEFAULT_CODECS
+from dsetkit.encoding import Record
 from dsetkit.errors import AssetError
 from dsetkit.foreign_pictures import DepthScale, composite_facts, decode_background, decode_mask
 from dsetkit.image_conventions import Planned

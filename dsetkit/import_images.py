@@ -16,8 +16,8 @@ import xxhash
 
 from dsetkit import manifest as m
 from dsetkit.assets import MAX_JOBS, BadFile, assign_splits, encode_asset, fingerprint
+from dsetkit.codecs import DEFAULT_CODECS
 from dsetkit.dataset_writer import DatasetWriter, StoredAsset
-from dsetkit.encoding import DEFAULT_CODECS
 from dsetkit.errors import AssetError
 from dsetkit.foreign_pictures import SYSTEMS, DepthScale, depth_scale
 from dsetkit.image_checks import (

@@ -12,8 +12,9 @@ import numpy as np
 import xxhash
 
 from dsetkit import manifest as m
+from dsetkit.codecs import CODECS
 from dsetkit.dataset_writer import DatasetWriter
-from dsetkit.encoding import CODECS, Record
+from dsetkit.encoding import Record
 from dsetkit.errors import AssetError
 from dsetkit.lmdb_store import ENGINE_VERSION
 from dsetkit.recipe import HOLD_OUT, uniform

@@ -39,6 +39,7 @@ def describe(path: Path) -> dict:
             "max_depth_m": manifest.max_depth_m,
         },
         "teacher": manifest.teacher,
+        "label_quality": manifest.label_quality,
         "recipe": manifest.recipe,
         "splits": manifest.splits | {"counts": count_splits(dataset)},
         "assets": {
@@ -76,6 +77,8 @@ def as_lines(about: dict) -> Iterator[str]:
     yield _line("fields", ", ".join(_field(name, about["codecs"]) for name in about["fields"]))
     yield _line("depth", _depth(about["depth"]))
     yield _line("teacher", _settings(about["teacher"]))
+    if about["label_quality"]:
+        yield _line("labels", _labels(about["label_quality"]))
     yield _line("layout", about["layout"])
     if about["recipe"]:
         yield _line("recipe", _settings(about["recipe"]))
@@ -124,6 +127,18 @@ def _depth(depth: dict) -> str:
         return "none"
     scale = f"; a target of 1 is {depth['max_depth_m']:g} m" if depth["kind"] == "metric" else ""
     return f"{depth['kind']}: {depth['unit']}{scale}"
+
+
+def _labels(scores: dict) -> str:
+    """The scores of `label_quality`; those that no sample could be judged by are left out."""
+    told = {
+        "SI boundary recall": scores["boundary_recall"],
+        "foreground in front": scores["in_front_share"],
+        "at the background's depth": scores["same_depth_share"],
+        "behind": scores["behind_share"],
+    }
+    shares = [f"{name} {share:.1%}" for name, share in told.items() if share is not None]
+    return ", ".join([*shares, f"of {scores['samples']:,} samples"])
 
 
 def _settings(settings: dict) -> str:

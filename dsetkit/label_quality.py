@@ -19,8 +19,17 @@ Only ratios of inverse depth count, so metres need no scale. Relative labels hav
 too, which moves these ratios: compare them among relative teachers only.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
+
+from dsetkit.codecs import CODECS
+from dsetkit.encoding import Record
+from dsetkit.manifest import Manifest
+from dsetkit.redraw import Redrawer
+
+JUDGED_SAMPLES = 1000  # for the manifest; `stats` judges all
 
 EDGE_ALPHA = 0.1  # share of 255 above which a pixel belongs to the mask whose edges are looked for
 THRESHOLDS = np.linspace(1.05, 1.25, 10)
@@ -84,6 +93,42 @@ class LabelQuality:
             "median_ratio": float(np.median(ratios)) if len(ratios) else None,
             "placed_images": len(ratios),
         }
+
+
+def judge_labels(
+    manifest: Manifest, record_of: Callable[[int], Record], *, redrawer: Redrawer
+) -> dict:
+    """The scores of a dataset's labels, over JUDGED_SAMPLES samples spread evenly, or all if fewer.
+
+    A function of the dataset alone: neither how often its making was cut off nor how many workers
+    there were changes them.
+
+    Args:
+        manifest: The dataset's.
+        record_of: Gives the sample of an index.
+        redrawer: Draws masks that are not stored.
+
+    Returns:
+        As `LabelQuality.result`, and `samples`, how many were looked at; {} without masks or
+        depths.
+    """
+    if not {"mask", "depth"} <= set(manifest.fields):
+        return {}
+    decode = {name: CODECS[codec].decode for name, codec in manifest.codecs.items()}
+    quality = LabelQuality(manifest.depth_kind)
+    indices = evenly_spread(manifest.num_samples, JUDGED_SAMPLES)
+    for index in indices:
+        record = record_of(index)
+        is_stored = "mask" in decode
+        mask = decode["mask"](record.fields["mask"]) if is_stored else redrawer.draw(record)[1]
+        quality.add(mask, decode["depth"](record.fields["depth"]))
+    return quality.result() | {"samples": len(indices)}
+
+
+def evenly_spread(total: int, at_most: int) -> list[int]:
+    """Ascending indices below `total`, from the first to the last: `at_most`, or all if fewer."""
+    indices = np.linspace(0, total - 1, min(total, at_most)).round().astype(int)
+    return np.unique(indices).tolist()
 
 
 def _mean(values: list[float] | np.ndarray) -> float | None:

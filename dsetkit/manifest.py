@@ -10,7 +10,8 @@ from dsetkit.errors import DatasetError
 
 VERSION = "0.1.0"  # of dsetkit
 
-TOOLING = {"complete", "engine", "dsetkit_version"}  # says nothing of what the samples are
+# Says nothing of what the samples are; scores of the labels are measured, not decided.
+TOOLING = {"complete", "engine", "dsetkit_version", "label_quality"}
 
 MANIFEST_KEY = b"manifest"
 CELLS_KEY = b"cells"  # uint8 per sample: index into CELL_NAMES
@@ -50,7 +51,11 @@ class Manifest:
         splits: `by` (asset, sample, csv or import) and what it was made from.
         assets_fingerprint: Hash over names and pixels of all assets.
         skipped: [file name, reason] of the pictures left out by `--skip-bad`.
+        layout: `rendered` (composite and mask are stored) or `recipe` (they are drawn again).
+        drawing: Layout `recipe`: `redraw.drawing_fingerprint` of the code that drew the samples.
         engine: Version of the LMDB library that wrote the file.
+        label_quality: What `label_quality.judge_labels` found; {} before the last commit, without
+            masks or depths, and in imported datasets.
     """
 
     num_samples: int
@@ -68,8 +73,10 @@ class Manifest:
     num_backgrounds: int = 0
     num_foregrounds: int = 0
     layout: str = "rendered"
+    drawing: str = ""
     shard: dict = field(default_factory=lambda: {"number": 0, "shards": 1})
     engine: str = ""
+    label_quality: dict = field(default_factory=dict)
     dsetkit_version: str = VERSION
     format_version: int = FORMAT_VERSION
 
@@ -77,6 +84,8 @@ class Manifest:
     def fingerprint(self) -> str:
         """Tells this dataset from others: a hash over all that decides what its samples are."""
         content = {name: value for name, value in asdict(self).items() if name not in TOOLING}
+        if not self.drawing:  # datasets made before there were recipes keep their fingerprint
+            del content["drawing"]
         return xxhash.xxh3_128_hexdigest(msgpack.packb(content))
 
     def to_bytes(self) -> bytes:
@@ -107,7 +116,7 @@ class Manifest:
             raise DatasetError(f"the manifest is not whole ({error}): generate it anew") from None
 
     def differences(self, other: "Manifest") -> list[str]:
-        """What differs, one readable line each; `complete` and tool versions do not count."""
+        """What differs, one readable line each; what is in TOOLING does not count."""
         mine, theirs = asdict(self), asdict(other)
         return [
             f"{name}: {mine[name]} there, {theirs[name]} now"

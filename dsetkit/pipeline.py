@@ -7,8 +7,9 @@ every batch is cut at the same places: neither the number of workers nor a resta
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,14 @@ from dsetkit.assets import (
     load_foregrounds,
     raise_if_bad,
 )
+from dsetkit.codecs import CODECS, chosen_codecs
 from dsetkit.dataset_writer import DatasetWriter, StoredAsset
-from dsetkit.encoding import CODECS, DEFAULT_CODECS, Record, quantise_metric, quantise_relative
+from dsetkit.encoding import Record, quantise_metric, quantise_relative
 from dsetkit.errors import DsetkitError
+from dsetkit.label_quality import judge_labels
 from dsetkit.lmdb_store import ENGINE_VERSION
 from dsetkit.recipe import PLACEMENTS, FullSet
+from dsetkit.redraw import Redrawer, drawing_fingerprint
 from dsetkit.render import DrawnBatch, Renderer, draw_in_workers
 from dsetkit.selection import select, split_cells
 from dsetkit.teachers import (
@@ -50,6 +54,10 @@ class _BothAssets:
     foregrounds: list[Asset]
     skipped: list[list[str]]
 
+    def pixels(self, database: str, number: int) -> np.ndarray:
+        """Of one of `backgrounds` or `foregrounds`: uint8 (h,w,c)."""
+        return getattr(self, database)[number].pixels
+
 
 def generate(
     *,
@@ -68,6 +76,8 @@ def generate(
     device: str = "auto",
     seed: int = 0,
     skip_bad: bool = False,
+    layout: str = "rendered",
+    codecs: Mapping[str, str] | None = None,
     at_most: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> m.Manifest:
@@ -89,6 +99,8 @@ def generate(
         device: Where the teacher runs.
         seed: Key of every random choice.
         skip_bad: Go on without unusable pictures, and record them in the manifest.
+        layout: `rendered` stores composite and mask, `recipe` draws them again when they are read.
+        codecs: Codec names by field, where they shall not be the layout's own.
         at_most: Cuts `num_samples` down to this, for a look at a few samples.
         progress: Called with (samples done, samples in all).
 
@@ -99,6 +111,7 @@ def generate(
         DsetkitError: Anything a user can mend.
     """
     _check_settings(size, placements, scale_range, placement, batch_size)
+    codecs = chosen_codecs(layout, codecs or {})
     network = load_teacher(teacher, device=device, options=teacher_options)
     assets = _load_assets(foregrounds, backgrounds, size, scale_range, seed, skip_bad)
     full_set = FullSet(
@@ -119,13 +132,13 @@ def generate(
     chosen = select(all_cells, min(count, at_most or count), seed=seed)
 
     def show(indices: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
-        renderer = _renderer(full_set, assets, keep_pixels=True)
+        renderer = Renderer(full_set, assets.pixels, {}, keep_pixels=True)
         for i in range(0, len(indices), batch_size):
             some = indices[i : i + batch_size]
             yield some, renderer.draw(chosen[some]).pixels
 
     network = with_range(network, output=output, count=len(chosen), show=show)
-    manifest = _describe(full_set, assets, len(chosen), network, batch_size)
+    manifest = _describe(full_set, assets, len(chosen), network, batch_size, layout, codecs)
     with DatasetWriter(
         output,
         manifest,
@@ -136,40 +149,39 @@ def generate(
         # Commits fall between batches, so a dataset that was cut off goes on with a whole batch.
         todo = chosen[writer.count :]
         batches = [todo[i : i + batch_size] for i in range(0, len(todo), batch_size)]
-        for drawn in _draw(output, full_set, assets, batches, network is not None, workers):
-            writer.add(label(drawn, network, first=writer.count))
+        for drawn in _draw(output, full_set, assets, manifest, batches, workers):
+            writer.add(label(drawn, network, codecs, first=writer.count))
             progress(writer.count, len(chosen))
-        return writer.finish()
+        redrawer = Redrawer(assets.pixels, (size, size))
+        return writer.finish(judge=partial(judge_labels, redrawer=redrawer))
 
 
 def _draw(
     output: Path,
     full_set: FullSet,
     assets: _BothAssets,
+    manifest: m.Manifest,
     batches: list[np.ndarray],
-    keep_pixels: bool,
     workers: int | None,
 ) -> Iterator[DrawnBatch]:
     """The batches in order, drawn in workers (None: one for each core) or, with 0, here."""
     workers = os.cpu_count() or 1 if workers is None else workers
+    keep_pixels = manifest.depth_kind != "none"
     if workers:
         return draw_in_workers(output, full_set, batches, workers=workers, keep_pixels=keep_pixels)
-    return map(_renderer(full_set, assets, keep_pixels=keep_pixels).draw, batches)
+    renderer = Renderer(full_set, assets.pixels, manifest.codecs, keep_pixels=keep_pixels)
+    return map(renderer.draw, batches)
 
 
-def _renderer(full_set: FullSet, assets: _BothAssets, *, keep_pixels: bool) -> Renderer:
-    backgrounds, foregrounds = (
-        [asset.pixels for asset in group] for group in (assets.backgrounds, assets.foregrounds)
-    )
-    return Renderer(full_set, backgrounds, foregrounds, keep_pixels=keep_pixels)
-
-
-def label(drawn: DrawnBatch, teacher: Teacher | None, *, first: int) -> list[Record]:
+def label(
+    drawn: DrawnBatch, teacher: Teacher | None, codecs: Mapping[str, str], *, first: int
+) -> list[Record]:
     """The samples of a batch with the teacher's depth added.
 
     Args:
         drawn: The batch.
         teacher: None adds nothing.
+        codecs: Codec names by field.
         first: Index of its first sample, for messages.
     """
     if teacher is None:
@@ -186,7 +198,7 @@ def label(drawn: DrawnBatch, teacher: Teacher | None, *, first: int) -> list[Rec
         stored = [quantise_metric(one, teacher.max_depth_m) for one in depth]
     else:
         stored = [quantise_relative(one) for one in depth]
-    encode = CODECS[DEFAULT_CODECS["depth"]].encode
+    encode = CODECS[codecs["depth"]].encode
     return [
         replace(record, fields=record.fields | {"depth": encode(one)})
         for record, one in zip(drawn.records, stored, strict=True)
@@ -224,15 +236,17 @@ def _describe(
     num_samples: int,
     teacher: Teacher | None,
     batch_size: int,
+    layout: str,
+    codecs: Mapping[str, str],
 ) -> m.Manifest:
     """The manifest of the dataset to be made."""
-    stored = ["composite", "mask"] + (["depth"] if teacher else [])
+    fields = ["background", "composite", "mask"] + (["depth"] if teacher else [])
     return m.Manifest(
         num_samples=num_samples,
         complete=False,
         size=[full_set.size, full_set.size],
-        fields=["background", *stored],
-        codecs={name: DEFAULT_CODECS[name] for name in stored},
+        fields=fields,
+        codecs={name: codecs[name] for name in fields if name in codecs},
         depth_kind=teacher.kind if teacher else "none",
         max_depth_m=teacher.max_depth_m if teacher else 0.0,
         teacher=describe_teacher(teacher, batch_size=batch_size),
@@ -248,6 +262,8 @@ def _describe(
         skipped=assets.skipped,
         num_backgrounds=len(assets.backgrounds),
         num_foregrounds=len(assets.foregrounds),
+        layout=layout,
+        drawing=drawing_fingerprint() if layout == "recipe" else "",
         engine=ENGINE_VERSION,
     )
 

@@ -1,10 +1,10 @@
 """Indices to drawn and encoded samples, here or in worker processes, always in order."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,11 +12,15 @@ import cv2
 import numpy as np
 
 from dsetkit.assets import decode_asset
-from dsetkit.compositing import ForegroundPyramid, composite
+from dsetkit.codecs import CODECS, Codec
 from dsetkit.dataset import Dataset
-from dsetkit.encoding import CODECS, DEFAULT_CODECS, Record
+from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
+from dsetkit.manifest import Manifest
 from dsetkit.recipe import FullSet
+from dsetkit.redraw import Redrawer, pixels_checksum
+
+DRAWN = ("composite", "mask")
 
 BATCHES_AHEAD = 2  # per worker: bounds the memory of what waits for the teacher
 
@@ -34,22 +38,23 @@ class Renderer:
 
     Args:
         full_set: What sample `index` is.
-        backgrounds: uint8 (S,S,3) RGB, by id.
-        foregrounds: straight RGBA uint8 (h,w,4), by id.
-        keep_pixels: Give the composites' pixels along (a teacher wants them).
+        asset: As `Redrawer`.
+        codecs: Codec names of what is stored of a sample, `{}` in the recipe layout.
+        keep_pixels: Give the composites' pixels along (a teacher wants them), and in the recipe
+            layout the checksum of what was drawn.
     """
 
     def __init__(
         self,
         full_set: FullSet,
-        backgrounds: list[np.ndarray],
-        foregrounds: list[np.ndarray],
+        asset: Callable[[str, int], np.ndarray],
+        codecs: Mapping[str, str],
         *,
         keep_pixels: bool,
     ) -> None:
         self.full_set, self.keep_pixels = full_set, keep_pixels
-        self.backgrounds = backgrounds
-        self.pyramids = [ForegroundPyramid.build(foreground) for foreground in foregrounds]
+        self._redrawer = Redrawer(asset, (full_set.size, full_set.size), kept=None)
+        self._codecs = {name: CODECS[codecs[name]] for name in DRAWN if name in codecs}
 
     def draw(self, indices: Iterable[int]) -> DrawnBatch:
         """Draws and encodes the samples with these indices of the full set."""
@@ -57,21 +62,37 @@ class Renderer:
         records, images = zip(*drawn, strict=True)
         return DrawnBatch(list(records), np.stack(images) if self.keep_pixels else None)
 
-    def _draw_one(self, index: int) -> tuple[Record, np.ndarray]:
+    def _draw_one(self, index: int) -> tuple[Record, np.ndarray | None]:
         recipe = self.full_set.recipe(index)
-        image, mask = composite(
-            self.backgrounds[recipe.background], self.pyramids[recipe.foreground], recipe
-        )
-        record = Record(
-            background=recipe.background,
-            foreground=recipe.foreground,
-            recipe={"index": index, "flip": recipe.flip, "box": list(recipe.box)},
-            fields={
-                "composite": CODECS[DEFAULT_CODECS["composite"]].encode(image),
-                "mask": CODECS[DEFAULT_CODECS["mask"]].encode(mask),
-            },
-        )
-        return record, image
+        about = {"index": index, "flip": recipe.flip, "box": list(recipe.box)}
+        record = Record(recipe.background, recipe.foreground, about, {})
+        if not (self._codecs or self.keep_pixels):
+            return record, None
+        image, mask = self._redrawer.draw(record)
+        if not self._codecs:
+            return replace(record, drawn=pixels_checksum(image, mask)), image
+        return store_drawn(record, image, mask, self._codecs), image
+
+
+def stores(manifest: Manifest, record: Record, image: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether these pixels, drawn anew, are what a record of the rendered layout stores."""
+    for name, pixels in zip(DRAWN, (image, mask), strict=True):
+        codec, stored = CODECS[manifest.codecs[name]], record.fields[name]
+        if codec.lossless:
+            same = np.array_equal(codec.decode(stored), pixels)
+        else:
+            same = codec.encode(pixels) == stored
+        if not same:
+            return False
+    return True
+
+
+def store_drawn(
+    record: Record, image: np.ndarray, mask: np.ndarray, codecs: Mapping[str, Codec]
+) -> Record:
+    """A record with its composite and mask as fields, in place of the checksum of their pixels."""
+    fields = {"composite": codecs["composite"].encode(image), "mask": codecs["mask"].encode(mask)}
+    return replace(record, fields=fields | record.fields, drawn=None)
 
 
 def draw_in_workers(
@@ -126,11 +147,17 @@ def _start_worker(path: Path, full_set: FullSet, keep_pixels: bool) -> None:
     global _renderer
     cv2.setNumThreads(1)  # the processes are the parallelism
     dataset = Dataset(path, allow_incomplete=True)
-    backgrounds, foregrounds = (
-        [decode_asset(asset["image"]) for asset in dataset.assets(database)]
+    # Read now: a transaction cannot begin once the writer has grown the file beyond this map.
+    assets = {
+        database: [decode_asset(one["image"]) for one in dataset.assets(database)]
         for database in ("backgrounds", "foregrounds")
+    }
+    _renderer = Renderer(
+        full_set,
+        lambda database, number: assets[database][number],
+        dataset.manifest.codecs,
+        keep_pixels=keep_pixels,
     )
-    _renderer = Renderer(full_set, backgrounds, foregrounds, keep_pixels=keep_pixels)
 
 
 def _draw_in_worker(batch: np.ndarray) -> DrawnBatch:

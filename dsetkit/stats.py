@@ -179,13 +179,13 @@ def measure(
         "mask": MaskStats,
         "depth": lambda: DepthStats(dataset.manifest),
     }
-    of_field = {name: makers[name]() for name in dataset.manifest.codecs}
+    of_field = {name: make() for name, make in makers.items() if name in dataset.manifest.fields}
     quality = None
     if {"mask", "depth"} <= of_field.keys():
         quality = LabelQuality(dataset.manifest.depth_kind)
     for done, index in enumerate(indices, start=1):
         record = dataset.record(index)
-        images = {name: dataset.image(record, name) for name in of_field}
+        images = dataset.stored_images(record)
         for name, stats in of_field.items():
             stats.add(images[name])
         if quality:

@@ -1,17 +1,17 @@
 """--teacher-check: a look at the teacher's depth of a few samples, before the long run."""
 
-import logging
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from dsetkit.dataset import Dataset
 from dsetkit.errors import TeacherError
+from dsetkit.manifest import Manifest
 from dsetkit.pipeline import generate
+from dsetkit.relabel import relabel
 from dsetkit.show import contact_sheet, save_png
 
 CHECKED_SAMPLES = 16
-
-log = logging.getLogger(__name__)
 
 
 def check_teacher(picture: Path, *, name: str, **settings: object) -> int:
@@ -30,10 +30,34 @@ def check_teacher(picture: Path, *, name: str, **settings: object) -> int:
     """
     if settings.get("teacher") == "none":
         raise TeacherError("--teacher-check with --teacher none: there is no depth to look at")
+    # Drawn in this process: for so few samples workers would take longer to start.
+    few = settings | {"at_most": CHECKED_SAMPLES, "workers": 0}
+    return _draw(picture, name, lambda output: generate(output=output, **few))
+
+
+def check_relabel(picture: Path, dataset: Path, *, name: str, **settings: object) -> int:
+    """The same for `relabel`: samples of a dataset, spread evenly over it, with new depth.
+
+    Args:
+        picture: As `check_teacher`.
+        dataset: The one to be relabelled; it is only read.
+        name: As `check_teacher`.
+        settings: Of `relabel`, but for `output`.
+
+    Returns:
+        As `check_teacher`.
+
+    Raises:
+        DsetkitError: As `relabel`, or the picture cannot be written.
+    """
+    few = settings | {"at_most": CHECKED_SAMPLES}
+    return _draw(picture, name, lambda output: relabel(dataset, output, **few))
+
+
+def _draw(picture: Path, name: str, make: Callable[[Path], Manifest]) -> int:
+    """Draws all samples of a dataset that `make` writes where it is told, for a moment."""
     with tempfile.TemporaryDirectory() as folder:
         dataset_path = Path(folder) / (name or "dataset")
-        # Drawn in this process: for so few samples workers would take longer to start.
-        few = settings | {"output": dataset_path, "at_most": CHECKED_SAMPLES, "workers": 0}
-        count = generate(**few).num_samples
+        count = make(dataset_path).num_samples
         save_png(contact_sheet(Dataset(dataset_path), list(range(count))), picture)
     return count

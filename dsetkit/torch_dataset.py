@@ -1,20 +1,17 @@
-"""SampleDataset and make_loader: what every training script shares."""
+"""SampleDataset: the samples of a dataset as tensors, what every training script reads."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from dsetkit.dataset import Dataset
-from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
 from dsetkit.manifest import CELL_NAMES
+from dsetkit.plane_cache import open_cache
 
 FIELDS = ("background", "composite", "mask", "depth")
-BACKGROUNDS_KEPT = 512  # decoded, in memory
 
 
 class SampleDataset(torch.utils.data.Dataset):
@@ -25,6 +22,8 @@ class SampleDataset(torch.utils.data.Dataset):
         split: `train`, `val`, `test`, or None for all samples in index order.
         size: Side or (height, width) of every field [px]; None keeps each field as stored.
         fields: What to give, of `background`, `composite`, `mask`, `depth`.
+        cache: Directory of caches of resized pixels: one of this size is made there if none is,
+            then read at the speed of memory; depths differ by at most 1/131070 from uncached ones.
 
     Each sample is a dict: `background` and `composite` uint8 (3,H,W) RGB, `mask` uint8 (1,H,W) in
     0..255 (the placed alpha), `depth` float32 (1,H,W) in [0,1], 0 = invalid.
@@ -41,6 +40,7 @@ class SampleDataset(torch.utils.data.Dataset):
         split: str | None = "train",
         size: int | tuple[int, int] | None = None,
         fields: Sequence[str] = FIELDS,
+        cache: Path | str | None = None,
     ) -> None:
         self._dataset = Dataset(Path(path))
         self.manifest = self._dataset.manifest
@@ -53,7 +53,11 @@ class SampleDataset(torch.utils.data.Dataset):
                 f"{path} holds no {', '.join(missing)}: it has {', '.join(self.manifest.fields)}"
             )
         self.indices = self._dataset.indices(split)
-        self._backgrounds: dict[int, np.ndarray] = {}
+        self._cache = None
+        if cache is not None:
+            if self.size is None:
+                raise DatasetError(f"--cache {cache} holds resized pixels: it takes a size")
+            self._cache = open_cache(Path(cache), self._dataset, self.size)
 
     @property
     def cells(self) -> np.ndarray:
@@ -64,124 +68,53 @@ class SampleDataset(torch.utils.data.Dataset):
         return len(self.indices)
 
     def __getitem__(self, position: int) -> dict[str, torch.Tensor]:
-        return self.__getitems__([position])[0]
+        return {name: values[0] for name, values in self.read_batch([position]).items()}
 
     def __getitems__(self, positions: Sequence[int]) -> list[dict[str, torch.Tensor]]:
-        """Many samples, read in one transaction (torch's fetcher calls this for a batch)."""
-        records = self._dataset.records(self.indices[list(positions)])
-        return [{name: self._tensor(record, name) for name in self.fields} for record in records]
+        """Many samples at once (torch's fetcher calls this for a batch)."""
+        try:
+            return ReadBatch(self.read_batch(positions))
+        except _SizesDifferError:
+            return [self[position] for position in positions]
 
-    def _tensor(self, record: Record, name: str) -> torch.Tensor:
-        if name == "depth":
-            image = self._dataset.depth(record)
-            image = image if self.size is None else resize_depth(image, self.size)
-        else:
-            image = (
-                self._background(record.background)
-                if name == "background"
-                else self._sized(self._dataset.image(record, name))
-            )
-        image = image[..., None] if image.ndim == 2 else image
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    def read_batch(self, positions: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Samples as a batch, read in one transaction into arrays that hold all of it.
 
-    def _background(self, number: int) -> np.ndarray:
-        """A background at the size asked for; few of them serve very many samples."""
-        if number not in self._backgrounds:
-            if len(self._backgrounds) >= BACKGROUNDS_KEPT:
-                self._backgrounds.clear()
-            self._backgrounds[number] = self._sized(self._dataset.background(number))
-        return self._backgrounds[number]
+        Returns:
+            The fields of a sample, with N before their shapes; colours lie in memory as (N,H,W,3),
+            which convolutions call channels-last.
 
-    def _sized(self, image: np.ndarray) -> np.ndarray:
-        return image if self.size is None else resize_image(image, self.size)
-
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_backgrounds": {}}
+        Raises:
+            ValueError: Sizes differ within the batch; it takes `size` to make them equal.
+        """
+        indices = self.indices[list(positions)]
+        if self._cache is not None:
+            return {name: _as_tensor(self._cache.read(name, indices)) for name in self.fields}
+        batch: dict[str, np.ndarray] = {}
+        for row, record in enumerate(self._dataset.records(indices)):
+            for name, image in self._dataset.images(record, self.fields, self.size).items():
+                if name not in batch:
+                    batch[name] = np.empty((len(indices), *image.shape), image.dtype)
+                if batch[name].shape[1:] != image.shape:
+                    raise _SizesDifferError(f"{name} of {image.shape} and {batch[name].shape[1:]}")
+                batch[name][row] = image
+        return {name: _as_tensor(batch[name]) for name in self.fields}
 
 
-def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image at (height, width): area filter when shrinking, linear when enlarging."""
-    if image.shape[:2] == size:
-        return image
-    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, size[::-1], interpolation=interpolation)
+class _SizesDifferError(ValueError):
+    """Pictures of several sizes do not fit one array."""
 
 
-def resize_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Depth at (height, width); invalid pixels (0) take no part in the average.
+class ReadBatch(list):
+    """Samples of a batch as a list of dicts, and the same memory as a dict of whole tensors."""
 
-    A pixel is valid when at least half of what it averages is.
-    """
-    if depth.shape == size:
-        return depth
-    valid = (depth > 0).astype(np.float32)
-    weight = resize_image(valid, size)
-    total = resize_image(depth, size)
-    return np.where(weight >= 0.5, total / np.maximum(weight, 1e-6), 0).astype(np.float32)
+    def __init__(self, whole: dict[str, torch.Tensor]) -> None:
+        count = len(next(iter(whole.values())))
+        super().__init__({name: whole[name][i] for name in whole} for i in range(count))
+        self.whole = whole
 
 
-# ---- loading -----------------------------------------------------------------------------------
-
-
-def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The order of an epoch: a permutation that depends on nothing but its arguments."""
-    rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-    return rng.permutation(count)
-
-
-class EpochBatches:
-    """Batch sampler whose order is a pure function of (seed, epoch) and starts anywhere."""
-
-    def __init__(
-        self, count: int, *, batch_size: int, seed: int, shuffle: bool, drop_last: bool
-    ) -> None:
-        self.count, self.batch_size, self.seed = count, batch_size, seed
-        self.shuffle, self.drop_last = shuffle, drop_last
-        self.epoch, self.first_batch = 0, 0
-
-    def __len__(self) -> int:
-        """Batches of a whole epoch."""
-        whole, rest = divmod(self.count, self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = np.arange(self.count)
-        if self.shuffle:
-            order = epoch_order(self.seed, self.epoch, self.count)
-        for batch in range(self.first_batch, len(self)):
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size].tolist()
-
-
-class SampleLoader(DataLoader):
-    """A DataLoader that can be set to any place of any epoch."""
-
-    def set_position(self, epoch: int, batch: int = 0) -> None:
-        """The next iteration gives this epoch's order from this batch on."""
-        self.batch_sampler.epoch, self.batch_sampler.first_batch = epoch, batch
-
-
-def make_loader(
-    data: SampleDataset,
-    batch_size: int,
-    *,
-    workers: int = 0,
-    seed: int = 0,
-    shuffle: bool = True,
-    drop_last: bool = False,
-) -> SampleLoader:
-    """Batches of a SampleDataset as dicts of stacked tensors.
-
-    The order is a pure function of (seed, epoch): any number of workers gives the same batches.
-    Workers start anew for each epoch, so a position set between epochs always takes effect.
-    """
-    batches = EpochBatches(
-        len(data), batch_size=batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last
-    )
-    return SampleLoader(
-        data,
-        batch_sampler=batches,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        multiprocessing_context="spawn" if workers else None,
-    )
+def _as_tensor(images: np.ndarray) -> torch.Tensor:
+    """(N,H,W) or (N,H,W,3) -> (N,1,H,W) or (N,3,H,W), the same memory."""
+    tensor = torch.from_numpy(images)
+    return tensor[:, None] if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)

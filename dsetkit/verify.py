@@ -11,11 +11,13 @@ import msgpack
 import numpy as np
 
 from dsetkit.assets import Asset, decode_asset, fingerprint
+from dsetkit.codecs import CODECS
 from dsetkit.dataset import Dataset, shard_path
-from dsetkit.encoding import CODECS, Record, unpack_record
+from dsetkit.encoding import Record, unpack_record
 from dsetkit.errors import DatasetError
 from dsetkit.lmdb_store import StoreReader, u32_key, u64_key
 from dsetkit.manifest import CELL_NAMES, CELLS_KEY, SPLITS, Manifest
+from dsetkit.redraw import Redrawer, is_drawn, pixels_checksum
 
 SAMPLES_PER_JOB = 64
 
@@ -57,7 +59,8 @@ def verify(
     Raises:
         DatasetError: As `Dataset`: nothing can be checked.
     """
-    manifest = Dataset(path).manifest
+    dataset = Dataset(path)
+    manifest = dataset.manifest
     store = StoreReader(shard_path(path))
     problems = [*_check_cells(store, manifest), *_check_assets(store, manifest)]
     total = manifest.num_samples
@@ -66,7 +69,7 @@ def verify(
         for first in range(0, total, SAMPLES_PER_JOB)
     ]
     with ThreadPoolExecutor(jobs) as pool:
-        found = pool.map(partial(_check_samples, store, manifest), jobs_to_do)
+        found = pool.map(partial(_check_samples, store, dataset), jobs_to_do)
         for job, bad in zip(jobs_to_do, found, strict=True):
             problems += bad
             progress(job.stop, total)
@@ -159,24 +162,27 @@ def _read_asset(
 # ---- one sample --------------------------------------------------------------------------------
 
 
-def _check_samples(store: StoreReader, manifest: Manifest, indices: range) -> list[Problem]:
+def _check_samples(store: StoreReader, dataset: Dataset, indices: range) -> list[Problem]:
     problems = []
     for index in indices:
         try:
-            _check_sample(store.get("samples", u64_key(index)), manifest)
+            _check_sample(store.get("samples", u64_key(index)), dataset)
         except READ_ERRORS as error:
             problems.append(Problem("sample", index, _reason(error)))
     return problems
 
 
-def _check_sample(packed: bytes | None, manifest: Manifest) -> None:
+def _check_sample(packed: bytes | None, dataset: Dataset) -> None:
     if packed is None:
         raise DatasetError("missing")
-    record = unpack_record(packed)
+    manifest, record = dataset.manifest, unpack_record(packed)
     if record.fields.keys() != manifest.codecs.keys():
         there, expected = ", ".join(record.fields), ", ".join(manifest.codecs)
         raise DatasetError(f"it holds {there}; expected {expected}")
     images = {name: _decoded(record, name, manifest) for name in record.fields}
+    if manifest.layout == "recipe":
+        _check_ids(record, manifest)
+        images["composite"], images["mask"] = _drawn(record, dataset.redrawer)
     height, width = images["composite"].shape[:2]
     if manifest.size != [0, 0] and [height, width] != manifest.size:
         raise DatasetError(f"composite is {height} x {width} px, expected {manifest.size}")
@@ -199,6 +205,16 @@ def _decoded(record: Record, name: str, manifest: Manifest) -> np.ndarray:
     if image.dtype != dtype or image.ndim != ndim:
         raise DatasetError(f"{name} is {image.dtype} {image.shape}")
     return image
+
+
+def _drawn(record: Record, redrawer: Redrawer) -> tuple[np.ndarray, np.ndarray]:
+    if not is_drawn(record):
+        raise DatasetError("its recipe has no flip and box")
+    _check_box(record.recipe["box"], *redrawer.canvas)
+    image, mask = redrawer.draw(record)
+    if record.drawn is not None and record.drawn != pixels_checksum(image, mask):
+        raise DatasetError("drawing it gives other pixels than the teacher saw")
+    return image, mask
 
 
 def _check_depth(depth: np.ndarray, manifest: Manifest) -> None:

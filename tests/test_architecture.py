@@ -17,11 +17,17 @@ MODULES = sorted(
 # Floors of dsetkit, lowest first; a module may import from its own floor and from those below.
 FLOORS = (
     ("errors",),
-    ("encoding", "lmdb_store", "manifest", "pictures", "files", "console", "drawing"),
+    (
+        *("encoding", "codecs", "png", "resizing", "lmdb_store", "manifest"),
+        *("pictures", "files", "console", "drawing"),
+    ),
     ("assets", "recipe", "picture_sources", "foreign_pictures"),
-    ("compositing", "selection", "dataset", "image_conventions"),
-    ("render", "dataset_writer", "teachers", "image_tables", "image_checks"),
-    ("pipeline", "import_rgbd", "import_images", "sample_table", "torch_dataset", "label_quality"),
+    ("compositing", "redraw", "selection", "dataset", "image_conventions"),
+    ("render", "dataset_writer", "plane_cache", "teachers", "image_tables", "image_checks"),
+    (
+        *("pipeline", "convert", "import_rgbd", "import_images", "sample_table"),
+        *("torch_dataset", "loader", "label_quality"),
+    ),
     ("info", "verify", "stats", "splits", "show", "export", "demo", "relabel"),
     ("teacher_check",),
     ("__init__", "dataset_verbs", "teacher_verbs"),

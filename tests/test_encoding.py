@@ -4,8 +4,8 @@ import msgpack
 import numpy as np
 import pytest
 
+from dsetkit.codecs import CODECS
 from dsetkit.encoding import (
-    CODECS,
     Record,
     depth_share,
     pack_record,
@@ -20,6 +20,8 @@ IMAGES = {
     "png": ((48, 40, 3), np.uint8),
     "png8": ((48, 40), np.uint8),
     "png16": ((48, 40), np.uint16),
+    "zstd8": ((48, 40), np.uint8),
+    "zstd16": ((48, 40), np.uint16),
 }
 
 

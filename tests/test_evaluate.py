@@ -13,8 +13,9 @@ import evaluate_depth
 import evaluate_mask
 from dsetkit import manifest as m
 from dsetkit.assets import encode_asset
+from dsetkit.codecs import CODECS
 from dsetkit.dataset_writer import DatasetWriter, StoredAsset
-from dsetkit.encoding import CODECS, Record, quantise_metric
+from dsetkit.encoding import Record, quantise_metric
 from dsetkit.errors import DatasetError
 from models import MODELS, ModelError, create_model, save_model
 from training.errors import RunError

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dsetkit import SampleDataset, make_loader
 from dsetkit import manifest as m
 from dsetkit.dataset import Dataset
 from dsetkit.errors import DatasetError
@@ -16,7 +17,6 @@ from dsetkit.info import as_lines, describe
 from dsetkit.picture_sources import natural
 from dsetkit.show import contact_sheet
 from dsetkit.splits import export_csv, split_by_asset
-from dsetkit.torch_dataset import SampleDataset, make_loader
 from dsetkit.verify import verify
 from tests.image_sets import (
     BACKGROUNDS,

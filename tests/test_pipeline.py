@@ -14,8 +14,10 @@ import pytest
 from dsetkit.dataset import Dataset, shard_path
 from dsetkit.dataset_writer import DatasetWriter
 from dsetkit.errors import AssetError, DatasetError, DsetkitError, TeacherError
+from dsetkit.label_quality import LabelQuality
 from dsetkit.lmdb_store import StoreReader
 from dsetkit.pipeline import generate
+from dsetkit.stats import measure
 from dsetkit.teachers import checked_depth, load_teacher
 from models import create_model, save_model
 from tests.worlds import draw_background, draw_foreground
@@ -117,6 +119,49 @@ def test_a_cut_off_run_goes_on_to_the_same_bytes(
         **pictures, output=tmp_path / "cut", **options, progress=lambda n, total: done.append(n)
     )
     assert done[0] == (kept + 1) * 8  # what was there was not made again
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_the_manifest_has_the_scores_of_the_labels(
+    pictures: dict, teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"num_samples": 40, "teacher": teacher, **SMALL}
+    all_of_them = generate(**pictures, output=tmp_path / "all", **options)
+    assert all_of_them.label_quality == measure(tmp_path / "all")["labels"] | {"samples": 40}
+    assert Dataset(tmp_path / "all").manifest == all_of_them
+
+    looked_at = []
+
+    class Seen(LabelQuality):
+        def add(self, mask: np.ndarray, depth: np.ndarray) -> None:
+            looked_at.append(mask)
+            super().add(mask, depth)
+
+    monkeypatch.setattr("dsetkit.label_quality.LabelQuality", Seen)
+    monkeypatch.setattr("dsetkit.label_quality.JUDGED_SAMPLES", 7)
+    few = generate(**pictures, output=tmp_path / "few", **options)
+    assert few.label_quality["samples"] == len(looked_at) == 7
+    dataset = Dataset(tmp_path / "few")
+    for index, mask in zip((0, 6, 13, 20, 26, 32, 39), looked_at, strict=True):
+        np.testing.assert_array_equal(dataset.image(dataset.record(index), "mask"), mask)
+    assert few.fingerprint == all_of_them.fingerprint  # scores do not tell datasets apart
+    assert few.differences(all_of_them) == []
+
+
+def test_a_run_cut_off_before_its_last_commit_is_judged_when_it_goes_on(
+    pictures: dict, teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"num_samples": 40, "teacher": teacher, **SMALL}
+    generate(**pictures, output=tmp_path / "whole", **options)
+
+    def cut_off(*_) -> dict:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("dsetkit.label_quality.LabelQuality.result", cut_off)
+        generate(**pictures, output=tmp_path / "cut", **options)
+    assert _samples_in(tmp_path / "cut") == 40
+    generate(**pictures, output=tmp_path / "cut", **options)
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
@@ -301,3 +346,4 @@ def test_no_teacher_is_no_depth(pictures: dict, tmp_path: Path) -> None:
     assert load_teacher("none") is None
     manifest = generate(**pictures, output=tmp_path / "d", num_samples=9, teacher="none", **SMALL)
     assert manifest.depth_kind == "none" and "depth" not in manifest.fields
+    assert manifest.label_quality == {}

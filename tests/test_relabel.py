@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dsetkit import relabel as relabelling
+from dsetkit import show, teacher_check
 from dsetkit.__main__ import main
 from dsetkit.console import run
 from dsetkit.dataset import Dataset, shard_path
 from dsetkit.errors import DsetkitError
 from dsetkit.lmdb_store import StoreReader
 from dsetkit.relabel import relabel
+from dsetkit.stats import measure
 from dsetkit.verify import verify
 from tests.worlds import SmoothDepth, replace_record, tiny_dataset, tiny_rgbd
 
@@ -116,6 +119,45 @@ def test_what_it_came_from_is_recorded_and_not_mixed(world: Path, tmp_path: Path
     other = tiny_dataset(tmp_path / "other", num_samples=40, seed=1)
     with pytest.raises(DsetkitError, match="made otherwise"):
         relabel(other, tmp_path / "new", teacher="metric")
+
+
+def test_the_scores_of_the_labels_are_those_of_the_new_depth(world: Path, tmp_path: Path) -> None:
+    metric = relabel(world, tmp_path / "metric", teacher="metric")
+    relative = relabel(tmp_path / "metric", tmp_path / "relative", teacher="relative")
+    assert metric.label_quality["samples"] == relative.label_quality["samples"] == 40
+    for name, manifest in (("metric", metric), ("relative", relative)):
+        judged = measure(tmp_path / name)["labels"]
+        assert manifest.label_quality == judged | {"samples": 40}
+    assert metric.label_quality != relative.label_quality
+
+
+def test_without_masks_labels_have_no_scores(tmp_path: Path) -> None:
+    tiny_rgbd(tmp_path / "rgbd")
+    assert relabel(tmp_path / "rgbd", tmp_path / "new", teacher="metric").label_quality == {}
+
+
+@pytest.mark.parametrize("teacher", ["metric", "relative"])
+def test_a_check_draws_samples_of_all_the_dataset_and_writes_nothing_else(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: str, capsys
+) -> None:
+    drawn = []
+
+    def contact_sheet(dataset: Dataset, indices: list[int]) -> Image.Image:
+        drawn.extend(record.recipe["index"] for record in dataset.records(indices))
+        assert dataset.manifest.depth_kind == teacher
+        return show.contact_sheet(dataset, indices)
+
+    monkeypatch.setattr(teacher_check, "contact_sheet", contact_sheet)
+    before = shard_path(world).read_bytes()
+    command = ["relabel", str(world), "--teacher", teacher, "--output", str(tmp_path / "new")]
+    main([*command, "--teacher-check", str(tmp_path / "check.png")])
+    assert "16 samples" in capsys.readouterr().out
+    chosen = np.linspace(0, 39, 16).round().astype(int).tolist()
+    assert drawn == [record.recipe["index"] for record in Dataset(world).records(chosen)]
+    assert Image.open(tmp_path / "check.png").height > 200 * 16
+    assert [path.name for path in tmp_path.iterdir()] == ["check.png"]
+    assert [path.name for path in world.iterdir()] == [shard_path(world).name]
+    assert shard_path(world).read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,17 @@ def test_answers_as_a_direct_call_does(build, folders: dict) -> None:
 
 
 @FAMILY
+def test_in_bf16_it_answers_nearly_alike_in_float32(build, folders: dict) -> None:
+    """On average within 2 % of the answers' span: 8 significant bits, random weights."""
+    told = FAMILIES[build][2]
+    fp32, bf16 = load(folders[build], **told), load(folders[build], **told, precision="bf16")
+    expected, depth = fp32(COMPOSITES), bf16(COMPOSITES)
+    assert depth.dtype == np.float32 and bf16.settings == {"precision": "bf16"}
+    assert 0 < np.abs(depth - expected).mean() < 0.02 * np.ptp(expected)
+    assert bf16.weights_hash == fp32.weights_hash
+
+
+@FAMILY
 def test_does_not_scale_each_image_anew(build, folders: dict) -> None:
     """A dark composite keeps its own answer beside a bright one."""
     teacher = load(folders[build], **FAMILIES[build][2])
@@ -361,6 +372,32 @@ def test_what_does_not_fit_the_model_is_one_clear_line(
     import re
 
     assert re.search(complaint, refusal(folders[build], **options))
+
+
+def test_a_hybrid_dpt_sees_every_picture_at_its_own_size(tmp_path: Path) -> None:
+    convolutions = {"depths": [1, 1, 1], "hidden_sizes": [16, 32, 64], "embedding_size": 8}
+    stages = {"num_groups": 4, "out_features": ["stage1", "stage2", "stage3"]}
+    padding = {"global_padding": "same", "embedding_dynamic_padding": True}
+    kind = {"model_type": "bit", "layer_type": "bottleneck"}
+    _, processor = dpt()
+    config = tf.DPTConfig(
+        is_hybrid=True,
+        backbone_config=convolutions | stages | padding | kind,
+        backbone_featmap_shape=[1, 64, 2, 2],
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=32,
+        backbone_out_indices=[0, 1, 2, 3],
+        reassemble_factors=[1, 1, 1, 0.5],
+        neck_hidden_sizes=[16, 32, 8, 8],
+        fusion_hidden_size=8,
+    )
+    tf.DPTForDepthEstimation(config).save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    assert load(tmp_path)(COMPOSITES).shape == (2, 64, 64)
+    assert "at its own size: leave out --teacher-size" in refusal(tmp_path, size=64)
 
 
 def test_dpt_may_be_metric_when_told_so(folders: dict) -> None:

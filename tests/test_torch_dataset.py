@@ -11,7 +11,7 @@ from dsetkit import SampleDataset, make_loader
 from dsetkit.dataset import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.manifest import SPLITS
-from dsetkit.torch_dataset import resize_depth, resize_image
+from dsetkit.resizing import resize_depth, resize_image
 from tests.worlds import tiny_dataset
 
 

@@ -17,12 +17,14 @@ from PIL import Image
 from dsetkit import manifest as m
 from dsetkit.__main__ import main
 from dsetkit.assets import encode_asset
+from dsetkit.codecs import CODECS
 from dsetkit.console import run
 from dsetkit.dataset import Dataset, shard_path
-from dsetkit.encoding import CODECS, Record
+from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
 from dsetkit.export import export
 from dsetkit.info import describe
+from dsetkit.label_quality import judge_labels
 from dsetkit.lmdb_store import StoreWriter, u32_key
 from dsetkit.show import choose, contact_sheet
 from dsetkit.splits import export_csv, import_csv, split_by_asset, split_by_sample
@@ -133,6 +135,35 @@ def test_info_json_says_what_the_dataset_holds(shared: Path, capsys) -> None:
     assert counts["test"]["test: both unseen"] == np.count_nonzero(dataset.cells == m.TEST_BOTH)
     assert about["depth"]["unit"].startswith("millimetres")
     assert about["bytes_per_sample"] * 60 == shard_path(shared).stat().st_size
+
+
+def test_info_shows_the_scores_of_the_labels(world: Path, capsys) -> None:
+    dataset = Dataset(world)
+    scores = judge_labels(dataset.manifest, dataset.record, redrawer=dataset.redrawer)
+    assert describe(world)["label_quality"] == {}
+    put_manifest(world, label_quality=scores)
+    assert describe(world)["label_quality"] == scores
+    assert dsetkit("info", world) == 0
+    (line,) = [row for row in capsys.readouterr().out.splitlines() if row.startswith("labels")]
+    assert f"SI boundary recall {scores['boundary_recall']:.1%}, foreground in front" in line
+    assert line.endswith("of 40 samples")
+    put_manifest(world, label_quality=scores | {"boundary_recall": None})
+    assert dsetkit("info", world) == 0
+    assert "boundary recall" not in capsys.readouterr().out
+    split_by_sample(world, shares=[0.5, 0.2, 0.3], seed=0)
+    assert "boundary_images" in Dataset(world).manifest.label_quality  # splits change no label
+
+
+def test_a_dataset_from_before_labels_had_scores_still_opens(world: Path, capsys) -> None:
+    manifest = Dataset(world).manifest
+    packed = msgpack.unpackb(manifest.to_bytes())
+    del packed["label_quality"]
+    with StoreWriter(shard_path(world)) as store:
+        store.put([("manifest", m.MANIFEST_KEY, msgpack.packb(packed))])
+    assert Dataset(world).manifest == manifest
+    assert Dataset(world).manifest.fingerprint == manifest.fingerprint
+    assert dsetkit("info", world) == 0
+    assert "\nlabels" not in capsys.readouterr().out
 
 
 # ---- verify ------------------------------------------------------------------------------------

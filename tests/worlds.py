@@ -7,13 +7,15 @@ import numpy as np
 
 from dsetkit import manifest as m
 from dsetkit.assets import Asset, assign_splits, encode_asset, fingerprint
+from dsetkit.codecs import LAYOUT_CODECS
 from dsetkit.dataset import Dataset, shard_path
 from dsetkit.dataset_writer import DatasetWriter, StoredAsset
-from dsetkit.encoding import DEFAULT_CODECS, Record, pack_record
+from dsetkit.encoding import Record, pack_record
 from dsetkit.import_rgbd import import_rgbd
 from dsetkit.lmdb_store import ENGINE_VERSION, StoreWriter, u64_key
 from dsetkit.pipeline import label
 from dsetkit.recipe import FullSet
+from dsetkit.redraw import drawing_fingerprint
 from dsetkit.render import Renderer
 from dsetkit.selection import select, split_cells
 
@@ -72,6 +74,7 @@ def tiny_dataset(
     num_foregrounds: int = 4,
     placements: int = 5,
     seed: int = 0,
+    layout: str = "rendered",
     stop_after: int | None = None,
 ) -> Path:
     """Writes a dataset as `generate` would, of drawn assets.
@@ -85,6 +88,7 @@ def tiny_dataset(
         num_foregrounds: As above.
         placements: Of each pair and flip.
         seed: Key of every choice.
+        layout: `rendered` or `recipe`.
         stop_after: Samples after which it is left incomplete.
 
     Returns:
@@ -108,11 +112,13 @@ def tiny_dataset(
     )
     chosen = select(all_cells, num_samples or len(full_set), seed=seed)
     teacher = None if depth_kind == "none" else SmoothDepth(depth_kind)
-    manifest = _manifest(full_set, len(chosen), teacher, fingerprint(backgrounds, foregrounds))
+    assets_hash = fingerprint(backgrounds, foregrounds)
+    manifest = _manifest(full_set, len(chosen), teacher, assets_hash, layout)
+    assets = {"backgrounds": backgrounds, "foregrounds": foregrounds}
     renderer = Renderer(
         full_set,
-        [asset.pixels for asset in backgrounds],
-        [asset.pixels for asset in foregrounds],
+        lambda kind, number: assets[kind][number].pixels,
+        manifest.codecs,
         keep_pixels=True,
     )
     with DatasetWriter(
@@ -122,7 +128,7 @@ def tiny_dataset(
         backgrounds=[StoredAsset(a.name, a.split, encode_asset(a.pixels)) for a in backgrounds],
         foregrounds=[StoredAsset(a.name, a.split, encode_asset(a.pixels)) for a in foregrounds],
     ) as writer:
-        writer.add(label(renderer.draw(chosen[:stop_after]), teacher, first=0))
+        writer.add(label(renderer.draw(chosen[:stop_after]), teacher, manifest.codecs, first=0))
         if stop_after is None:
             writer.finish()
     return path
@@ -135,15 +141,22 @@ def _as_assets(name: str, pictures: list[np.ndarray], seed: int) -> list[Asset]:
 
 
 def _manifest(
-    full_set: FullSet, num_samples: int, teacher: SmoothDepth | None, assets_hash: str
+    full_set: FullSet,
+    num_samples: int,
+    teacher: SmoothDepth | None,
+    assets_hash: str,
+    layout: str,
 ) -> m.Manifest:
-    stored = ["composite", "mask"] + (["depth"] if teacher else [])
+    fields = ["background", "composite", "mask"] + (["depth"] if teacher else [])
+    codecs = LAYOUT_CODECS[layout]
     return m.Manifest(
         num_samples=num_samples,
         complete=False,
         size=[full_set.size, full_set.size],
-        fields=["background", *stored],
-        codecs={name: DEFAULT_CODECS[name] for name in stored},
+        fields=fields,
+        codecs={name: codecs[name] for name in fields if name in codecs},
+        layout=layout,
+        drawing=drawing_fingerprint() if layout == "recipe" else "",
         depth_kind=teacher.kind if teacher else "none",
         max_depth_m=teacher.max_depth_m if teacher else 0.0,
         teacher={"name": teacher.name if teacher else "none", "hash": "", "batch_size": 32},

@@ -15,12 +15,16 @@ when it is `relative` (scaled by `ranges.with_range` when it says `needs_range`)
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsetkit.errors import TeacherError
 from dsetkit.teachers.flip import FlipAveraged
 from dsetkit.teachers.guard import checked_depth
 from dsetkit.teachers.options import Teacher, TeacherOptions, settings_of
 from dsetkit.teachers.ranges import RangedTeacher, with_range
+
+if TYPE_CHECKING:
+    from dsetkit.teachers.running import Runner
 
 __all__ = [
     "BUNDLED",
@@ -37,6 +41,7 @@ __all__ = [
 BUNDLED = Path(__file__).with_name("bundled.safetensors")
 
 _ANY_MODEL = ("kind", "max_depth_m", "size", "flip", "value_range")
+_TORCH = ("size", "flip", "precision", "compiled")
 
 
 def load_teacher(
@@ -91,6 +96,15 @@ def pick_device(device: str) -> str:
     return device
 
 
+def _runner(device: str, options: TeacherOptions) -> "Runner":
+    """How the network of a torch teacher is run; refused before any weights are read."""
+    from dsetkit.teachers.running import Runner
+
+    return Runner(
+        device=pick_device(device), precision=options.precision, compiled=options.compiled
+    )
+
+
 # ---- one function for each kind ----------------------------------------------------------------
 # Imports stand inside: torch takes seconds to load, and `--teacher none` does not need it.
 
@@ -99,21 +113,20 @@ def _checkpoint(name: str, file: str, device: str, options: TeacherOptions) -> T
     from dsetkit.teachers.checkpoint import CheckpointTeacher
 
     path = Path(file) if file else BUNDLED
-    return CheckpointTeacher(path, name=name, device=pick_device(device), size=options.size)
+    return CheckpointTeacher(path, name=name, runner=_runner(device, options), size=options.size)
 
 
 def _densedepth(name: str, file: str, device: str, options: TeacherOptions) -> Teacher:
     from dsetkit.teachers.densedepth import DenseDepthTeacher
 
-    return DenseDepthTeacher(
-        Path(file), device=pick_device(device), variant=name, size=options.size
-    )
+    runner = _runner(device, options)
+    return DenseDepthTeacher(Path(file), runner=runner, variant=name, size=options.size)
 
 
 def _hugging_face(name: str, file: str, device: str, options: TeacherOptions) -> Teacher:
     from dsetkit.teachers.huggingface import HuggingFaceTeacher
 
-    return HuggingFaceTeacher(file, device=pick_device(device), options=options)
+    return HuggingFaceTeacher(file, runner=_runner(device, options), options=options)
 
 
 def _onnx(name: str, file: str, device: str, options: TeacherOptions) -> Teacher:
@@ -127,10 +140,10 @@ _Loader = Callable[[str, str, str, TeacherOptions], Teacher]
 # name -> how it is loaded, which options it takes
 _LOADERS: dict[str, tuple[_Loader | None, tuple[str, ...]]] = {
     "none": (None, ()),
-    "bundled": (_checkpoint, ("size", "flip")),
-    "checkpoint": (_checkpoint, ("size", "flip")),
-    "densedepth": (_densedepth, ("size", "flip")),
-    "densedepth-kitti": (_densedepth, ("size", "flip")),
-    "hf": (_hugging_face, _ANY_MODEL),
+    "bundled": (_checkpoint, _TORCH),
+    "checkpoint": (_checkpoint, _TORCH),
+    "densedepth": (_densedepth, _TORCH),
+    "densedepth-kitti": (_densedepth, _TORCH),
+    "hf": (_hugging_face, (*_ANY_MODEL, "precision", "compiled")),
     "onnx": (_onnx, (*_ANY_MODEL, "mean", "std")),
 }

@@ -9,6 +9,7 @@ import torch
 from dsetkit.errors import TeacherError
 from dsetkit.teachers.options import check_height
 from dsetkit.teachers.resizing import as_batch, fitted_size
+from dsetkit.teachers.running import PLAIN, Runner
 from models import ModelError, answer, load_model
 
 
@@ -18,7 +19,7 @@ class CheckpointTeacher:
     Args:
         path: A `.safetensors` file written by train_depth.py.
         name: What the manifest calls it.
-        device: Where it runs.
+        runner: Where and how it runs.
         size: Height at which it sees composites [px]; None = the one it was trained at.
 
     Raises:
@@ -31,11 +32,11 @@ class CheckpointTeacher:
         path: Path,
         *,
         name: str = "checkpoint",
-        device: str = "cpu",
+        runner: Runner = PLAIN,
         size: int | None = None,
     ) -> None:
         try:
-            self.network, about = load_model(path, device=device, needs="depth")
+            self.network, about = load_model(path, device=runner.device, needs="depth")
         except ModelError as error:
             raise TeacherError(f"teacher {name}: {error}") from None
         if about["inputs"] != ["composite"]:
@@ -44,9 +45,9 @@ class CheckpointTeacher:
                 "a teacher sees the composite alone"
             )
         check_height(name, size, step=self.network.stride)
-        self._device = device
+        self._device, self._run = runner.device, runner.prepare(self.network)
         self.height = size or about["img_size"][0]
-        self.settings = {"size": size} if size else {}
+        self.settings = ({"size": size} if size else {}) | runner.settings
         self.name = name
         self.kind = about["depth_kind"]
         self.max_depth_m = about["max_depth_m"]
@@ -63,6 +64,6 @@ class CheckpointTeacher:
             *composites.shape[1:3], to_height=self.height, stride=self.network.stride
         )
         batch = as_batch(composites, size=size, device=self._device)
-        share = answer(self.network, self.network(batch), "depth")[:, 0]
+        share = answer(self.network, self._run(batch), "depth")[:, 0]
         scale = self.max_depth_m if self.kind == "metric" else 1
         return (share * scale).cpu().numpy()

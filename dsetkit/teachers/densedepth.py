@@ -20,6 +20,7 @@ from dsetkit.encoding import LARGEST_DEPTH_M
 from dsetkit.errors import TeacherError
 from dsetkit.teachers.options import check_height
 from dsetkit.teachers.resizing import as_batch, fitted_size
+from dsetkit.teachers.running import PLAIN, Runner
 from models.densedepth import BLOCK_LAYERS, ENCODER_CHANNELS, STRIDE, DenseDepth
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class DenseDepthTeacher:
     Args:
         path: the authors' `nyu.h5` or `kitti.h5`, or a model of the same graph saved by Keras as
             `.h5`.
-        device: torch device the network runs on.
+        runner: where and how the network runs.
         variant: key of VARIANTS: which of the two the weights are.
         size: height at which it sees composites [px]; None = as they are (the authors' training
             saw rooms at 480).
@@ -74,18 +75,19 @@ class DenseDepthTeacher:
         self,
         path: Path,
         *,
-        device: str = "cpu",
+        runner: Runner = PLAIN,
         variant: str = "densedepth",
         size: int | None = None,
     ) -> None:
         check_height(variant, size, step=STRIDE)
         self.name, self._variant = variant, VARIANTS[variant]
         self.max_depth_m = min(self._variant.max_depth_m, LARGEST_DEPTH_M)
-        self.device = torch.device(device)
-        self.network = load_network(path, file_name=self._variant.file).to(self.device)
+        self._device = runner.device
+        self.network = load_network(path, file_name=self._variant.file).to(self._device)
+        self._run = runner.prepare(self.network)
         self.weights_hash = _sha256(path)
         self._height = size
-        self.settings = {"size": size} if size else {}
+        self.settings = ({"size": size} if size else {}) | runner.settings
 
     @torch.inference_mode()
     def __call__(self, composites: np.ndarray) -> np.ndarray:
@@ -110,8 +112,8 @@ class DenseDepthTeacher:
                 f"DenseDepth got composites of {height}x{width}, expected multiples of {STRIDE}: "
                 f"the next size that fits is {fitting[0]}x{fitting[1]}, or use --teacher-size"
             )
-        batch = as_batch(composites, size=size, device=self.device)
-        inverse_depth = self.network(batch)[:, 0]  # (N, h/2, w/2)
+        batch = as_batch(composites, size=size, device=self._device)
+        inverse_depth = self._run(batch)[:, 0]  # (N, h/2, w/2)
         return depth_from_inverse(inverse_depth, self._variant).cpu().numpy()
 
 

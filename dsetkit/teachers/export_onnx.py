@@ -59,7 +59,7 @@ def export_model(checkpoint: Path, output: Path, *, size: tuple[int, int] | None
     if output.suffix != ".onnx":
         raise TeacherError(f"--output {output}: expected a name that ends in .onnx")
     _check_packages()
-    ours = CheckpointTeacher(checkpoint, device="cpu")
+    ours = CheckpointTeacher(checkpoint)
     height, width = size or fitted_size(1, 1, to_height=ours.height, stride=ours.network.stride)
     if height % ours.network.stride or width % ours.network.stride:
         raise TeacherError(
@@ -80,7 +80,7 @@ def export_model(checkpoint: Path, output: Path, *, size: tuple[int, int] | None
     write_whole(output.with_suffix(".json"), json.dumps(about, indent=2).encode())
 
     theirs = OnnxTeacher(output, device="cpu", options=TeacherOptions())
-    shown = CheckpointTeacher(checkpoint, device="cpu", size=height)
+    shown = CheckpointTeacher(checkpoint, size=height)
     apart = max(float(np.abs(shown(one) - theirs(one)).max()) for one in _drawn(height, width))
     if not apart <= MOST_APART * scale:
         raise TeacherError(

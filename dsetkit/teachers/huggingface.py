@@ -25,6 +25,7 @@ from dsetkit.errors import TeacherError
 from dsetkit.teachers.licences import licence_of, warn_if_restricted
 from dsetkit.teachers.options import INSTALL, TeacherOptions, check_height
 from dsetkit.teachers.resizing import fitted_size
+from dsetkit.teachers.running import Runner
 
 ALWAYS_METRIC = ("glpn", "zoedepth", "depth_pro")  # model_type of the config
 
@@ -36,7 +37,7 @@ class HuggingFaceTeacher:
 
     Args:
         source: Id of a model, or a folder with its config, processor and `.safetensors`.
-        device: Where it runs.
+        runner: Where and how it runs.
         options: kind, max_depth_m and size, where the config does not say or is not wanted.
 
     Raises:
@@ -44,7 +45,7 @@ class HuggingFaceTeacher:
             unit cannot be told.
     """
 
-    def __init__(self, source: str, *, device: str, options: TeacherOptions) -> None:
+    def __init__(self, source: str, *, runner: Runner, options: TeacherOptions) -> None:
         folder = Path(source)
         self.name = f"hf:{folder.resolve().name if folder.is_dir() else source}"
         self._processor, model = _load(source, self.name)
@@ -56,12 +57,13 @@ class HuggingFaceTeacher:
             raise TeacherError(f"teacher {self.name} is relative: leave out --teacher-max-depth")
         self.needs_range = self.kind == "relative"
         self.weights_hash = weights_hash(model)
-        self._model = model.float().to(device).eval().requires_grad_(False)
-        self._device, self._size = device, options.size
+        self._model = model.float().to(runner.device).eval().requires_grad_(False)
+        self._run = runner.prepare(self._model)
+        self._device, self._size = runner.device, options.size
         self._check_size()
         licence = licence_of(source)
         warn_if_restricted(self.name, licence)
-        self.settings = {"licence": licence} if licence else {}
+        self.settings = ({"licence": licence} if licence else {}) | runner.settings
         if options.size:
             self.settings["size"] = options.size
 
@@ -71,7 +73,7 @@ class HuggingFaceTeacher:
         count, height, width = composites.shape[:3]
         shown, sizes = self._preprocess(composites)
         inputs = shown.to(self._device)
-        outputs = self._model(**inputs)
+        outputs = self._run(**inputs)
         wanted = {"target_sizes": [(height, width)] * count}
         post_process = getattr(self._processor, "post_process_depth_estimation", None)
         if post_process is None:  # a processor made for other tasks too
@@ -108,7 +110,7 @@ class HuggingFaceTeacher:
         if self._size is None:
             return
         family = self._model.config.model_type
-        if family == "depth_pro":
+        if family == "depth_pro" or getattr(self._model.config, "is_hybrid", False):  # of DPT
             raise TeacherError(
                 f"teacher {self.name} sees every picture at its own size: leave out --teacher-size"
             )

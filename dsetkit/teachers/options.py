@@ -9,7 +9,12 @@ from dsetkit.encoding import LARGEST_DEPTH_M
 from dsetkit.errors import TeacherError
 
 KINDS = ("metric", "relative")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 INSTALL = "pip install -r requirements-teachers.txt"  # for messages
+OF_ONNX_RUNTIME = (
+    "ONNX Runtime runs a file in its own precision and optimises it itself: leave the flag out; "
+    "for fp16 convert the file, its input kept float32 (onnxconverter-common, keep_io_types=True)"
+)
 
 
 class Teacher(Protocol):
@@ -40,6 +45,8 @@ class TeacherOptions:
         value_range: Inverse depths (low, high), in the model's unit, that become 0 and 1.
         mean: Of red, green, blue in 0..1, taken from the pixels before the network.
         std: By which they are then divided.
+        precision: Of PRECISIONS, what the network computes in; see `running`.
+        compiled: Run the network through `torch.compile`.
     """
 
     kind: str | None = None
@@ -49,6 +56,8 @@ class TeacherOptions:
     value_range: tuple[float, float] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    precision: str = "auto"
+    compiled: bool = False
 
     def check(self, teacher: str, *, takes: tuple[str, ...]) -> None:
         """Makes sure that the values make sense and are for this teacher.
@@ -61,12 +70,17 @@ class TeacherOptions:
             TeacherError: One does not.
         """
         for entry in fields(self):
-            value = getattr(self, entry.name)
-            if value not in (None, False) and entry.name not in takes:
+            given = getattr(self, entry.name) != entry.default
+            if given and teacher == "onnx" and entry.name in ("precision", "compiled"):
+                raise TeacherError(f"teacher onnx has no {flag(entry.name)}: {OF_ONNX_RUNTIME}")
+            if given and entry.name not in takes:
                 has = ", ".join(flag(name) for name in takes) or "none of these flags"
                 raise TeacherError(f"teacher {teacher} has no {flag(entry.name)}: it takes {has}")
         if self.kind is not None and self.kind not in KINDS:
             raise TeacherError(f"--teacher-kind {self.kind}: expected {' or '.join(KINDS)}")
+        if self.precision not in PRECISIONS:
+            expected = ", ".join(PRECISIONS)
+            raise TeacherError(f"--teacher-precision {self.precision}: expected {expected}")
         if self.max_depth_m is not None and not 0 < self.max_depth_m <= LARGEST_DEPTH_M:
             raise TeacherError(
                 f"--teacher-max-depth {self.max_depth_m:g}: expected more than 0 and at most "
@@ -91,7 +105,7 @@ def check_height(teacher: str, size: int | None, *, step: int) -> None:
 
 def flag(option: str) -> str:
     """How an option is written on the command line."""
-    names = {"max_depth_m": "max-depth", "value_range": "range"}
+    names = {"max_depth_m": "max-depth", "value_range": "range", "compiled": "compile"}
     return f"--teacher-{names.get(option, option)}"
 
 
