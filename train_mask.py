@@ -28,7 +28,7 @@ from training.augment import make_augment
 from training.chain import links
 from training.checkpoint import STATE_FILE, copy_weights, load_state, save_state
 from training.cli import SHOWN, add_training_arguments, parse_run, run
-from training.ema import average_weights
+from training.ema import AveragedWeights
 from training.errors import RunError
 from training.losses import MASK_LOSS_HELP, mask_loss
 from training.metrics import MaskMetrics
@@ -68,7 +68,7 @@ def train(args: argparse.Namespace) -> None:
     manifest = SampleDataset(args.data, split="train", fields=fields).manifest
 
     def open_loader(split: str, size: tuple[int, int]) -> DataLoader:
-        data = SampleDataset(args.data, split=split, size=size, fields=fields)
+        data = SampleDataset(args.data, split=split, size=size, fields=fields, cache=args.cache)
         if args.limit_samples:
             data = Subset(data, loop.spread(len(data), args.limit_samples))
         return make_loader(
@@ -81,7 +81,7 @@ def train(args: argparse.Namespace) -> None:
         )
 
     # ---- Network -------------------------------------------------------------------------------
-    device = run_dir.pick_device(args.device)
+    device = run_dir.prepare_device(args.device)
     torch.manual_seed(args.seed)
     channels = 3 * len(args.inputs)
     net = create_model(args.arch, in_channels=channels, **dict(args.arch_options))
@@ -95,7 +95,7 @@ def train(args: argparse.Namespace) -> None:
         copy_weights(net, load_model(args.init_from)[0], args.init_from)
     memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
     net.to(device, memory_format=memory_format)
-    average = average_weights(net, args.ema) if args.ema else None
+    average = AveragedWeights(net, args.ema) if args.ema else None
     judged = average.module if average else net  # what is validated and saved
     forward = torch.compile(net) if args.compile else net
     precision = run_dir.mixed_precision(args.amp, device)

@@ -239,8 +239,7 @@ def _cache(args: argparse.Namespace) -> None:
     from dsetkit.plane_cache import cache_path, open_cache
 
     dataset, size = Dataset(args.dataset), (args.size, args.size)
-    with progress_bar("cache") as progress:
-        open_cache(args.output, dataset, size, progress=progress)
+    open_cache(args.output, dataset, size)
     path = cache_path(args.output, dataset, size)
     print(f"{path}: {len(dataset):,} samples, {path.stat().st_size:,} bytes")
 

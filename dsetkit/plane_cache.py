@@ -19,7 +19,6 @@ The file, integers little-endian:
 Each part begins at a multiple of 4096.
 """
 
-import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -29,6 +28,7 @@ import filelock
 import msgpack
 import numpy as np
 
+from dsetkit.console import progress_bar
 from dsetkit.dataset import Dataset, Size
 from dsetkit.errors import DatasetError
 
@@ -38,23 +38,14 @@ _BLOCK = 4096
 _SAMPLES_AT_ONCE = 256
 _DEPTH_SCALE = np.float32(65535)
 
-log = logging.getLogger(__name__)
 
-
-def open_cache(
-    directory: Path,
-    dataset: Dataset,
-    size: Size,
-    *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> "PlaneCache":
+def open_cache(directory: Path, dataset: Dataset, size: Size) -> "PlaneCache":
     """The cache of a dataset at a size, made first if it is not there.
 
     Args:
         directory: Where caches are; created if missing.
         dataset: What to cache, complete.
         size: Height and width [px].
-        progress: Called with (samples done, samples in all) while it is made.
 
     Raises:
         DatasetError: No room, or the pictures of the dataset cannot be cached.
@@ -65,7 +56,8 @@ def open_cache(
             directory.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{path}.lock"):  # the first makes it, the others wait
                 if not path.exists():
-                    _build(path, dataset, size, progress)
+                    with progress_bar("cache") as progress:
+                        _build(path, dataset, size, progress)
         except OSError as error:
             raise DatasetError(
                 f"cannot write the cache {path} ({error.strerror}): it takes "
@@ -121,7 +113,6 @@ class PlaneCache:
 
 def _build(path: Path, dataset: Dataset, size: Size, progress: Callable[[int, int], None]) -> None:
     layout, length = _layout(dataset, size)
-    log.info("caching %s at %dx%d px: %s bytes", dataset.path, *size, f"{length:,}")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

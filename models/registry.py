@@ -15,11 +15,13 @@ Every network registered here agrees on this:
                       both maps -> {"mask": float32 (N, 1, H, W), "depth": float32 (N, 1, h, w)}
 
 A mask is always H x W. Depth is in the unit of the target (a share of the greatest depth, 0..1). It
-is H x W too, but for `resnet50_upproj` and `depth_lite`: H/2 x W/2 unless `full_size=True`.
+is H x W too, but for `resnet50_upproj`, `depth_lite` and `fcrn`: H/2 x W/2 unless
+`full_size=True`.
 
     network                                 in_channels    options         reference system
     resnet50_upproj, mask_autoencoder       3, 6           full_size (1)   002
     depth_lite, mask_lite                   3, 6           full_size (1)   -
+    fcrn                                    3, 6           full_size, form -
     dual_unet                               3, 6           mask_head       000
     unet                                    3, 6           task            001
     res_unet                                3, 6           mask_head       001
@@ -30,6 +32,7 @@ is H x W too, but for `resnet50_upproj` and `depth_lite`: H/2 x W/2 unless `full
 
 `mask_head="linear"` or `"logits"` changes no layer, only what `net.heads` says of the mask; so a
 network whose author trained raw outputs may be trained with a loss of logits, and vice versa.
+`form="fast"` or `"plain"` changes no answer, only how it is computed.
 """
 
 import inspect
@@ -38,6 +41,7 @@ import torch
 from torch import nn
 
 from models.errors import ModelError
+from models.fcrn import FCRN
 from models.lite import DepthLite, MaskLite
 from models.lite_dual import LiteDual
 from models.mask_autoencoder import MaskAutoencoder
@@ -50,6 +54,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "mask_autoencoder": MaskAutoencoder,
     "depth_lite": DepthLite,
     "mask_lite": MaskLite,
+    "fcrn": FCRN,
     "dual_unet": DualUNet,
     "unet": UNet,
     "res_unet": ResUNet,

@@ -21,8 +21,8 @@ from models import (
 from models.drn import drn_d_22
 
 SMALL = "mask_lite"
-HALF_SIZE_DEPTH = {"resnet50_upproj", "depth_lite"}
-PRETRAINED = {"resnet50_upproj", "mask_autoencoder", "depth_lite", "mask_lite"}
+HALF_SIZE_DEPTH = {"resnet50_upproj", "depth_lite", "fcrn"}
+PRETRAINED = {"resnet50_upproj", "fcrn", "mask_autoencoder", "depth_lite", "mask_lite"}
 COMPILED = {"mask_autoencoder", "shared_unet", "res_unet", "lite_dual"}  # one of each kind
 ONE_PICTURE = [name for name in MODELS if name != "lite_dual"]  # it compares two
 
@@ -273,7 +273,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "publisher"),
-    [("resnet50_upproj", resnet50), ("mask_autoencoder", drn_d_22)],
+    [("resnet50_upproj", resnet50), ("fcrn", resnet50), ("mask_autoencoder", drn_d_22)],
 )
 def test_published_weights_fill_the_encoder(
     tmp_path: Path, name: str, publisher: type[nn.Module]

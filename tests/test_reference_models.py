@@ -8,7 +8,13 @@ from torch import nn
 from models import ModelError, answer, create_model
 from models.drn import drn_d_22
 from models.lite_dual import depthwise
-from models.up_projection import UpProjection, resize_conv2d, taps_are_cheaper
+from models.up_projection import (
+    UpProjection,
+    resize_conv2d,
+    resize_tap_matrix,
+    tap_bands,
+    taps_are_cheaper,
+)
 
 JOINT = ("dual_unet", "res_unet", "shared_unet", "lite_dual")
 
@@ -219,6 +225,8 @@ RESIZES = [  # size in, size out, taps
     ((8, 4), (16, 8), 5),
     ((1, 3), (4, 3), 5),
     ((9, 6), (5, 6), 3),
+    ((20, 7), (41, 33), 5),  # in bands
+    ((2, 40), (40, 17), 3),
 ]
 
 
@@ -242,9 +250,30 @@ def test_both_forms_of_resize_and_convolution_are_one_function(
         torch.testing.assert_close(grads, wanted_grads, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize(("size_in", "size_out"), [(20, 41), (2, 50), (70, 33), (112, 224), (5, 5)])
+@pytest.mark.parametrize("taps", [1, 3, 5])
+def test_bands_cover_all_that_is_not_zero(size_in: int, size_out: int, taps: int) -> None:
+    rest = resize_tap_matrix(size_in, size_out, taps).clone()
+    bands = tap_bands(size_in, size_out, taps)
+    assert [a for a, *_ in bands] == [0, *(b for _, b, *_ in bands[:-1])]
+    assert bands[-1][1] == size_out
+    for a, b, low, high in bands:
+        rest[a:b, low:high] = 0
+    assert not rest.any()
+
+
+def test_bands_train_under_autocast() -> None:
+    layer, x = UpProjection(2, 1), torch.rand(2, 2, 3, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        wide = resize_conv2d(x, [layer.conv1.weight], (6, 40), form="taps")[0]
+    wide.float().square().mean().backward()
+    assert wide.dtype == torch.bfloat16 and layer.conv1.weight.grad.any()
+
+
 def test_taps_win_at_training_sizes_and_lose_at_large_ones() -> None:
     assert taps_are_cheaper((2, 2), (32, 32), 2048, 32, 5)
     assert taps_are_cheaper((32, 32), (64, 64), 128, 128, 5, dtype=torch.bfloat16)
+    assert taps_are_cheaper((112, 112), (224, 224), 128, 128, 5)  # thanks to the bands
     assert not taps_are_cheaper((480, 640), (960, 1280), 128, 128, 5)
 
 

@@ -20,7 +20,7 @@ import train_mask
 from models import MODELS, load_model
 from training import cli, loop, run_dir
 from training.checkpoint import STATE_FILE, load_state, save_state
-from training.ema import average_weights
+from training.ema import AveragedWeights
 from training.errors import RunError
 from training.schedule import Plateau
 
@@ -37,7 +37,9 @@ class Squares(torch.utils.data.Dataset):
     counts = {"train": 22, "val": 5}
     fingerprint = "squares"
 
-    def __init__(self, path: str, split: str, fields: tuple[str, ...], size=(32, 32)) -> None:
+    def __init__(
+        self, path: str, split: str, fields: tuple[str, ...], size=(32, 32), cache=None
+    ) -> None:
         self.split, self.size, self.fields = split, size, fields
         self.manifest = SimpleNamespace(
             depth_kind="metric", max_depth_m=10.0, fingerprint=self.fingerprint
@@ -448,7 +450,7 @@ def test_plateau_reduces_after_patience_without_a_new_best_and_survives_saving()
 def test_averaged_weights_trail_the_network_and_catch_up() -> None:
     net = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(net.weight)
-    average = average_weights(net, 0.9)
+    average = AveragedWeights(net, 0.9)
     average.update_parameters(net)
     nn.init.ones_(net.weight)
     trail = []

@@ -19,7 +19,7 @@ from training.run_dir import read_arguments
 from training.schedule import OPTIMIZERS, SCHEDULES
 
 # What may differ when a run continues: where things are and how fast it goes, not what comes out.
-FREE_ON_RESUME = ("data", "output", "resume", "workers", "device", "checkpoint_every")
+FREE_ON_RESUME = ("data", "output", "resume", "workers", "cache", "device", "checkpoint_every")
 SHOWN = "(default: %(default)s)"
 
 
@@ -132,7 +132,10 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=positive_int, default=32, metavar="N",
         help=f"samples per step {SHOWN}")
     add("--workers", type=int, default=0, metavar="N",
-        help=f"processes that load samples; 0 = this one {SHOWN}")
+        help=f"processes that load samples; 0 = threads of this one {SHOWN}")
+    add("--cache", type=Path, metavar="DIR",
+        help="keep every sample decoded and resized in a file there, made at the first use, and "
+        "read it at the speed of memory: about 24 kB a sample at 64 px (default: no cache)")
     add("--limit-samples", type=positive_int, metavar="N",
         help="use N samples, spread over each split, for a quick look (default: all)")
     add("--augment", default="flip", metavar="SPEC",

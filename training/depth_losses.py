@@ -76,7 +76,9 @@ def grad(prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) ->
 
 def slopes(depth: torch.Tensor) -> torch.Tensor:
     """(N, 1, H, W) -> (N, 2, H-2, W-2): dx and dy by 3x3 Sobel filters, 8 times the true slope."""
-    sobel_x = depth.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    # Computed where the depth is: bringing constants to a GPU would wait for it.
+    across = torch.arange(-1, 2, dtype=depth.dtype, device=depth.device)  # -1 0 1
+    sobel_x = torch.outer(2 - across.abs(), across)  # rows -1 0 1, -2 0 2, -1 0 1
     kernels = torch.stack((sobel_x, sobel_x.T)).unsqueeze(1)  # (2, 1, 3, 3)
     return F.conv2d(depth, kernels)
 

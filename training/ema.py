@@ -1,28 +1,44 @@
 """Exponential moving average of a network's weights, kept beside it while it trains."""
 
+from copy import deepcopy
+
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 
-def average_weights(net: nn.Module, decay: float) -> AveragedModel:
-    """Builds the running average of `net`: call `update_parameters(net)` after each step.
+class AveragedWeights(nn.Module):
+    """The running average of a network, at `.module`; call `update_parameters` after each step.
 
     The decay warms up as (1 + n) / (10 + n) over the first updates, so that short runs are not
     held back by their random start. Batch-norm statistics are averaged too.
 
+    State dict and result are those of torch's `AveragedModel`, but that one's counter goes to the
+    device and back in every update, and makes the CPU wait for the GPU. Here it stays on the CPU.
+
     Args:
-        net: the network that trains; the average starts as a copy of it, at `.module`.
+        net: the network that trains, on its device; the average starts as a copy of it.
         decay: share of the old average kept at each step, 0..1.
     """
 
-    @torch.no_grad()
-    def lerp(averages: list[torch.Tensor], currents: list[torch.Tensor], updates: int) -> None:
-        kept = min(decay, (1 + int(updates)) / (10 + int(updates)))
-        for average, current in zip(averages, currents, strict=True):
-            if average.is_floating_point():
-                average.lerp_(current, 1 - kept)
-            else:
-                average.copy_(current)  # batch norm's counter
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module = deepcopy(net)
+        self.decay = decay
+        self.register_buffer("n_averaged", torch.tensor(0))
 
-    return AveragedModel(net, multi_avg_fn=lerp, use_buffers=True)
+    @torch.no_grad()
+    def update_parameters(self, net: nn.Module) -> None:
+        """Takes the weights after a step; those of the first step as they are."""
+        updates = int(self.n_averaged)
+        kept = min(self.decay, (1 + updates) / (10 + updates)) if updates else 0.0
+        pairs = list(zip(_tensors(self.module), _tensors(net), strict=True))
+        averages, currents = zip(*(p for p in pairs if p[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(averages, currents, 1 - kept)
+        for average, current in pairs:
+            if not average.is_floating_point():
+                average.copy_(current)  # batch norm's counter
+        self.n_averaged += 1
+
+
+def _tensors(net: nn.Module) -> list[torch.Tensor]:
+    return [*net.parameters(), *net.buffers()]

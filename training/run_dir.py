@@ -26,6 +26,7 @@ import torch
 
 from training.checkpoint import STATE_FILE, write_whole
 from training.errors import RunError
+from training.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -166,6 +167,14 @@ def pick_device(name: str) -> torch.device:
         )
     has_cuda = torch.cuda.is_available()
     return torch.device(("cuda" if has_cuda else "cpu") if name == "auto" else name)
+
+
+def prepare_device(name: str) -> torch.device:
+    """`pick_device` for a training; on the CPU the process then keeps the memory it frees."""
+    device = pick_device(name)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
 
 
 def mixed_precision(name: str, device: torch.device) -> torch.autocast:

@@ -1,0 +1,299 @@
+"""How fast the networks train: ours as we run them, as plain PyTorch would, and their kin.
+
+    python -m benchmarks.bench_train [--models resnet50_upproj ...] [--sizes 64 224] [--threads 2]
+
+A step is forward, loss, backward, gradient clipping and AdamW, on random pictures:
+
+    defaults   channels-last, fused AdamW, bf16 on CUDA, on the CPU freed memory kept
+    eager      the same network, float32, contiguous, PyTorch's own AdamW
+    kin        a network of torchvision or segmentation_models_pytorch, run as "defaults"
+    loader     "defaults", fed by make_loader from a small dataset that is drawn for it
+
+Each variant is a process of its own, for memory settings hold for a whole process; all of a network
+and size take turns, round after round. Ratios are of medians. Arithmetic is what the network asks
+for, as torch counts it, forward and backward; the share of peak is against dense bf16.
+"""
+
+import argparse
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.common import keep, rounds
+from dsetkit import SampleDataset, make_loader
+from models import MODELS, create_model
+from models.blocks import Normalize
+from training import loop, run_dir
+from training.losses import depth_loss, mask_loss
+from training.metrics import resize_to
+from training.schedule import make_optimizer
+
+# A network of others that does similar work; "encoder alone" is a bound.
+KIN = {
+    "resnet50_upproj": ("smp Unet resnet50", "torchvision resnet50, encoder alone"),
+    "fcrn": ("torchvision resnet50, encoder alone",),
+    "mask_autoencoder": ("torchvision fcn_resnet50",),
+    "depth_lite": ("torchvision lraspp_mobilenet_v3_large",),
+    "mask_lite": ("torchvision lraspp_mobilenet_v3_large",),
+}
+FED_BY_LOADER = ("resnet50_upproj", "mask_autoencoder")
+PEAK_TFLOPS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "RTX 4090": 165}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One variant of one network at one size: all that its process needs to know."""
+
+    variant: str  # "defaults", "eager", "loader" or a name in KIN
+    model: str
+    size: int  # [px]
+    batch_size: int
+    threads: int
+    device: str
+    data: Path | None = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="NAME")
+    add("--sizes", nargs="+", type=int, default=[64, 224], help="[px] (default: 64 224)")
+    add("--batch-size", type=int, default=16, help="(default: %(default)s)")
+    add("--steps", type=int, default=3, help="of each variant in a round (default: %(default)s)")
+    add("--rounds", type=int, default=5, help="one more goes first (default: %(default)s)")
+    add("--threads", type=int, default=torch.get_num_threads(), help="(default: %(default)s)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
+    add("--samples", type=int, default=256, help="that are drawn for the loader; 0 = leave it out")
+    args = parser.parse_args()
+    device = run_dir.pick_device(args.device).type
+    rows, left_out, data = [], set(), None
+    with tempfile.TemporaryDirectory() as folder:
+        if args.samples and set(args.models) & set(FED_BY_LOADER):
+            data = draw_dataset(Path(folder), args.samples, max(args.sizes))
+        for model in args.models:
+            variants = ["defaults", "eager", *KIN.get(model, ())]
+            variants += ["loader"] if data and model in FED_BY_LOADER else []
+            left_out |= {variant for variant in variants if not is_installed(variant)}
+            variants = [variant for variant in variants if is_installed(variant)]
+            for size in args.sizes:
+                settings = (model, size, args.batch_size, args.threads, device, data)
+                cases = [Case(variant, *settings) for variant in variants]
+                rows += measure(cases, steps=args.steps, repeat=args.rounds)
+    show(rows)
+    print("goal: loader ÷ defaults >= 0.97; not installed:", *sorted(left_out or ["none"]))
+    keep("bench_train", {"settings": vars(args), "rows": rows, "left_out": sorted(left_out)})
+
+
+def draw_dataset(folder: Path, samples: int, size: int) -> Path:
+    """A dataset of drawn rooms and cut-outs with the bundled teacher's depth."""
+    from dsetkit.drawing import write_pictures
+    from dsetkit.pipeline import generate
+
+    foregrounds, backgrounds = write_pictures(folder / "pictures", rooms=8, cutouts=8)
+    folders = {"foregrounds": foregrounds, "backgrounds": backgrounds}
+    generate(**folders, output=folder / "dataset", num_samples=samples, size=size)
+    return folder / "dataset"
+
+
+def is_installed(variant: str) -> bool:
+    found = importlib.util.find_spec("segmentation_models_pytorch")
+    return found is not None or not variant.startswith("smp")
+
+
+# ---- measuring ---------------------------------------------------------------------------------
+
+
+def measure(cases: list[Case], *, steps: int, repeat: int) -> list[dict]:
+    """Runs all variants of a network at a size in turn.
+
+    Returns:
+        A row for each: speed (median, lowest, highest [samples/s]), its ratio to the first
+        variant's, arithmetic [GFLOP/sample] and, on a GPU that is known, the share of its peak.
+    """
+    context = get_context("spawn")
+    servers, processes, gflop = {}, [], {}
+    try:
+        for case in cases:
+            servers[case.variant], theirs = context.Pipe()
+            processes.append(context.Process(target=serve, args=(theirs, case), daemon=True))
+            processes[-1].start()
+            gflop[case.variant] = servers[case.variant].recv()
+
+        turns = {name: partial(take_turn, server, steps) for name, server in servers.items()}
+        rates = rounds(turns, repeat=repeat)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    first = rates[cases[0].variant][0]
+    return [
+        {
+            "model": case.model,
+            "size_px": case.size,
+            "variant": case.variant,
+            "samples_per_s": rates[case.variant],
+            "ratio_to_defaults": rates[case.variant][0] / first,
+            "gflop_per_sample": gflop[case.variant],
+            "share_of_peak": share_of_peak(case, rates[case.variant][0] * gflop[case.variant]),
+        }
+        for case in cases
+    ]
+
+
+def take_turn(server: Connection, steps: int) -> tuple[int, float]:
+    """Samples and seconds of some steps in a variant's process."""
+    server.send(steps)
+    return server.recv()
+
+
+def share_of_peak(case: Case, gflop_per_s: float) -> float | None:
+    if case.device != "cuda" or case.variant == "eager":  # its peak is another one
+        return None
+    name = torch.cuda.get_device_name()
+    peaks = [peak for gpu, peak in PEAK_TFLOPS.items() if gpu in name]
+    return gflop_per_s / 1000 / peaks[0] if peaks else None
+
+
+def serve(client: Connection, case: Case) -> None:
+    """What a variant's process does: tells its arithmetic, then runs steps when it is asked to."""
+    torch.set_num_threads(case.threads)
+    torch.manual_seed(0)
+    plain = case.variant == "eager"
+    prepare = run_dir.pick_device if plain else run_dir.prepare_device
+    device = prepare(case.device)
+    step = make_step(case, device)
+    batches = make_batches(case, device)
+    step(next(batches))  # the first one also chooses algorithms
+    with FlopCounterMode(display=False) as counter:
+        step(next(batches))
+    client.send(counter.get_total_flops() / case.batch_size / 1e9)
+    while True:
+        steps = client.recv()
+        start = time.perf_counter()
+        for batch in islice(batches, steps):
+            loss = step(batch)
+        loss.item()  # waits for the device
+        client.send((steps * case.batch_size, time.perf_counter() - start))
+
+
+# ---- what is measured --------------------------------------------------------------------------
+
+
+def make_step(case: Case, device: torch.device) -> Callable[[loop.Batch], torch.Tensor]:
+    """The training step of a variant, put together as the training scripts do it."""
+    plain, is_ours = case.variant == "eager", case.variant in ("defaults", "eager", "loader")
+    memory_format = torch.contiguous_format if plain else torch.channels_last
+    net, loss_fn = our_network(case.model) if is_ours else their_network(case.variant)
+    net.to(device, memory_format=memory_format).train()
+    settings = {"lr": 1e-4, "weight_decay": 1e-2}
+    if plain:
+        optimizer = torch.optim.AdamW(net.parameters(), **settings)
+        for part in net.modules():
+            if isinstance(part, Normalize):  # it makes pictures channels-last
+                part.register_forward_hook(lambda part, inputs, x: x.contiguous())
+    else:
+        optimizer = make_optimizer(net, "adamw", momentum=0.9, **settings)
+    precision = run_dir.mixed_precision("none" if plain else "auto", device)
+    clip = loop.make_clip(norm=1.0, value=None)
+
+    def step(batch: loop.Batch) -> torch.Tensor:
+        batch = loop.prepare_batch(batch, device)
+        pictures = [batch["composite"], batch["background"]]
+        pictures = torch.cat(pictures if is_ours else pictures[:1], dim=1)
+        with precision:
+            outputs = net(pictures.contiguous(memory_format=memory_format))
+        loss = loss_fn(outputs, batch)
+        loop.update_weights(net, optimizer, loss, lr=1e-4, clip=clip)
+        return loss.detach()
+
+    return step
+
+
+def our_network(name: str) -> tuple[nn.Module, Callable]:
+    """A network of the registry that sees composite and background, and the scripts' losses."""
+    net = create_model(name, in_channels=6)
+    losses = {}
+    if "mask" in net.heads:
+        spec = "bce+dice" if net.heads["mask"] == "logits" else "l1"
+        losses["mask"] = mask_loss(spec, head=net.heads["mask"])
+    if "depth" in net.heads:
+        of_depth = depth_loss("l1", head=net.heads["depth"])
+        losses["depth"] = lambda output, target: of_depth(output, target, target > 0)
+
+    def loss_fn(outputs: torch.Tensor | dict, batch: loop.Batch) -> torch.Tensor:
+        maps = outputs if isinstance(outputs, dict) else {net.task: outputs}
+        return sum(
+            losses[name](resize_to(maps[name].float(), batch[name]), batch[name]) for name in maps
+        )
+
+    return net, loss_fn
+
+
+def their_network(variant: str) -> tuple[nn.Module, Callable]:
+    """A network of others that sees the composite alone, as it was made to, and some loss."""
+    if variant.startswith("smp"):
+        import segmentation_models_pytorch as smp
+
+        net = smp.Unet("resnet50", encoder_weights=None, classes=1)
+    else:
+        from torchvision.models import get_model
+
+        name = variant.split()[1].rstrip(",")
+        options = {"num_classes": 1} | ({} if name == "resnet50" else {"weights_backbone": None})
+        net = get_model(name, weights=None, **options)
+
+    def loss_fn(outputs: torch.Tensor | dict, batch: loop.Batch) -> torch.Tensor:
+        output = outputs["out"] if isinstance(outputs, dict) else outputs
+        return output.float().square().mean()
+
+    return net, loss_fn
+
+
+def make_batches(case: Case, device: torch.device) -> Iterator[loop.Batch]:
+    """Endless batches: the dataset's, or one random batch that lies on the device already."""
+    if case.variant == "loader":
+        data = SampleDataset(case.data, split=None, size=case.size)
+        loader = make_loader(data, case.batch_size, drop_last=True)
+        while True:
+            yield from loader
+    shape = (case.batch_size, 1, case.size, case.size)
+    batch = {name: torch.rand(shape, device=device) for name in ("mask", "depth")}
+    for name in ("composite", "background"):
+        batch[name] = torch.rand(shape, device=device).expand(-1, 3, -1, -1).contiguous()
+    while True:
+        yield batch
+
+
+def show(rows: list[dict]) -> None:
+    """Prints the rows as a table."""
+    table = Table(title="bench_train: samples/s of a training step")
+    for heading in ("network", "variant"):
+        table.add_column(heading)
+    for heading in ("px", "median", "lowest..highest", "÷ defaults", "GFLOP", "of peak"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        median, low, high = row["samples_per_s"]
+        peak = row["share_of_peak"]
+        table.add_row(
+            row["model"], row["variant"], str(row["size_px"]), f"{median:,.1f}",
+            f"{low:,.1f}..{high:,.1f}", f"{row['ratio_to_defaults']:.2f}",
+            f"{row['gflop_per_sample']:,.1f}", "" if peak is None else f"{peak:.0%}",
+        )  # fmt: skip
+    Console(width=130).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Other libraries that keep {composite, mask, depth} samples, one small file each.
+
+Each file has two functions:
+
+    build(samples, root)            writes all samples, an `EncodedSamples`, into the directory
+                                    `root`, which does not exist yet
+    batches(root, workers, size)    an iterable, one epoch each time: batches of BATCH in random
+                                    order as dicts of `composite` uint8 (N,S,S,3) RGB, `mask` uint8
+                                    (N,S,S), `depth` float32 (N,S,S) in the stored unit
+
+Those that hand over bytes get the same bytes and share one decoding, `shared.decode`. None of these
+libraries is a dependency of the project: `pip install -r requirements-peers.txt` brings those that
+need no compiler.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What a peer is called, and how it is had.
+
+    Attributes:
+        title: Its own name.
+        library: The module that must be there.
+        install: The line that installs it.
+    """
+
+    title: str
+    library: str
+    install: str
+
+
+PEERS = {  # file in this folder -> peer
+    "files": Peer("plain files", "cv2", ""),
+    "lmdb_msgpack": Peer("plain LMDB + msgpack", "lmdb", "pip install lmdb msgpack"),
+    "web_dataset": Peer("WebDataset", "webdataset", "pip install webdataset"),
+    "hf_arrow": Peer("HF datasets (arrow)", "datasets", "pip install datasets"),
+    "lit_data": Peer("LitData", "litdata", "pip install litdata"),
+    "mosaic": Peer("MosaicML Streaming", "streaming", "pip install mosaicml-streaming"),
+    "ffcv_beton": Peer(
+        "FFCV",
+        "ffcv",
+        "apt install g++ pkg-config libopencv-dev libturbojpeg0-dev && pip install numba ffcv",
+    ),
+}

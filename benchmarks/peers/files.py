@@ -1,0 +1,35 @@
+"""Plain files: three of each sample in one folder."""
+
+from pathlib import Path
+
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.peers.shared import FIELDS, SUFFIXES, EncodedSamples, decode, shuffled
+
+
+def build(samples: EncodedSamples, root: Path) -> None:
+    root.mkdir()
+    for index in range(len(samples)):
+        for name, encoded in samples[index].items():
+            _path(root, index, name).write_bytes(encoded)
+
+
+def batches(root: Path, workers: int, size: int) -> DataLoader:
+    return shuffled(_Files(root, size), workers)
+
+
+def _path(root: Path, index: int, name: str) -> Path:
+    return root / f"{index:08d}_{name}.{SUFFIXES[name]}"
+
+
+class _Files(Dataset):
+    def __init__(self, root: Path, size: int) -> None:
+        self.root, self.size = root, size
+        self.count = sum(1 for _ in root.iterdir()) // len(FIELDS)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict:
+        read = {name: _path(self.root, index, name).read_bytes() for name in FIELDS}
+        return decode(read, self.size)

@@ -1,0 +1,48 @@
+"""LMDB as it is mostly written by hand: a msgpack map of the encoded images under a decimal key."""
+
+from pathlib import Path
+
+import lmdb
+import msgpack
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.peers.shared import EncodedSamples, decode, shuffled
+
+MAP_SIZE = 1 << 40  # bytes: a ceiling, not what the file takes
+SAMPLES_PER_COMMIT = 1000
+
+
+def build(samples: EncodedSamples, root: Path) -> None:
+    with lmdb.open(str(root), map_size=MAP_SIZE) as env:
+        for first in range(0, len(samples), SAMPLES_PER_COMMIT):
+            with env.begin(write=True) as txn:
+                for index in range(first, min(first + SAMPLES_PER_COMMIT, len(samples))):
+                    txn.put(_key(index), msgpack.packb(samples[index]), append=True)
+
+
+def batches(root: Path, workers: int, size: int) -> DataLoader:
+    return shuffled(_Store(root, size), workers)
+
+
+def _key(index: int) -> bytes:
+    return b"%010d" % index
+
+
+def _open(root: Path) -> lmdb.Environment:
+    return lmdb.open(str(root), readonly=True, lock=False, readahead=False, create=False)
+
+
+class _Store(Dataset):
+    def __init__(self, root: Path, size: int) -> None:
+        self.root, self.size = root, size
+        self.txn: lmdb.Transaction | None = None
+        with _open(root) as env:
+            self.count = env.stat()["entries"]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict:
+        if self.txn is None:  # in each process its own: neither pickles nor survives a fork
+            self.txn = _open(self.root).begin(buffers=True)
+        return decode(msgpack.unpackb(self.txn.get(_key(index))), self.size)

@@ -1,0 +1,34 @@
+"""MosaicML Streaming: MDS shards with columns of bytes, read from the local folder, shuffled."""
+
+from pathlib import Path
+
+from streaming import MDSWriter, StreamingDataLoader, StreamingDataset
+from streaming.base.util import clean_stale_shared_memory
+
+from benchmarks.peers.shared import BATCH, FIELDS, EncodedSamples, collate, decode
+
+
+def build(samples: EncodedSamples, root: Path) -> None:
+    with MDSWriter(out=str(root), columns=dict.fromkeys(FIELDS, "bytes")) as writer:
+        for index in range(len(samples)):
+            writer.write(samples[index])
+
+
+def batches(root: Path, workers: int, size: int) -> StreamingDataLoader:
+    clean_stale_shared_memory()  # what a run that was cut off left behind would stop this one
+    return StreamingDataLoader(
+        _Decoded(root, size),
+        batch_size=BATCH,
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+    )
+
+
+class _Decoded(StreamingDataset):
+    def __init__(self, root: Path, size: int) -> None:
+        super().__init__(local=str(root), shuffle=True, batch_size=BATCH)
+        self.pixels_a_side = size
+
+    def __getitem__(self, index: int) -> dict:
+        return decode(super().__getitem__(index), self.pixels_a_side)

@@ -1,0 +1,84 @@
+"""What the peers share: the encoded samples, how bytes become pixels, and how samples a batch."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from dsetkit import dataset
+from dsetkit.codecs import DEFAULT_CODECS
+from dsetkit.redraw import is_drawn
+from dsetkit.resizing import resize_image
+
+BATCH = 64
+FIELDS = ("composite", "mask", "depth")
+SUFFIXES = {"composite": "jpg", "mask": "png", "depth": "png"}
+
+Batch = dict[str, torch.Tensor]
+
+
+class EncodedSamples:
+    """The samples of a rendered dataset as three image files each; picklable.
+
+    Raises:
+        ValueError: They are packed in codecs that other programs do not read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._dataset = dataset.Dataset(path)
+        if self._dataset.manifest.codecs != DEFAULT_CODECS:
+            raise ValueError(f"{path} keeps {self._dataset.manifest.codecs}, not {DEFAULT_CODECS}")
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> dict[str, bytes]:
+        """The files of a sample by field: RGB JPEG, 8-bit grey PNG, 16-bit grey PNG."""
+        fields = self._dataset.record(index).fields
+        return {name: fields[name] for name in FIELDS}
+
+    def pixels(self, index: int) -> dict[str, np.ndarray]:
+        """A sample before it was encoded: uint8 (H,W,3), uint8 (H,W), uint16 (h,w)."""
+        record = self._dataset.record(index)
+        images = {name: self._dataset.image(record, name) for name in FIELDS}
+        if is_drawn(record):  # an encoder of the peer's own shall not see the JPEG's traces
+            images["composite"] = self._dataset.redrawer.draw(record)[0]
+        return images
+
+
+def decode(encoded: dict[str, bytes], size: int) -> dict[str, np.ndarray]:
+    """The files of a sample as pixels at one size: uint8 (S,S,3), uint8 (S,S), float32 (S,S)."""
+    composite = _imdecode(encoded["composite"], cv2.IMREAD_COLOR_RGB)
+    mask = _imdecode(encoded["mask"], cv2.IMREAD_GRAYSCALE)
+    depth = _imdecode(encoded["depth"], cv2.IMREAD_UNCHANGED)
+    side = (size, size)
+    return {
+        "composite": resize_image(composite, side),
+        "mask": resize_image(mask, side),
+        "depth": resize_image(depth, side).astype(np.float32),
+    }
+
+
+def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+
+
+def collate(samples: Iterable[dict[str, np.ndarray]]) -> Batch:
+    """Decoded samples as one batch."""
+    samples = list(samples)
+    return {name: torch.from_numpy(np.stack([one[name] for one in samples])) for name in FIELDS}
+
+
+def shuffled(data: Dataset, workers: int) -> DataLoader:
+    """Batches of a dataset whose items are decoded samples, as PyTorch's users write it."""
+    return DataLoader(
+        data,
+        BATCH,
+        shuffle=True,
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+    )

@@ -1,0 +1,107 @@
+"""Reads one store in this process alone: a warm epoch, then a second or more that counts.
+
+    python -m benchmarks.read_once STORE --size 64 --threads 2                 a dataset of ours
+    python -m benchmarks.read_once STORE --size 64 --workers 2 --peer ffcv_beton
+    python -m benchmarks.read_once STORE --peer ffcv_beton --build DATASET     writes that store
+
+`bench_read` starts it anew for every figure. The clock starts when each worker has delivered its
+first batch: starting workers is told apart. Prints one line of JSON.
+"""
+
+import argparse
+import importlib
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.peers.shared import BATCH, FIELDS, EncodedSamples
+from dsetkit import SampleDataset, make_loader
+
+SECONDS = 1.0  # that count at least: some tiers read thousands of samples in milliseconds
+
+
+def our_batches(
+    store: Path, *, size: int, workers: int, threads: int, fields: Iterable[str], cache: Path | None
+) -> Iterable[dict]:
+    """A tier of ours as batches in random order, an epoch each time it is iterated."""
+    data = SampleDataset(store, split=None, size=size, fields=tuple(fields), cache=cache)
+    return make_loader(data, BATCH, workers=workers, threads=threads)
+
+
+def peer_batches(peer: str, store: Path, *, size: int, workers: int) -> Iterable[dict]:
+    """A peer's batches; what they are stands in `benchmarks.peers`."""
+    return importlib.import_module(f"benchmarks.peers.{peer}").batches(store, workers, size)
+
+
+def build(peer: str, dataset: Path, store: Path) -> dict:
+    """Writes a peer's store and gives the seconds that took."""
+    module = importlib.import_module(f"benchmarks.peers.{peer}")
+    start = time.perf_counter()
+    module.build(EncodedSamples(dataset), store)
+    return {"seconds": time.perf_counter() - start}
+
+
+def measure(batches: Iterable[dict], *, workers: int, seconds: float = SECONDS) -> dict:
+    """Reads a warm epoch, then as many as it takes to fill the seconds that count.
+
+    Args:
+        batches: An epoch each time it is iterated.
+        workers: Processes that read.
+        seconds: That count at least [s].
+
+    Returns:
+        `samples` and `seconds` that count; `epoch`, samples of an epoch; `start_s`, the median
+        time until the clock started.
+    """
+    for _ in batches:
+        pass
+    lead = max(1, workers)
+    counted, spent, starts, epochs = 0, 0.0, [], 0
+    while spent < seconds:
+        begin, samples, before = time.perf_counter(), 0, 0
+        started = None
+        for number, batch in enumerate(batches, start=1):
+            samples += len(batch["composite"])
+            if number == lead:
+                started, before = time.perf_counter(), samples
+        end = time.perf_counter()
+        if started is None or samples == before:
+            raise ValueError(f"{samples} samples are no more than {lead} batches: it takes more")
+        counted, spent, epochs = counted + samples - before, spent + end - started, epochs + 1
+        starts.append(started - begin)
+    return {
+        "samples": counted,
+        "seconds": spent,
+        "epoch": samples,
+        "start_s": sorted(starts)[epochs // 2],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--size", type=int, default=64, help="[px]")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--fields", nargs="+", default=FIELDS)
+    parser.add_argument("--cache", type=Path, metavar="DIR")
+    parser.add_argument("--peer")
+    parser.add_argument("--build", type=Path, metavar="DATASET")
+    args = parser.parse_args()
+
+    if args.build:
+        print(json.dumps(build(args.peer, args.build, args.store)))
+        return
+    if args.peer:
+        batches = peer_batches(args.peer, args.store, size=args.size, workers=args.workers)
+    else:
+        batches = our_batches(
+            args.store, size=args.size, workers=args.workers, threads=args.threads,
+            fields=args.fields, cache=args.cache,
+        )  # fmt: skip
+    print(json.dumps(measure(batches, workers=args.workers)))
+
+
+if __name__ == "__main__":
+    main()
