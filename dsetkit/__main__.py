@@ -140,7 +140,15 @@ def _add_import_rgbd(verbs) -> None:
     )
     add("--val-share", type=float, default=0.05, help="share of val under --split auto")
     add("--max-depth", type=float, default=10.0, metavar="M", help="beyond it is invalid [m]")
-    add("--seed", type=int, default=0, help="key of the choice under --split auto")
+    add("--seed", type=int, default=0, help="key of the choice under --split auto, and of pasting")
+    add(
+        "--foregrounds",
+        type=Path,
+        metavar="DIR",
+        help="also write each pair with cut-outs pasted in front, their depth nearer than what "
+        "they hide (default: pairs alone)",
+    )
+    add("--pastes", type=at_least_1, default=3, metavar="N", help="such copies of each pair")
 
 
 def _import_rgbd(args: argparse.Namespace) -> None:
@@ -154,6 +162,8 @@ def _import_rgbd(args: argparse.Namespace) -> None:
             val_share=args.val_share,
             max_depth_m=args.max_depth,
             seed=args.seed,
+            foregrounds=args.foregrounds,
+            pastes=args.pastes,
             progress=progress,
         )
     print(f"{args.output}: {count:,} samples, complete")

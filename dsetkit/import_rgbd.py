@@ -1,10 +1,13 @@
 """import-rgbd: registered colour + depth pairs become a dataset (no background, no mask).
 
+With cut-outs given, each pair is followed by copies with one pasted in front, see `paste`.
+
 A pair is `NAME_color.jpg` (or .png) and `NAME_depth.png` (uint16 millimetres, 0 = invalid), the
 layout in which RGB-D collections are often passed on.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,15 +15,18 @@ import numpy as np
 import xxhash
 
 from dsetkit import manifest as m
+from dsetkit.assets import fingerprint, load_foregrounds, raise_if_bad
 from dsetkit.codecs import CODECS
 from dsetkit.dataset_writer import DatasetWriter
 from dsetkit.encoding import Record
 from dsetkit.errors import AssetError
 from dsetkit.lmdb_store import ENGINE_VERSION
+from dsetkit.paste import Paster
 from dsetkit.recipe import HOLD_OUT, uniform
 
 COLOUR_SUFFIXES = ("_color.jpg", "_color.jpeg", "_color.png")
 DEPTH_SUFFIX = "_depth.png"
+LARGEST_PASTED = 512  # longer side of a cut-out that is pasted [px]
 
 
 def import_rgbd(
@@ -31,6 +37,8 @@ def import_rgbd(
     val_share: float = 0.05,
     max_depth_m: float = 10.0,
     seed: int = 0,
+    foregrounds: Path | None = None,
+    pastes: int = 3,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Writes the pairs below `root` (sub-folders too) as a dataset.
@@ -42,7 +50,10 @@ def import_rgbd(
             and gives the rest to train.
         val_share: Share of val under `auto`.
         max_depth_m: Depth beyond it counts as invalid; 1.0 in training targets stands for it.
-        seed: Key of the choice under `auto`.
+        seed: Key of the choice under `auto`, and of what is pasted where.
+        foregrounds: Folder of cut-outs to paste in front, each of the split of its picture; None
+            pastes nothing.
+        pastes: Copies of each pair with something pasted in.
         progress: Called with (done, total).
 
     Returns:
@@ -53,10 +64,15 @@ def import_rgbd(
         DatasetError: The output cannot be written.
     """
     pairs = _find_pairs(Path(root))
-    cells = _cells(len(pairs), split, val_share, seed)
+    paster, copies, assets = None, 1, []
+    if foregrounds is not None:
+        found = load_foregrounds(Path(foregrounds), max_side=LARGEST_PASTED, seed=seed)
+        raise_if_bad(found)
+        paster, copies, assets = Paster(found.assets, seed=seed), 1 + pastes, found.assets
+    cells = np.repeat(_cells(len(pairs), split, val_share, seed), copies)
     colour_codec = "png" if all(c.suffix == ".png" for c, _ in pairs) else "jpeg95"
     manifest = m.Manifest(
-        num_samples=len(pairs),
+        num_samples=len(cells),
         complete=False,
         size=[0, 0],
         fields=["composite", "depth"],
@@ -64,17 +80,21 @@ def import_rgbd(
         depth_kind="metric",
         max_depth_m=max_depth_m,
         teacher={"name": "sensor", "hash": "", "batch_size": 1},
-        recipe={},
+        recipe={"seed": seed, "pastes": pastes, "foregrounds": len(assets)} if assets else {},
         splits={"by": "import", "split": split, "val_share": val_share, "seed": seed},
-        assets_fingerprint=_fingerprint(pairs),
+        assets_fingerprint=_fingerprint(pairs) + (fingerprint(assets) if assets else ""),
         engine=ENGINE_VERSION,
     )
     with DatasetWriter(output, manifest, cells) as writer:
-        for number in range(writer.count, len(pairs)):
-            writer.add([_record(*pairs[number], max_depth_m=max_depth_m)])
-            progress(number + 1, len(pairs))
+        for index in range(writer.count, len(cells)):
+            record = _record(*pairs[index // copies], max_depth_m=max_depth_m)
+            if index % copies:
+                split_name = next(name for name in m.SPLITS if cells[index] in m.SPLITS[name])
+                record = _with_paste(record, paster, colour_codec, split=split_name, index=index)
+            writer.add([record])
+            progress(index + 1, len(cells))
         writer.finish()
-    return len(pairs)
+    return len(cells)
 
 
 def _find_pairs(root: Path) -> list[tuple[Path, Path]]:
@@ -130,6 +150,20 @@ def _record(colour_path: Path, depth_path: Path, *, max_depth_m: float) -> Recor
         recipe={"name": colour_path.name},
         fields={"composite": colour, "depth": CODECS["png16"].encode(depth)},
     )
+
+
+def _with_paste(
+    record: Record, paster: Paster, colour_codec: str, *, split: str, index: int
+) -> Record:
+    """A pair with a cut-out pasted in front."""
+    codecs = {"composite": CODECS[colour_codec], "depth": CODECS["png16"]}
+    images = {name: codecs[name].decode(record.fields[name]) for name in codecs}
+    pasted = paster.paste(images["composite"], images["depth"], split=split, index=index)
+    fields = {
+        "composite": codecs["composite"].encode(pasted.image),
+        "depth": codecs["depth"].encode(pasted.depth),
+    }
+    return replace(record, recipe=record.recipe | pasted.recipe, fields=fields)
 
 
 def _fingerprint(pairs: list[tuple[Path, Path]]) -> str:

@@ -6,11 +6,13 @@ SplitMix64's finaliser (Steele, Lea & Flood 2014, "Fast splittable pseudorandom 
 applied to seed, stream and index in turn.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-SCALE, PLACE_X, PLACE_Y, HOLD_OUT, SELECT = range(5)  # streams: one for each kind of choice
+# Streams: one for each kind of choice.
+SCALE, PLACE_X, PLACE_Y, HOLD_OUT, SELECT, FOREGROUND, FLIP, NEARNESS = range(8)
 
 PLACEMENTS = ("uniform", "grid")
 GRID_COLUMNS, GRID_ROWS = 5, 4  # system 000's grid of placements
@@ -75,25 +77,28 @@ class FullSet:
 
     def recipe(self, index: int) -> CompositeRecipe:
         """The recipe of sample `index` of the full set."""
+        return self.recipes([index])[0]
+
+    def recipes(self, indices: Sequence[int]) -> list[CompositeRecipe]:
+        """The recipes of many samples: what is drawn at random is drawn for all at once."""
+        streams = np.array([[SCALE], [PLACE_X], [PLACE_Y]])
+        drawn = uniform(self.seed, streams, np.asarray(indices)).T.tolist()  # (N, 3)
+        return [self._recipe(int(i), *shares) for i, shares in zip(indices, drawn, strict=True)]
+
+    def _recipe(self, index: int, along: float, along_x: float, along_y: float) -> CompositeRecipe:
         rest, placement = divmod(index, self.placements)
         rest, flip = divmod(rest, 2)
         background, foreground = divmod(rest, len(self.foreground_shapes))
-        box = self._box(index, placement, self.foreground_shapes[foreground])
-        return CompositeRecipe(index, background, foreground, bool(flip), box)
+        if self.placement == "grid":
+            along_x = placement % GRID_COLUMNS / (GRID_COLUMNS - 1)
+            along_y = placement // GRID_COLUMNS % GRID_ROWS / (GRID_ROWS - 1)
+        shape = self.foreground_shapes[foreground]
+        low, high = self.scale_range
+        scale = (low + (high - low) * along) * self.size / max(shape)
+        height, width = (max(1, round(scale * side)) for side in shape)
+        box = (round(along_x * (self.size - width)), round(along_y * (self.size - height)))
+        return CompositeRecipe(index, background, foreground, bool(flip), (*box, width, height))
 
     def assets_of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Background and foreground ids of many samples at once."""
         return np.divmod(index // (2 * self.placements), len(self.foreground_shapes))
-
-    def _box(self, index: int, placement: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-        low, high = self.scale_range
-        drawn = uniform(self.seed, np.array([SCALE, PLACE_X, PLACE_Y]), index)
-        along, along_x, along_y = drawn.tolist()
-        scale = (low + (high - low) * along) * self.size / max(shape)
-        height, width = (max(1, round(scale * side)) for side in shape)
-        if self.placement == "grid":
-            along_x = placement % GRID_COLUMNS / (GRID_COLUMNS - 1)
-            along_y = placement // GRID_COLUMNS % GRID_ROWS / (GRID_ROWS - 1)
-        x = round(along_x * (self.size - width))
-        y = round(along_y * (self.size - height))
-        return x, y, width, height

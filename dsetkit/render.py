@@ -1,7 +1,7 @@
 """Indices to drawn and encoded samples, here or in worker processes, always in order."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from dsetkit.dataset import Dataset
 from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
 from dsetkit.manifest import Manifest
-from dsetkit.recipe import FullSet
+from dsetkit.recipe import CompositeRecipe, FullSet
 from dsetkit.redraw import Redrawer, pixels_checksum
 
 DRAWN = ("composite", "mask")
@@ -56,15 +56,14 @@ class Renderer:
         self._redrawer = Redrawer(asset, (full_set.size, full_set.size), kept=None)
         self._codecs = {name: CODECS[codecs[name]] for name in DRAWN if name in codecs}
 
-    def draw(self, indices: Iterable[int]) -> DrawnBatch:
+    def draw(self, indices: Sequence[int]) -> DrawnBatch:
         """Draws and encodes the samples with these indices of the full set."""
-        drawn = [self._draw_one(int(index)) for index in indices]
+        drawn = [self._draw_one(recipe) for recipe in self.full_set.recipes(indices)]
         records, images = zip(*drawn, strict=True)
         return DrawnBatch(list(records), np.stack(images) if self.keep_pixels else None)
 
-    def _draw_one(self, index: int) -> tuple[Record, np.ndarray | None]:
-        recipe = self.full_set.recipe(index)
-        about = {"index": index, "flip": recipe.flip, "box": list(recipe.box)}
+    def _draw_one(self, recipe: CompositeRecipe) -> tuple[Record, np.ndarray | None]:
+        about = {"index": recipe.index, "flip": recipe.flip, "box": list(recipe.box)}
         record = Record(recipe.background, recipe.foreground, about, {})
         if not (self._codecs or self.keep_pixels):
             return record, None
