@@ -105,7 +105,7 @@ def _generate(args: argparse.Namespace) -> None:
         "scale_range": tuple(args.scale_range),
         "placement": args.placement,
         "layout": args.layout,
-        "codecs": dict(args.codec),
+        "codecs": dict(args.codec or ()),
         "teacher": args.teacher,
         "teacher_options": teacher_options(args),
         "workers": args.workers,

@@ -216,7 +216,7 @@ def _convert(args: argparse.Namespace) -> None:
             args.dataset,
             args.output,
             layout=layout,
-            codecs=dict(args.codec),
+            codecs=dict(args.codec or ()),
             jobs=args.jobs,
             progress=progress,
         )
@@ -267,7 +267,6 @@ def add_layout_flags(add, *, default: str | None) -> None:
         "--codec",
         type=_field_codec,
         nargs="+",
-        default=(),
         metavar="FIELD=NAME",
         help="composite=jpeg95|png, mask=png8|zstd8, depth=png16|zstd16 "
         "(default: jpeg95, png8, png16; of recipe: zstd16)",

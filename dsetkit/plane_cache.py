@@ -123,6 +123,7 @@ def _build(path: Path, dataset: Dataset, size: Size, progress: Callable[[int, in
         _fill(parts, dataset, size, progress)
         for part in parts.values():
             part.flush()
+        os.chmod(temporary, 0o644)  # others of this machine read it too
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
