@@ -227,6 +227,14 @@ def test_neither_threads_nor_workers_change_a_batch(
         assert all(torch.equal(batch[name], expected[name]) for name in batch)
 
 
+def test_damage_found_by_a_thread_reaches_the_caller(tmp_path: Path) -> None:
+    path = tiny_dataset(tmp_path / "d", num_samples=40, layout="recipe")
+    replace_record(path, 30, b"damaged")
+    data = SampleDataset(path, None, 16)
+    with pytest.raises(DatasetError, match="sample 30: not a record"):
+        list(make_loader(data, 8, shuffle=False))
+
+
 def test_a_loader_that_is_left_early_stops_its_threads(worlds: dict[str, Path]) -> None:
     import threading
 
