@@ -80,6 +80,7 @@ def train(args: argparse.Namespace) -> None:
             seed=args.seed,
             shuffle=split == "train",
             drop_last=split == "train" and len(data) >= args.batch_size,
+            device=device,
         )
 
     # ---- Network -------------------------------------------------------------------------------

@@ -1,16 +1,18 @@
 """Batches in an order that is a pure function of (seed, epoch, position), read ahead in threads."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
-from dsetkit.torch_dataset import ReadBatch
+from dsetkit.device_drawing import DeviceDrawer, Placements
+from dsetkit.torch_dataset import ReadBatch, SampleDataset
 
 BATCHES_AHEAD = 2  # per thread
+DEFAULT_ORDER = {"seed": 0, "shuffle": True, "drop_last": False}
 
 Batch = dict[str, torch.Tensor]
 
@@ -66,17 +68,84 @@ class SampleLoader(DataLoader):
             for positions in self.batch_sampler:
                 waiting.append(pool.submit(self._read, positions))
                 if len(waiting) > BATCHES_AHEAD * self.threads:
-                    yield waiting.popleft().result()
+                    yield self._finished(waiting.popleft().result())
             while waiting:
-                yield waiting.popleft().result()
+                yield self._finished(waiting.popleft().result())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _finished(self, batch: Batch) -> Batch:
+        """What is left to do in the caller's own thread."""
+        return batch
 
     def _read(self, positions: list[int]) -> Batch:
         many = getattr(self.dataset, "__getitems__", None)
         samples = many(positions) if many else [self.dataset[one] for one in positions]
         batch = collate(samples)
         return {n: v.pin_memory() for n, v in batch.items()} if self.pin_memory else batch
+
+
+class DrawingLoader(SampleLoader):
+    """Batches of recipes: composites and masks are drawn on a device, where the batches lie.
+
+    Args:
+        data: As `can_draw` accepts.
+        batch_size: Samples of a batch.
+        device: Where.
+        settings: As `make_loader`.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        batch_size: int,
+        *,
+        device: torch.device | str,
+        threads: int = 2,
+        **settings,
+    ) -> None:
+        sampler = EpochBatches(len(data), batch_size=batch_size, **(DEFAULT_ORDER | settings))
+        pin_memory = torch.device(device).type == "cuda"
+        super().__init__(data, threads=threads, batch_sampler=sampler, pin_memory=pin_memory)
+        self._source, self._positions = _unwrapped(data)
+        self._device = torch.device(device)
+        self._drawer: DeviceDrawer | None = None  # when the first batch is asked for
+
+    def _read(self, positions: list[int]) -> tuple[Placements, Batch]:
+        rest = [name for name in self._source.fields if name == "depth"]
+        records, read = self._source.read_recipes([self._positions[i] for i in positions], rest)
+        placements = self._drawer.place(records)
+        if self.pin_memory:
+            placements = placements.pinned()
+            read = {name: values.pin_memory() for name, values in read.items()}
+        return placements, read
+
+    def _read_ahead(self) -> Iterator[Batch]:
+        self._drawer = self._drawer or self._source.drawer(self._device)
+        return super()._read_ahead()
+
+    def _finished(self, read: tuple[Placements, Batch]) -> Batch:
+        placements, batch = read[0].to(self._device), dict(read[1])
+        fields = self._source.fields
+        if "composite" in fields or "mask" in fields:
+            batch["composite"], batch["mask"] = self._drawer.draw(placements)
+        if "background" in fields:
+            batch["background"] = self._drawer.backgrounds(placements)
+        return {name: batch[name].to(self._device, non_blocking=True) for name in fields}
+
+
+def can_draw(data: Dataset) -> bool:
+    """Whether `DrawingLoader` can read it: a SampleDataset of recipes, or a Subset of one."""
+    source, _ = _unwrapped(data)
+    is_ours = isinstance(source, SampleDataset)
+    return is_ours and source.manifest.layout == "recipe" and source.size is not None
+
+
+def _unwrapped(data: Dataset) -> tuple[Dataset, Sequence[int]]:
+    """The dataset below a Subset, and the positions there."""
+    if isinstance(data, Subset):
+        return data.dataset, data.indices
+    return data, range(len(data))
 
 
 def collate(samples: list[Batch]) -> Batch:
@@ -93,6 +162,7 @@ def make_loader(
     seed: int = 0,
     shuffle: bool = True,
     drop_last: bool = False,
+    device: torch.device | str | None = None,
 ) -> SampleLoader:
     """Batches of a SampleDataset, or a Subset of one, as dicts of stacked tensors.
 
@@ -109,10 +179,14 @@ def make_loader(
         seed: Key of the order.
         shuffle: False gives index order.
         drop_last: Leave out a last batch that is not full.
+        device: Where the training is: if that is a CUDA device and the dataset holds recipes,
+            composites and masks are drawn there, and the batches lie there.
     """
-    batches = EpochBatches(
-        len(data), batch_size=batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last
-    )
+    order = {"seed": seed, "shuffle": shuffle, "drop_last": drop_last}
+    is_cuda = device is not None and torch.device(device).type == "cuda"
+    if is_cuda and not workers and can_draw(data):
+        return DrawingLoader(data, batch_size, device=device, threads=threads, **order)
+    batches = EpochBatches(len(data), batch_size=batch_size, **order)
     return SampleLoader(
         data,
         threads=threads,

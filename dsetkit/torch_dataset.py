@@ -7,6 +7,8 @@ import numpy as np
 import torch
 
 from dsetkit.dataset import Dataset
+from dsetkit.device_drawing import DeviceDrawer
+from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
 from dsetkit.manifest import CELL_NAMES
 from dsetkit.plane_cache import open_cache
@@ -90,15 +92,40 @@ class SampleDataset(torch.utils.data.Dataset):
         indices = self.indices[list(positions)]
         if self._cache is not None:
             return {name: _as_tensor(self._cache.read(name, indices)) for name in self.fields}
+        return self._decoded(self._dataset.records(indices), self.fields)
+
+    def read_recipes(
+        self, positions: Sequence[int], fields: Sequence[str]
+    ) -> tuple[list[Record], dict[str, torch.Tensor]]:
+        """The records of samples, still encoded, and of `fields` what `read_batch` gives."""
+        indices = self.indices[list(positions)]
+        records = self._dataset.records(indices)
+        if self._cache is None:
+            return records, self._decoded(records, fields)
+        return records, {name: _as_tensor(self._cache.read(name, indices)) for name in fields}
+
+    def _decoded(self, records: Sequence[Record], fields: Sequence[str]) -> dict[str, torch.Tensor]:
         batch: dict[str, np.ndarray] = {}
-        for row, record in enumerate(self._dataset.records(indices)):
-            for name, image in self._dataset.images(record, self.fields, self.size).items():
+        for row, record in enumerate(records):
+            for name, image in self._dataset.images(record, fields, self.size).items():
                 if name not in batch:
-                    batch[name] = np.empty((len(indices), *image.shape), image.dtype)
+                    batch[name] = np.empty((len(records), *image.shape), image.dtype)
                 if batch[name].shape[1:] != image.shape:
                     raise _SizesDifferError(f"{name} of {image.shape} and {batch[name].shape[1:]}")
                 batch[name][row] = image
-        return {name: _as_tensor(batch[name]) for name in self.fields}
+        return {name: _as_tensor(batch[name]) for name in fields}
+
+    def drawer(self, device: torch.device | str) -> DeviceDrawer:
+        """What draws the samples of a dataset of recipes on a device, at `size`."""
+        manifest = self.manifest
+        return DeviceDrawer(
+            self._dataset.asset,
+            num_backgrounds=manifest.num_backgrounds,
+            num_foregrounds=manifest.num_foregrounds,
+            canvas=self._dataset.redrawer.canvas,
+            size=self.size,
+            device=device,
+        )
 
 
 class _SizesDifferError(ValueError):

@@ -22,7 +22,15 @@ FLOORS = (
         *("pictures", "files", "console", "drawing"),
     ),
     ("assets", "recipe", "picture_sources", "foreign_pictures"),
-    ("compositing", "redraw", "paste", "selection", "dataset", "image_conventions"),
+    (
+        "compositing",
+        "redraw",
+        "device_drawing",
+        "paste",
+        "selection",
+        "dataset",
+        "image_conventions",
+    ),
     ("render", "dataset_writer", "plane_cache", "teachers", "image_tables", "image_checks"),
     (
         *("pipeline", "convert", "import_rgbd", "import_images", "sample_table"),
