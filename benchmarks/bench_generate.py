@@ -2,20 +2,24 @@
 
     python -m benchmarks.bench_generate --foregrounds DIR --backgrounds DIR [--samples 512]
 
-Stages run alone in one process; then whole runs of `generate`, without and with the teacher, are
-compared with the teacher alone in the same rounds.
+Stages run alone in one process; then whole runs of `generate` with the teacher are compared with
+the teacher alone in the same rounds, and those without (quick, so of --plain-samples) with the way
+student projects made such pictures (`seeds_way`).
 """
 
 import argparse
 import shutil
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import seeds_way
 from benchmarks.common import report, rounds
-from dsetkit.codecs import CODECS, DEFAULT_CODECS
+from dsetkit.assets import Asset
+from dsetkit.codecs import CODECS, DEFAULT_CODECS, LAYOUT_CODECS
 from dsetkit.dataset import Dataset
 from dsetkit.dataset_writer import DatasetWriter
 from dsetkit.pipeline import _load_assets, generate
@@ -23,6 +27,8 @@ from dsetkit.recipe import FullSet
 from dsetkit.redraw import Redrawer
 from dsetkit.render import Renderer
 from dsetkit.teachers import load_teacher
+
+SEEDS_WAY = "the seeds' way: Pillow, JPEG files, zip"
 
 
 def main() -> None:
@@ -32,6 +38,11 @@ def main() -> None:
     parser.add_argument("--teacher", default="bundled", help="(default: %(default)s)")
     parser.add_argument("--size", type=int, default=224, help="canvas [px] (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=512, help="(default: %(default)s)")
+    parser.add_argument(
+        "--plain-samples", type=int, default=4096, metavar="N",
+        help="of the runs without a teacher (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of those runs")
     parser.add_argument("--batch-size", type=int, default=32, help="(default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=5, help="rounds (default: %(default)s)")
     args = parser.parse_args()
@@ -84,15 +95,29 @@ def main() -> None:
         """Samples and seconds from the first batch on: reading pictures and starting is not in."""
         shutil.rmtree(root / name, ignore_errors=True)
         seen: list[tuple[int, float]] = []
+        settings = {"num_samples": args.samples, "teacher": "none"} | options
         generate(
             **folders, output=root / name, size=args.size, skip_bad=True,
-            num_samples=args.samples, batch_size=args.batch_size,
-            progress=lambda done, total: seen.append((done, time.perf_counter())), **options,
+            batch_size=args.batch_size,
+            progress=lambda done, total: seen.append((done, time.perf_counter())), **settings,
         )  # fmt: skip
+        if settings["teacher"] == "none":  # to the end; with a teacher the labels are judged then
+            seen.append((seen[-1][0], time.perf_counter()))
         return seen[-1][0] - seen[0][0], seen[-1][1] - seen[0][1]
 
-    run("none", teacher="none")
+    run("none")
     manifest = Dataset(root / "none").manifest
+    run("plain", num_samples=args.plain_samples)
+    plain = Dataset(root / "plain").records(range(args.plain_samples))
+    behind = seeds_way.open_backgrounds(_files(args.backgrounds, assets.backgrounds), args.size)
+    before = seeds_way.open_foregrounds(_files(args.foregrounds, assets.foregrounds))
+    plain_runs = {
+        f"generate, no teacher, {layout}, {workers} worker{'s' * (workers > 1)}": partial(
+            run, "plain", num_samples=args.plain_samples, layout=layout, workers=workers
+        )
+        for layout in LAYOUT_CODECS
+        for workers in args.workers
+    }
     cases = {
         "composite": draw_all,
         "encode composite": lambda: encode("composite", lambda one: one[0]),
@@ -102,8 +127,8 @@ def main() -> None:
         "no teacher, this process": lambda: sum(len(renderer.draw(b).records) for b in batches),
         "teacher alone": label_all,
         "no teacher, this process, recipe": lambda: sum(len(bare.draw(b).records) for b in batches),
-        "generate, no teacher, 2 workers": lambda: run("none", teacher="none", workers=2),
-        "the same, recipe": lambda: run("bare", teacher="none", workers=2, layout="recipe"),
+        SEEDS_WAY: lambda: seeds_way.make(plain, behind, before, root / "seeds"),
+        **plain_runs,
         "generate, teacher, 2 workers": lambda: run("all", teacher=args.teacher, workers=2),
     }
     rates = rounds(cases, repeat=args.repeat)
@@ -115,10 +140,22 @@ def main() -> None:
         {
             "whole pipeline ÷ teacher alone": f"{share:.2f}",
             "bytes per sample, assets included": f"{size:,.0f}",
+            "the seeds' way": "no depth; starting and opening pictures left out, as of ours",
             "note": "generate: from its first batch on, reading the pictures and starting left out",
+        },
+        columns={
+            "÷ the seeds' way": {
+                name: f"{rates[name][0] / rates[SEEDS_WAY][0]:.1f}" for name in plain_runs
+            }
         },
     )
     shutil.rmtree(root)
+
+
+def _files(folder: Path, assets: list[Asset]) -> list[Path]:
+    """The file each asset was made from."""
+    by_name = {path.stem: path for path in folder.iterdir()}
+    return [by_name[one.name] for one in assets]
 
 
 if __name__ == "__main__":

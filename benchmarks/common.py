@@ -37,44 +37,61 @@ def machine() -> dict:
 
 
 def rounds(
-    cases: dict[str, Callable[[], int | tuple[int, float]]], *, repeat: int
+    cases: dict[str, Callable[[], int | tuple[int, float]]], *, repeat: int, warm_up: int = 1
 ) -> dict[str, tuple[float, float, float]]:
     """Runs all cases in turn, round after round, so that a slow moment hits them alike.
 
     Args:
         cases: Name -> function that does the work and returns how many samples that were, or
             that number and the seconds that count.
-        repeat: Rounds; one more goes first and does not count.
+        repeat: Rounds that count.
+        warm_up: Rounds that go first and do not; 0 where each case warms up by itself.
 
     Returns:
         Name -> (median, lowest, highest) samples per second.
     """
     rates: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(repeat + 1):
+    for number in range(warm_up + repeat):
         for name, work in cases.items():
             start = time.perf_counter()
             done = work()
             seconds = time.perf_counter() - start
             count, seconds = done if isinstance(done, tuple) else (done, seconds)
-            if number:
+            if number >= warm_up:
                 rates[name].append(count / seconds)
     return {
         name: (statistics.median(found), min(found), max(found)) for name, found in rates.items()
     }
 
 
-def report(title: str, rates: dict[str, tuple[float, float, float]], notes: dict[str, str]) -> None:
-    """Prints a table of rates with the machine, and keeps both as JSON in results/."""
+def report(
+    title: str,
+    rates: dict[str, tuple[float, float, float]],
+    notes: dict[str, str],
+    *,
+    columns: dict[str, dict[str, str]] | None = None,
+) -> None:
+    """Prints a table of rates with the machine, and keeps both as JSON in results/.
+
+    Args:
+        title: What stands before its colon names the file.
+        rates: As `rounds` gives them.
+        notes: Name -> text, below the table.
+        columns: Heading -> name in `rates` -> text, to the right of the others.
+    """
+    columns = columns or {}
     table = Table(title=title)
-    for heading in ("what", "samples/s (median)", "lowest..highest", "µs/sample"):
+    for heading in ("what", "samples/s (median)", "lowest..highest", "µs/sample", *columns):
         table.add_column(heading, justify="left" if heading == "what" else "right")
     for name, (median, low, high) in rates.items():
-        table.add_row(name, f"{median:,.0f}", f"{low:,.0f}..{high:,.0f}", f"{1e6 / median:,.0f}")
+        more = [texts.get(name, "") for texts in columns.values()]
+        numbers = (f"{median:,.0f}", f"{low:,.0f}..{high:,.0f}", f"{1e6 / median:,.0f}")
+        table.add_row(name, *numbers, *more)
     console = Console(width=100)
     console.print(table)
     for name, text in notes.items():
         console.print(f"{name}: {text}")
-    content = {"title": title, "samples_per_s": rates, "notes": notes}
+    content = {"title": title, "samples_per_s": rates, **columns, "notes": notes}
     keep(title.split(":")[0].strip().replace(" ", "_"), content)
 
 

@@ -122,7 +122,7 @@ class Resize(Operation):
         return code
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, AllocationQuery]:
-        self.source = previous_state.shape
+        self.source = tuple(map(int, previous_state.shape))  # FFCV keeps them as unsigned
         shape = (self.size, self.size)
         state = replace(previous_state, shape=shape, dtype=self.dtype)
         return state, AllocationQuery(shape, self.dtype)

@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader, Dataset
 from dsetkit import dataset
 from dsetkit.codecs import DEFAULT_CODECS
 from dsetkit.redraw import is_drawn
-from dsetkit.resizing import resize_image
 
 BATCH = 64
 FIELDS = ("composite", "mask", "depth")
@@ -54,16 +53,23 @@ def decode(encoded: dict[str, bytes], size: int) -> dict[str, np.ndarray]:
     composite = _imdecode(encoded["composite"], cv2.IMREAD_COLOR_RGB)
     mask = _imdecode(encoded["mask"], cv2.IMREAD_GRAYSCALE)
     depth = _imdecode(encoded["depth"], cv2.IMREAD_UNCHANGED)
-    side = (size, size)
     return {
-        "composite": resize_image(composite, side),
-        "mask": resize_image(mask, side),
-        "depth": resize_image(depth, side).astype(np.float32),
+        "composite": _resize(composite, size),
+        "mask": _resize(mask, size),
+        "depth": _resize(depth, size).astype(np.float32),
     }
 
 
 def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+
+
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
+    if image.shape[:2] == (size, size):
+        return image
+    shrinks = size * size < image.shape[0] * image.shape[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=interpolation)
 
 
 def collate(samples: Iterable[dict[str, np.ndarray]]) -> Batch:

@@ -26,9 +26,7 @@ def batches(root: Path, workers: int, size: int) -> wds.WebLoader:
     urls = sorted(str(path) for path in root.glob("*.tar"))
     data = wds.WebDataset(urls, shardshuffle=SHARDS).shuffle(SHUFFLE_BUFFER)
     data = data.map(partial(_decode, size=size)).batched(BATCH, collation_fn=collate)
-    return wds.WebLoader(
-        data, batch_size=None, num_workers=workers, persistent_workers=workers > 0
-    )
+    return wds.WebLoader(data, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
 
 
 def _decode(sample: dict, size: int) -> dict:

@@ -1,0 +1,142 @@
+"""What the number of samples costs: seconds, bytes, memory, opening; both layouts, no teacher.
+
+    python -m benchmarks.bench_scale --foregrounds DIR --backgrounds DIR [--layout both]
+                                     [--sizes 1000 10000 100000 424320] [--work DIR]
+
+The canvas is small, so that the samples, not their pixels, are what counts. Each generation and
+each opening is a process of its own. Memory is `getrusage`'s largest resident set, pages of the
+mapped file among them. Opening is `Dataset(path)` and the pixels of a first sample, imports left
+out; `info` is the whole command. Both are medians with a warm page cache.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import active_children, get_context
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.common import keep
+from dsetkit.codecs import LAYOUT_CODECS
+from dsetkit.dataset import Dataset
+from dsetkit.pipeline import generate
+
+COLUMNS = {  # of the table -> how it is written
+    "layout": "{layout}",
+    "samples": "{samples:,}",
+    "seconds": "{seconds:,.1f}",
+    "samples/s": "{samples_per_s:,.0f}",
+    "MB": "{megabytes:,.1f}",
+    "bytes a sample": "{bytes_per_sample:,.0f}",
+    "peak MB": "{peak_mb:,.0f}",
+    "of a worker": "{worker_peak_mb:,.0f}",
+    "open [ms]": "{open_ms:.1f}",
+    "info [ms]": "{info_ms:.0f}",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--foregrounds", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--backgrounds", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000],
+                        help="of datasets [samples] (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--layout", default="both", choices=["both", *LAYOUT_CODECS])
+    parser.add_argument("--canvas", type=int, default=64, help="[px] (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=5, help="openings (default: %(default)s)")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="where datasets are, for a while")
+    args = parser.parse_args()
+
+    layouts = list(LAYOUT_CODECS) if args.layout == "both" else [args.layout]
+    rows = []
+    for samples in args.sizes:
+        for layout in layouts:
+            with tempfile.TemporaryDirectory(dir=args.work) as folder:
+                path = Path(folder) / "dataset"
+                settings = {
+                    "foregrounds": args.foregrounds, "backgrounds": args.backgrounds,
+                    "output": path, "num_samples": samples, "size": args.canvas,
+                    "layout": layout, "workers": args.workers, "skip_bad": True,
+                }  # fmt: skip
+                found = in_fresh_process(make, settings)
+                opened = [in_fresh_process(open_one, path) for _ in range(args.repeat)]
+                told = [info_seconds(path) for _ in range(args.repeat)]
+                taken = sum(one.stat().st_blocks * 512 for one in path.iterdir())
+            rows.append(
+                {
+                    "layout": layout,
+                    "samples": samples,
+                    **found,
+                    "samples_per_s": samples / found["seconds"],
+                    "megabytes": taken / 1e6,
+                    "bytes_per_sample": taken / samples,
+                    "open_ms": 1e3 * statistics.median(opened),
+                    "info_ms": 1e3 * statistics.median(told),
+                }
+            )
+            print(f"{layout}, {samples:,} samples: {found['seconds']:.1f} s", flush=True)
+
+    title = f"bench_scale: canvas {args.canvas} px, no teacher, {args.workers} workers"
+    table = Table(title=title)
+    for heading in COLUMNS:
+        table.add_column(heading, justify="left" if heading == "layout" else "right")
+    for row in rows:
+        table.add_row(*(text.format(**row) for text in COLUMNS.values()))
+    Console(width=120).print(table)
+    notes = "seconds and bytes with the pictures read and kept; a whole run of generate"
+    print(f"note: {notes}")
+    keep("bench_scale", {"title": title, "rows": rows, "note": notes})
+
+
+# ---- each in a process of its own --------------------------------------------------------------
+
+
+def in_fresh_process(work: Callable, *arguments: object):  # noqa: ANN201 (what `work` gives)
+    """Does some work in a new process and gives its answer."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def make(settings: dict) -> dict[str, float]:
+    """Generates a dataset: seconds, and the largest resident sets [MB]."""
+    start = time.perf_counter()
+    generate(**settings, teacher="none")
+    seconds = time.perf_counter() - start
+    for worker in active_children():  # only of those that have ended is there a number
+        worker.join()
+    own, workers = (
+        resource.getrusage(who).ru_maxrss / 1e3  # kilobytes, on Linux
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return {"seconds": seconds, "peak_mb": own, "worker_peak_mb": workers}
+
+
+def open_one(path: Path) -> float:
+    """Seconds until a dataset is open and the pixels of its first sample are there."""
+    start = time.perf_counter()
+    dataset = Dataset(path)
+    dataset.images(dataset.record(0), ("composite", "mask"), None)
+    return time.perf_counter() - start
+
+
+def info_seconds(path: Path) -> float:
+    """Seconds of `dsetkit info`."""
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "dsetkit", "info", str(path)],
+        cwd=Path(__file__).parents[1], check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
