@@ -133,7 +133,7 @@ def _along_line(products: torch.Tensor, size_out: int, taps: int) -> torch.Tenso
     build = resize_tap_matrix.__wrapped__ if torch.compiler.is_compiling() else resize_tap_matrix
     matrix = build(size_in, size_out, taps, dtype=products.dtype, device=products.device)
     bands = tap_bands(size_in, size_out, taps, device_type=products.device.type)
-    if len(bands) == 1:
+    if len(bands) == 1 or torch.jit.is_tracing():  # a trace cannot hold functions of Python
         return torch.bmm(matrix.expand(len(products), -1, -1), products)
     return _BandProduct.apply(products, matrix, bands)
 

@@ -91,7 +91,7 @@ def test_bf16_depth_of_the_bundled_teacher_is_near_that_of_fp32() -> None:
     expected, depth = fp32(COMPOSITES), bf16(COMPOSITES)
     assert depth.dtype == expected.dtype == np.float32
     apart = np.abs(depth / expected - 1)
-    assert 0 < apart.mean() < 0.02 and apart.max() < 0.1
+    assert 0 < apart.mean() < 0.04 and apart.max() < 0.2
     assert bf16.settings == {"size": 64, "precision": "bf16"}
     assert bf16.weights_hash == fp32.weights_hash
 
