@@ -83,13 +83,13 @@ class Case:
     def title(self) -> str:
         how = f"{self.workers} workers"
         if not self.workers:
-            how = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+            how = {0: "in place", 1: "1 thread"}.get(self.threads, f"{self.threads} threads")
         return f"{self.size} px, {how}: {self.reader.name}"
 
     @property
     def rivals(self) -> tuple[int, int]:
         """Size and cores: what is compared with each other."""
-        return self.size, self.workers or self.threads
+        return self.size, self.workers or self.threads or 1
 
 
 def main() -> None:
@@ -97,7 +97,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DATASET")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 224], help="[px]")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="processes")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="where workers = 0")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[0, 1, 2], help="where workers = 0; 0 = in place"
+    )
     parser.add_argument("--tiers", nargs="+", default=[*TIERS, "cache"], choices=[*TIERS, "cache"])
     parser.add_argument(
         "--peers", nargs="*", choices=PEERS, metavar="NAME",

@@ -62,6 +62,9 @@ class SampleLoader(DataLoader):
 
     def _read_ahead(self) -> Iterator[Batch]:
         """The batches in order; threads read the next ones while the caller uses this one."""
+        if not self.threads:
+            yield from (self._finished(self._read(positions)) for positions in self.batch_sampler)
+            return
         waiting: deque[Future] = deque()
         pool = ThreadPoolExecutor(self.threads, "dsetkit-reader")
         try:
@@ -101,7 +104,7 @@ class DrawingLoader(SampleLoader):
         batch_size: int,
         *,
         device: torch.device | str,
-        threads: int = 2,
+        threads: int = 1,
         **settings,
     ) -> None:
         sampler = EpochBatches(len(data), batch_size=batch_size, **(DEFAULT_ORDER | settings))
@@ -134,6 +137,21 @@ class DrawingLoader(SampleLoader):
         return {name: batch[name].to(self._device, non_blocking=True) for name in fields}
 
 
+def best_threads(data: Dataset) -> int:
+    """How many threads read a dataset fastest, as measured by benchmarks/bench_read.py.
+
+    Decoding pictures leaves Python to others, so two threads share it. Drawing recipes is many
+    short calls, which two threads would only hand to and fro; copying from a cache takes less time
+    than handing over.
+    """
+    source, _ = _unwrapped(data)
+    if not isinstance(source, SampleDataset):
+        return 2
+    if source.is_cached:
+        return 0
+    return 1 if source.manifest.layout == "recipe" else 2
+
+
 def can_draw(data: Dataset) -> bool:
     """Whether `DrawingLoader` can read it: a SampleDataset of recipes, or a Subset of one."""
     source, _ = _unwrapped(data)
@@ -158,7 +176,7 @@ def make_loader(
     batch_size: int,
     *,
     workers: int = 0,
-    threads: int = 2,
+    threads: int | None = None,
     seed: int = 0,
     shuffle: bool = True,
     drop_last: bool = False,
@@ -175,13 +193,15 @@ def make_loader(
         batch_size: Samples of a batch.
         workers: Processes that read; 0 leaves it to threads of this one, which cost no start and
             no copies, and hold each other up only where Python itself runs.
-        threads: Threads that read ahead when there are no workers.
+        threads: Threads that read ahead when there are no workers; 0 reads when a batch is asked
+            for, None takes what is fastest (`best_threads`).
         seed: Key of the order.
         shuffle: False gives index order.
         drop_last: Leave out a last batch that is not full.
         device: Where the training is: if that is a CUDA device and the dataset holds recipes,
             composites and masks are drawn there, and the batches lie there.
     """
+    threads = best_threads(data) if threads is None else threads
     order = {"seed": seed, "shuffle": shuffle, "drop_last": drop_last}
     is_cuda = device is not None and torch.device(device).type == "cuda"
     if is_cuda and not workers and can_draw(data):

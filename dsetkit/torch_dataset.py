@@ -66,6 +66,11 @@ class SampleDataset(torch.utils.data.Dataset):
         """Split cell of every sample of this view: uint8 (len(self),), see CELL_NAMES."""
         return self._dataset.cells[self.indices]
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether pixels come from a cache."""
+        return self._cache is not None
+
     def __len__(self) -> int:
         return len(self.indices)
 

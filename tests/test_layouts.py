@@ -214,7 +214,7 @@ def test_a_batch_is_its_samples(worlds: dict[str, Path], layout: str, size) -> N
 
 
 @pytest.mark.parametrize("layout", ["rendered", "recipe"])
-@pytest.mark.parametrize("settings", [{"threads": 1}, {"threads": 3}, {"workers": 2}])
+@pytest.mark.parametrize("settings", [{}, {"threads": 0}, {"threads": 3}, {"workers": 2}])
 def test_neither_threads_nor_workers_change_a_batch(
     worlds: dict[str, Path], layout: str, settings: dict
 ) -> None:
