@@ -7,6 +7,7 @@ into the edge as a fringe. Resizing every cut-out from its original size would c
 more than the composite itself, so each one is kept as a pyramid of area-filtered levels.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -34,6 +35,21 @@ def _times(colours: np.ndarray, share: np.ndarray) -> np.ndarray:
     return cv2.multiply(colours, cv2.cvtColor(share, cv2.COLOR_GRAY2RGB), scale=1 / 255)
 
 
+def fitting_level(sides: Iterable[int], wanted: int) -> int:
+    """The smallest level to shrink from: the last whose longer side is not below the wanted one.
+
+    Args:
+        sides: Longer side of each level, the largest first [px].
+        wanted: Longer side of what shall be drawn [px]; above all others it takes the first level.
+    """
+    fitting = 0
+    for number, side in enumerate(sides):
+        if side < wanted:
+            break
+        fitting = number
+    return fitting
+
+
 @dataclass(frozen=True)
 class ForegroundPyramid:
     """A cut-out at falling sizes, premultiplied: levels[0] is the largest, uint8 (h,w,4)."""
@@ -59,12 +75,8 @@ class ForegroundPyramid:
 
     def at(self, width: int, height: int) -> np.ndarray:
         """The cut-out at a size: premultiplied uint8 (height, width, 4)."""
-        wanted = max(width, height)
-        level = self.levels[0]
-        for candidate in self.levels[1:]:
-            if max(candidate.shape[:2]) < wanted:
-                break
-            level = candidate
+        sides = (max(level.shape[:2]) for level in self.levels)
+        level = self.levels[fitting_level(sides, max(width, height))]
         if level.shape[:2] == (height, width):
             return level
         # Bit-exact interpolation: the same pixels on every machine.

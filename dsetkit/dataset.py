@@ -13,7 +13,7 @@ from dsetkit.codecs import CODECS
 from dsetkit.encoding import Record, depth_share, unpack_record
 from dsetkit.errors import DatasetError
 from dsetkit.lmdb_store import StoreReader, u32_key, u64_key
-from dsetkit.redraw import Redrawer, drawing_fingerprint
+from dsetkit.redraw import DRAWN, Redrawer, drawing_fingerprint
 from dsetkit.resizing import resize_depth, resize_image
 
 SHARD_NAME = "shard-{:05d}.lmdb"
@@ -97,7 +97,7 @@ class Dataset:
             at_least: (height, width) that is enough, where fewer pixels take less time [px].
         """
         if field not in self.manifest.codecs:
-            return self.redrawer.draw(record)[("composite", "mask").index(field)]
+            return self.redrawer.draw(record)[DRAWN.index(field)]
         codec = CODECS[self.manifest.codecs[field]]
         decode = codec.decode
         if at_least is not None:
@@ -111,7 +111,7 @@ class Dataset:
         """Composite, mask and depth, as far as there are any, as `image` gives each."""
         drawn = {}
         if self.manifest.layout == "recipe":
-            drawn = dict(zip(("composite", "mask"), self.redrawer.draw(record), strict=True))
+            drawn = dict(zip(DRAWN, self.redrawer.draw(record), strict=True))
         return drawn | {name: self.image(record, name) for name in self.manifest.codecs}
 
     def depth(self, record: Record) -> np.ndarray:
@@ -134,7 +134,7 @@ class Dataset:
             uint8 (H,W,3) RGB colours, uint8 (H,W) mask, float32 (H,W) depth in [0, 1].
         """
         images: dict[str, np.ndarray] = {}
-        if self.manifest.layout == "recipe" and not {"composite", "mask"}.isdisjoint(fields):
+        if self.manifest.layout == "recipe" and not set(DRAWN).isdisjoint(fields):
             images["composite"], images["mask"] = self.redrawer.draw(record, size)
         for name in fields:
             if name == "background":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dsetkit.compositing import ForegroundPyramid, scaled_box
+from dsetkit.compositing import ForegroundPyramid, fitting_level, scaled_box
 from dsetkit.encoding import Record
 from dsetkit.resizing import resize_image
 
@@ -105,10 +105,8 @@ class DeviceDrawer:
         )
 
     def _level(self, foreground: int, wanted: int) -> tuple[int, int, int]:
-        """As `ForegroundPyramid.at`: the smallest level whose longer side is at least `wanted`."""
         levels = self._levels[foreground]
-        fitting = [level for level in levels if max(level[1:]) >= wanted]
-        return fitting[-1] if fitting else levels[0]
+        return levels[fitting_level((max(level[1:]) for level in levels), wanted)]
 
     def backgrounds(self, batch: Placements) -> torch.Tensor:
         """The backgrounds of a batch: uint8 (N,3,H,W) RGB, channels-last in memory."""

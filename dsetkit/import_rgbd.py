@@ -86,11 +86,14 @@ def import_rgbd(
         engine=ENGINE_VERSION,
     )
     with DatasetWriter(output, manifest, cells) as writer:
+        plain = None
         for index in range(writer.count, len(cells)):
-            record = _record(*pairs[index // copies], max_depth_m=max_depth_m)
+            if plain is None or index % copies == 0:
+                plain = _record(*pairs[index // copies], max_depth_m=max_depth_m)
+            record = plain
             if index % copies:
                 split_name = next(name for name in m.SPLITS if cells[index] in m.SPLITS[name])
-                record = _with_paste(record, paster, colour_codec, split=split_name, index=index)
+                record = _with_paste(plain, paster, colour_codec, split=split_name, index=index)
             writer.add([record])
             progress(index + 1, len(cells))
         writer.finish()

@@ -12,7 +12,6 @@ from dsetkit.device_drawing import DeviceDrawer, Placements
 from dsetkit.torch_dataset import ReadBatch, SampleDataset
 
 BATCHES_AHEAD = 2  # per thread
-DEFAULT_ORDER = {"seed": 0, "shuffle": True, "drop_last": False}
 
 Batch = dict[str, torch.Tensor]
 
@@ -93,25 +92,20 @@ class DrawingLoader(SampleLoader):
 
     Args:
         data: As `can_draw` accepts.
-        batch_size: Samples of a batch.
         device: Where.
-        settings: As `make_loader`.
+        settings: As `SampleLoader`.
     """
 
     def __init__(
         self,
         data: Dataset,
-        batch_size: int,
         *,
         device: torch.device | str,
-        threads: int = 1,
         **settings,
     ) -> None:
-        sampler = EpochBatches(len(data), batch_size=batch_size, **(DEFAULT_ORDER | settings))
-        pin_memory = torch.device(device).type == "cuda"
-        super().__init__(data, threads=threads, batch_sampler=sampler, pin_memory=pin_memory)
-        self._source, self._positions = _unwrapped(data)
         self._device = torch.device(device)
+        super().__init__(data, pin_memory=self._device.type == "cuda", **settings)
+        self._source, self._positions = _unwrapped(data)
         self._drawer: DeviceDrawer | None = None  # when the first batch is asked for
 
     def _read(self, positions: list[int]) -> tuple[Placements, Batch]:
@@ -202,11 +196,12 @@ def make_loader(
             composites and masks are drawn there, and the batches lie there.
     """
     threads = best_threads(data) if threads is None else threads
-    order = {"seed": seed, "shuffle": shuffle, "drop_last": drop_last}
+    batches = EpochBatches(
+        len(data), batch_size=batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last
+    )
     is_cuda = device is not None and torch.device(device).type == "cuda"
     if is_cuda and not workers and can_draw(data):
-        return DrawingLoader(data, batch_size, device=device, threads=threads, **order)
-    batches = EpochBatches(len(data), batch_size=batch_size, **order)
+        return DrawingLoader(data, device=device, threads=threads, batch_sampler=batches)
     return SampleLoader(
         data,
         threads=threads,

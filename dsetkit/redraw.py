@@ -18,6 +18,8 @@ from dsetkit.encoding import Record
 from dsetkit.recipe import uniform
 from dsetkit.resizing import resize_image
 
+DRAWN = ("composite", "mask")  # the fields that drawing gives, in this order
+
 ASSETS_KEPT = 1024  # of each kind, decoded, in memory; few serve very many samples
 
 

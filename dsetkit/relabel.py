@@ -107,13 +107,13 @@ def _label(
 
 def _shown(source: Dataset, record: Record) -> tuple[Record, np.ndarray]:
     """A sample, and its composite as the teacher sees it: uint8 (H,W,3) RGB."""
+    if not is_drawn(record):
+        return record, source.image(record, "composite")
+    image, mask = source.redrawer.draw(record)
     if source.manifest.layout == "recipe":
-        image, mask = source.redrawer.draw(record)
         return replace(record, drawn=pixels_checksum(image, mask)), image
-    if is_drawn(record):
-        image, mask = source.redrawer.draw(record)
-        if stores(source.manifest, record, image, mask):
-            return record, image
+    if stores(source.manifest, record, image, mask):
+        return record, image
     return record, source.image(record, "composite")
 
 

@@ -18,9 +18,7 @@ from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
 from dsetkit.manifest import Manifest
 from dsetkit.recipe import CompositeRecipe, FullSet
-from dsetkit.redraw import Redrawer, pixels_checksum
-
-DRAWN = ("composite", "mask")
+from dsetkit.redraw import DRAWN, Redrawer, pixels_checksum
 
 BATCHES_AHEAD = 2  # per worker: bounds the memory of what waits for the teacher
 

@@ -96,7 +96,7 @@ class SampleDataset(torch.utils.data.Dataset):
         """
         indices = self.indices[list(positions)]
         if self._cache is not None:
-            return {name: _as_tensor(self._cache.read(name, indices)) for name in self.fields}
+            return self._cached(indices, self.fields)
         return self._decoded(self._dataset.records(indices), self.fields)
 
     def read_recipes(
@@ -105,9 +105,12 @@ class SampleDataset(torch.utils.data.Dataset):
         """The records of samples, still encoded, and of `fields` what `read_batch` gives."""
         indices = self.indices[list(positions)]
         records = self._dataset.records(indices)
-        if self._cache is None:
-            return records, self._decoded(records, fields)
-        return records, {name: _as_tensor(self._cache.read(name, indices)) for name in fields}
+        if self._cache is not None:
+            return records, self._cached(indices, fields)
+        return records, self._decoded(records, fields)
+
+    def _cached(self, indices: np.ndarray, fields: Sequence[str]) -> dict[str, torch.Tensor]:
+        return {name: _as_tensor(self._cache.read(name, indices)) for name in fields}
 
     def _decoded(self, records: Sequence[Record], fields: Sequence[str]) -> dict[str, torch.Tensor]:
         batch: dict[str, np.ndarray] = {}

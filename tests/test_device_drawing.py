@@ -10,7 +10,7 @@ from torch.utils.data import Subset
 from dsetkit import SampleDataset, device_drawing, make_loader
 from dsetkit.dataset import Dataset
 from dsetkit.device_drawing import DeviceDrawer
-from dsetkit.loader import DrawingLoader, can_draw
+from dsetkit.loader import DrawingLoader, EpochBatches, can_draw
 from tests.worlds import tiny_dataset
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
@@ -71,7 +71,8 @@ def test_a_loader_that_draws_gives_what_one_that_reads_does(
     data = SampleDataset(dataset.path, "train", 32, cache=tmp_path if cached else None)
     few = Subset(data, range(3, len(data)))
     plain = make_loader(few, 16, seed=5)
-    drawing = DrawingLoader(few, 16, seed=5, device=device)
+    batches = EpochBatches(len(few), batch_size=16, seed=5, shuffle=True, drop_last=False)
+    drawing = DrawingLoader(few, device=device, threads=1, batch_sampler=batches)
     for epoch in (0, 1):
         plain.set_position(epoch, 1)
         drawing.set_position(epoch, 1)
