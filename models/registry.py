@@ -20,7 +20,8 @@ is H x W too, but for `resnet50_upproj`, `depth_lite` and `fcrn`: H/2 x W/2 unle
 
     network                                 in_channels    options         reference system
     resnet50_upproj, mask_autoencoder       3, 6           full_size (1)   002
-    depth_lite, mask_lite                   3, 6           full_size (1)   -
+    depth_lite, mask_lite                   3, 6           encoder,        -
+                                                           full_size (1)
     fcrn                                    3, 6           full_size, form -
     dual_unet                               3, 6           mask_head       000
     unet                                    3, 6           task            001
@@ -32,7 +33,8 @@ is H x W too, but for `resnet50_upproj`, `depth_lite` and `fcrn`: H/2 x W/2 unle
 
 `mask_head="linear"` or `"logits"` changes no layer, only what `net.heads` says of the mask; so a
 network whose author trained raw outputs may be trained with a loss of logits, and vice versa.
-`form="fast"` or `"plain"` changes no answer, only how it is computed.
+`encoder` is `"lite0"`, `"lite1"` or `"lite2"`: see models/efficientnet_lite.py. `form="fast"` or
+`"plain"` changes no answer, only how it is computed.
 """
 
 import inspect

