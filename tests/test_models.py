@@ -196,10 +196,10 @@ def test_channels_must_be_whole_pictures() -> None:
 
 
 def test_unknown_options_list_the_known() -> None:
-    with pytest.raises(ModelError, match="depth_lite has no option 'task'; known: full_size"):
+    with pytest.raises(ModelError, match="depth_lite has no option 'task'; known: full_size, enc"):
         create_model("depth_lite", task="mask")
-    with pytest.raises(ModelError, match="mask_lite has no option 'full_size'; known: none"):
-        create_model(SMALL, full_size=True)
+    with pytest.raises(ModelError, match="depth_unet has no option 'full_size'; known: none"):
+        create_model("depth_unet", full_size=True)
 
 
 def test_wrong_number_of_channels_is_named() -> None:
