@@ -87,7 +87,31 @@ def _add_generate(verbs) -> None:
         metavar="FILE.png",
         help="label 16 samples, draw them as a contact sheet there, and stop before the long run",
     )
-    add("--workers", type=int, help="drawing processes; 0 = none (default: one for each core)")
+    add(
+        "--workers",
+        type=int,
+        help="drawing processes, 0 = none; with --shards, shards written at a time "
+        "(default: one for each core)",
+    )
+    add("--shards", type=at_least_1, default=1, metavar="K", help="files the dataset becomes")
+    add(
+        "--shard-index",
+        type=int,
+        metavar="I",
+        help="write this shard of 0..K-1 alone: one job of an array (default: all)",
+    )
+    add(
+        "--engine",
+        default="local",
+        choices=("local", "ray"),
+        help="who writes the shards: processes of this machine, or tasks of a Ray cluster",
+    )
+    add(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="of the cluster, auto = the one this machine is in (default: start one here)",
+    )
+    add("--gpus-per-worker", type=float, default=0, metavar="F", help="GPUs of each Ray task")
     add("--seed", type=int, default=0, help="key of every random choice")
     add("--skip-bad", action="store_true", help="go on without unusable pictures")
 
@@ -114,13 +138,21 @@ def _generate(args: argparse.Namespace) -> None:
         "seed": args.seed,
         "skip_bad": args.skip_bad,
     }
+    spread = {
+        "shards": args.shards,
+        "shard_index": args.shard_index,
+        "engine": args.engine,
+        "ray_address": args.ray_address,
+        "gpus_per_worker": args.gpus_per_worker,
+    }
     if args.teacher_check:
         count = check_teacher(args.teacher_check, name=args.output.name, **settings)
         print(f"{args.teacher_check}: {count} samples; without --teacher-check all are made")
         return
     with progress_bar("generate") as progress:
-        manifest = generate(output=args.output, **settings, progress=progress)
-    print(f"{args.output}: {manifest.num_samples:,} samples, complete")
+        manifest = generate(output=args.output, **settings, **spread, progress=progress)
+    part = f"shard {args.shard_index} of " if args.shard_index is not None else ""
+    print(f"{args.output}: {part}{manifest.num_samples:,} samples, complete")
 
 
 def _add_import_rgbd(verbs) -> None:

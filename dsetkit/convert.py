@@ -77,6 +77,7 @@ def _describe(there: m.Manifest, layout: str, wanted: Mapping[str, str]) -> m.Ma
     return replace(
         there,
         complete=False,
+        shard=m.WHOLE,
         layout=layout,
         codecs={name: codecs[name] for name in there.fields if name in codecs},
         drawing=drawing_fingerprint() if layout == "recipe" else "",
@@ -118,7 +119,7 @@ def _convert(source: Dataset, manifest: m.Manifest, index: int, record: Record) 
     image, mask = source.redrawer.draw(record)
     plain = replace(record, fields=fields)
     if manifest.layout == "rendered":
-        return store_drawn(plain, image, mask, {n: CODECS[c] for n, c in manifest.codecs.items()})
+        return store_drawn(plain, image, mask, manifest.codecs)
     if source.manifest.layout == "rendered":
         if not stores(source.manifest, record, image, mask):
             raise DatasetError(

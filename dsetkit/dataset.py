@@ -1,4 +1,4 @@
-"""A dataset directory: its shards, manifest, split cells, assets and records. No torch here."""
+"""A dataset: its manifest, split cells, assets and records. No torch here."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -12,18 +12,12 @@ from dsetkit.assets import decode_asset
 from dsetkit.codecs import CODECS
 from dsetkit.encoding import Record, depth_share, unpack_record
 from dsetkit.errors import DatasetError
-from dsetkit.lmdb_store import StoreReader, u32_key, u64_key
+from dsetkit.lmdb_store import u32_key
 from dsetkit.redraw import DRAWN, Redrawer, drawing_fingerprint
 from dsetkit.resizing import resize_depth, resize_image
-
-SHARD_NAME = "shard-{:05d}.lmdb"
+from dsetkit.shards import FolderShards, Shards
 
 Size = tuple[int, int]  # height, width [px]
-
-
-def shard_path(dataset: Path, number: int = 0) -> Path:
-    """The file of a shard."""
-    return Path(dataset) / SHARD_NAME.format(number)
 
 
 class Dataset:
@@ -34,32 +28,25 @@ class Dataset:
         allow_incomplete: Also open a dataset whose generation was cut off.
 
     Raises:
-        DatasetError: Nothing there, not a dataset, a newer format, or not complete.
+        DatasetError: As `Shards`.
     """
 
     def __init__(self, path: Path, *, allow_incomplete: bool = False) -> None:
         self.path = Path(path)
-        self._store = StoreReader(_only_shard(self.path))
-        packed = self._store.get("manifest", m.MANIFEST_KEY)
-        if packed is None:
-            raise DatasetError(f"{self.path} has no manifest: generate it anew")
-        self.manifest = m.Manifest.from_bytes(packed)
-        if not (self.manifest.complete or allow_incomplete):
-            raise DatasetError(
-                f"{self.path} is not complete: {len(self):,} of {self.manifest.num_samples:,} "
-                "samples; run the command that makes it again, it continues where it stopped"
-            )
+        self.shards = Shards(FolderShards(self.path), str(path), allow_incomplete=allow_incomplete)
+        self.manifest = self.shards.manifest
 
     def __getstate__(self) -> dict:
         return {name: value for name, value in vars(self).items() if name != "redrawer"}
 
     def __len__(self) -> int:
-        return self._store.count("samples")
+        """Samples that are there."""
+        return len(self.shards)
 
     @cached_property
     def cells(self) -> np.ndarray:
         """Split cell of every sample: uint8 (num_samples,), an index into CELL_NAMES."""
-        return np.frombuffer(self._store.get("manifest", m.CELLS_KEY), np.uint8)
+        return np.frombuffer(self.shards.whole.get("manifest", m.CELLS_KEY), np.uint8)
 
     def indices(self, split: str | None) -> np.ndarray:
         """Ascending indices of the samples of a split (None: all of them)."""
@@ -67,7 +54,7 @@ class Dataset:
             return np.arange(len(self))
         if split not in m.SPLITS:
             raise DatasetError(f"no split {split!r}: expected one of {', '.join(m.SPLITS)}")
-        return np.flatnonzero(np.isin(self.cells[: len(self)], m.SPLITS[split]))
+        return np.flatnonzero(np.isin(self.cells, m.SPLITS[split]))
 
     def record(self, index: int) -> Record:
         """One sample, still encoded, its checksum verified."""
@@ -75,7 +62,7 @@ class Dataset:
 
     def records(self, indices: Sequence[int]) -> list[Record]:
         """Many samples, read in one transaction."""
-        packed = self._store.get_many("samples", [u64_key(int(index)) for index in indices])
+        packed = self.shards.get_many(indices)
         return [
             self._unpacked(index, content) for index, content in zip(indices, packed, strict=True)
         ]
@@ -165,7 +152,7 @@ class Dataset:
 
     def asset(self, database: str, number: int) -> np.ndarray:
         """Pixels of one of `backgrounds` (RGB) or `foregrounds` (straight RGBA): uint8 (h,w,c)."""
-        packed = self._store.get(database, u32_key(number))
+        packed = self.shards.whole.get(database, u32_key(number))
         return decode_asset(msgpack.unpackb(packed)["image"])
 
     def background(self, number: int) -> np.ndarray:
@@ -174,17 +161,5 @@ class Dataset:
 
     def assets(self, database: str) -> Iterator[dict]:
         """The `backgrounds` or `foregrounds` in id order, as maps: name, split, image (encoded)."""
-        for _, packed in self._store.items(database):
+        for _, packed in self.shards.whole.items(database):
             yield msgpack.unpackb(packed)
-
-
-def _only_shard(path: Path) -> Path:
-    if not path.exists():
-        raise DatasetError(f"no dataset at {path}: expected a directory with shard-*.lmdb")
-    shards = sorted(path.glob("shard-*.lmdb")) if path.is_dir() else []
-    if not shards:
-        raise DatasetError(
-            f"{path} is not a dataset: expected a directory with shard-*.lmdb, "
-            "as `python -m dsetkit generate` makes it"
-        )
-    return shards[0]

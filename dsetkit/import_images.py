@@ -32,7 +32,7 @@ from dsetkit.image_checks import (
 )
 from dsetkit.image_conventions import FIELDS, NAMINGS, PER_BACKGROUND, Plan, plan_by_names
 from dsetkit.image_tables import FORMS, plan_by_table
-from dsetkit.lmdb_store import ENGINE_VERSION
+from dsetkit.lmdb_environments import ENGINE_VERSION
 from dsetkit.picture_sources import File, Files
 from dsetkit.selection import cells_by_sample, cells_of
 

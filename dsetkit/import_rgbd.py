@@ -20,7 +20,7 @@ from dsetkit.codecs import CODECS
 from dsetkit.dataset_writer import DatasetWriter
 from dsetkit.encoding import Record
 from dsetkit.errors import AssetError
-from dsetkit.lmdb_store import ENGINE_VERSION
+from dsetkit.lmdb_environments import ENGINE_VERSION
 from dsetkit.paste import Paster
 from dsetkit.recipe import HOLD_OUT, uniform
 

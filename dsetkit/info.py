@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsetkit.dataset import Dataset, shard_path
+from dsetkit.dataset import Dataset
 from dsetkit.manifest import CELL_NAMES, SPLITS
 
 DEPTH_UNITS = {
@@ -23,12 +23,13 @@ def describe(path: Path) -> dict:
     """
     dataset = Dataset(path, allow_incomplete=True)
     manifest = dataset.manifest
-    file_bytes = shard_path(path).stat().st_size
+    file_bytes = dataset.shards.num_bytes()
     return {
         "dataset": str(path),
         "samples": len(dataset),
         "num_samples": manifest.num_samples,
-        "complete": manifest.complete,
+        "complete": dataset.shards.is_complete(),
+        "shards": manifest.shard["shards"],
         "size_px": manifest.size,
         "layout": manifest.layout,
         "fields": manifest.fields,
@@ -60,7 +61,8 @@ def describe(path: Path) -> dict:
 
 def count_splits(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Samples of every split, and of each of its cells that has any."""
-    counts = np.bincount(dataset.cells[: len(dataset)], minlength=len(CELL_NAMES)).tolist()
+    there = [dataset.cells[indices] for indices in dataset.shards.there()]
+    counts = np.bincount(np.concatenate(there), minlength=len(CELL_NAMES)).tolist()
     return {
         split: {CELL_NAMES[cell]: counts[cell] for cell in cells if counts[cell]}
         for split, cells in SPLITS.items()
@@ -90,7 +92,8 @@ def as_lines(about: dict) -> Iterator[str]:
     for name, reason in assets["skipped"]:
         yield _line("skipped", f"{name}: {reason}")
     sizes = about["file_bytes"], round(about["bytes_per_sample"])
-    yield _line("file", "{:,} bytes, {:,} bytes a sample".format(*sizes))
+    files = "file" if about["shards"] == 1 else f"{about['shards']:,} shards"
+    yield _line(files, "{:,} bytes, {:,} bytes a sample".format(*sizes))
     yield _line("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 

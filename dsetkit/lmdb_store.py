@@ -4,6 +4,7 @@ Knows nothing of samples. What users of LMDB stumble over is ruled out here, onc
 
     fork and pickle      a reader keeps a path; it opens on first use in each process
     one path, two opens  environments are shared inside a process (LMDB refuses a second open)
+    many files           the least recently used are closed, and opened again when asked
     reader slots, media  readers take no lock file (`lock=False`): nothing to fill, nothing to write
     map growth           the map doubles when full, the transaction is repeated
     truncated file       its size is compared with what LMDB's header promises *before* mapping;
@@ -14,7 +15,6 @@ Sources: LMDB's `lmdb.h` and `mdb.c` (meta page layout), py-lmdb's documentation
 
 import errno
 import os
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,17 +22,13 @@ from pathlib import Path
 import filelock
 import lmdb
 
+from dsetkit import lmdb_environments as environments
 from dsetkit.errors import DatasetError
-
-DATABASES = ("manifest", "backgrounds", "foregrounds", "samples")
-ENGINE_VERSION = ".".join(map(str, lmdb.version()))
+from dsetkit.lmdb_environments import DATABASES, Opened
 
 FIRST_MAP_SIZE = 1 << 26  # 64 MiB; doubles as needed (sparse on disk)
 LARGEST_MAP_SIZE = 1 << 44  # 16 TiB of address space
 
-_META = struct.Struct("<16xII16xI92xQQ")  # magic, version, page size, last page, transaction
-_MAGIC = 0xBEEFC0DE
-_DATA_VERSION = 1  # LMDB 0.9; 1.0 writes another format
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # EIO: LMDB's word for short writes
 
 
@@ -70,8 +66,8 @@ class StoreWriter:
         except OSError as error:
             raise DatasetError(f"cannot write {self.path}: {error.strerror}") from None
         try:
-            size = _checked_size(self.path) if self.path.exists() else 0
-            _close_shared_environment(self.path.resolve())
+            size = environments.checked_size(self.path) if self.path.exists() else 0
+            environments.make_way(self.path.resolve())
             self._env = lmdb.open(
                 str(self.path),
                 subdir=False,
@@ -151,8 +147,9 @@ class StoreReader:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path).resolve()
-        self._opened: tuple[int, lmdb.Environment, dict] | None = None
-        self._environment()
+        self._opened: Opened | None = None
+        with self._reading():
+            pass
 
     def __getstate__(self) -> dict:
         return {"path": self.path, "_opened": None}
@@ -178,107 +175,14 @@ class StoreReader:
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[lmdb.Transaction, dict]]:
-        env, databases = self._environment()
+        opened = self._opened = environments.acquire(self.path, self._opened)
         try:
-            with env.begin() as txn:
-                yield txn, databases
+            with opened.env.begin() as txn:
+                yield txn, opened.databases
         except lmdb.Error as error:
             raise DatasetError(
                 f"{self.path} is damaged ({error}): copy it again from its source, or generate it "
                 "anew"
             ) from None
-
-    def _environment(self) -> tuple[lmdb.Environment, dict]:
-        shared = _open_environments.get(self.path)
-        is_ours = self._opened and shared and self._opened[1] is shared[1]
-        if not is_ours or self._opened[0] != os.getpid():
-            self._opened = (os.getpid(), *_shared_environment(self.path))
-        return self._opened[1:]
-
-
-_open_environments: dict[Path, tuple[tuple, lmdb.Environment, dict]] = {}
-
-
-def _shared_environment(path: Path) -> tuple[lmdb.Environment, dict]:
-    """The one environment of this process for a path."""
-    status = _stat(path)
-    identity = (os.getpid(), status.st_dev, status.st_ino, status.st_size)
-    if path in _open_environments:
-        opened_as, env, databases = _open_environments[path]
-        if opened_as == identity:
-            return env, databases
-        env.close()  # inherited by a fork, or of a file that was replaced or has grown since
-    size = _checked_size(path)
-    try:
-        env = lmdb.open(
-            str(path),
-            subdir=False,
-            readonly=True,
-            lock=False,
-            max_dbs=len(DATABASES),
-            readahead=size < _physical_memory() // 2,
-            map_size=size,
-        )
-        databases = {name: env.open_db(name.encode(), create=False) for name in DATABASES}
-    except lmdb.NotFoundError:
-        env.close()
-        raise DatasetError(
-            f"{path} is an LMDB file of another program (no database 'manifest'): "
-            "expected a dataset made by `python -m dsetkit generate`"
-        ) from None
-    except lmdb.Error as error:
-        raise DatasetError(f"cannot open {path}: {error}") from None
-    _open_environments[path] = (identity, env, databases)
-    return env, databases
-
-
-def _close_shared_environment(path: Path) -> None:
-    """Makes way for a writer in this process; readers open anew at their next read."""
-    if path in _open_environments:
-        _open_environments.pop(path)[1].close()
-
-
-def _stat(path: Path) -> os.stat_result:
-    try:
-        return path.stat()
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _physical_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _checked_size(path: Path) -> int:
-    """Size of an LMDB file in bytes, after comparing it with what its header promises."""
-    size = _stat(path).st_size
-    promised = _promised_size(path)
-    if size < promised:
-        raise DatasetError(
-            f"{path} is truncated: {size:,} bytes, but its header promises {promised:,}; "
-            "copy it again from its source, or generate it anew"
-        )
-    return size
-
-
-def _promised_size(path: Path) -> int:
-    """Bytes the newer of the two meta pages accounts for."""
-    try:
-        with open(path, "rb") as file:
-            first = file.read(_META.size)
-            page_size = _META.unpack(first)[2] if len(first) == _META.size else 0
-            file.seek(page_size)
-            second = file.read(_META.size)
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}") from None
-    metas = [_META.unpack(page) for page in (first, second) if len(page) == _META.size]
-    if len(metas) < 2 or any(meta[0] != _MAGIC for meta in metas):
-        raise DatasetError(f"{path} is not an LMDB file (no LMDB header): expected a dataset shard")
-    foreign = [meta[1] for meta in metas if meta[1] != _DATA_VERSION]
-    if foreign:
-        raise DatasetError(
-            f"{path} has LMDB data version {foreign[0]}, this LMDB {ENGINE_VERSION} reads "
-            f"{_DATA_VERSION}: convert it with the LMDB that wrote it"
-        )
-    last_page = max(metas, key=lambda meta: meta[4])[3]
-    return (last_page + 1) * page_size
+        finally:
+            environments.release(opened)

@@ -1,5 +1,6 @@
 """The dataset's header: what it holds, in which units, and what it was made from."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
 
 import msgpack
@@ -9,6 +10,8 @@ from dsetkit.encoding import FORMAT_VERSION
 from dsetkit.errors import DatasetError
 
 VERSION = "0.1.0"  # of dsetkit
+
+WHOLE = {"number": 0, "shards": 1}  # the shard of a dataset that is one file
 
 # Says nothing of what the samples are; scores of the labels are measured, not decided.
 TOOLING = {"complete", "engine", "dsetkit_version", "label_quality"}
@@ -52,7 +55,9 @@ class Manifest:
         assets_fingerprint: Hash over names and pixels of all assets.
         skipped: [file name, reason] of the pictures left out by `--skip-bad`.
         layout: `rendered` (composite and mask are stored) or `recipe` (they are drawn again).
+        shard: `number` of this file, and how many `shards` there are.
         drawing: Layout `recipe`: `redraw.drawing_fingerprint` of the code that drew the samples.
+        shard: `number` of this file, and how many `shards` the dataset has.
         engine: Version of the LMDB library that wrote the file.
         label_quality: What `label_quality.judge_labels` found; {} before the last commit, without
             masks or depths, and in imported datasets.
@@ -74,7 +79,7 @@ class Manifest:
     num_foregrounds: int = 0
     layout: str = "rendered"
     drawing: str = ""
-    shard: dict = field(default_factory=lambda: {"number": 0, "shards": 1})
+    shard: dict = field(default_factory=WHOLE.copy)
     engine: str = ""
     label_quality: dict = field(default_factory=dict)
     dsetkit_version: str = VERSION
@@ -84,6 +89,7 @@ class Manifest:
     def fingerprint(self) -> str:
         """Tells this dataset from others: a hash over all that decides what its samples are."""
         content = {name: value for name, value in asdict(self).items() if name not in TOOLING}
+        content["shard"] = WHOLE  # the same samples, however many files they lie in
         if not self.drawing:  # datasets made before there were recipes keep their fingerprint
             del content["drawing"]
         return xxhash.xxh3_128_hexdigest(msgpack.packb(content))
@@ -115,11 +121,11 @@ class Manifest:
         except TypeError as error:
             raise DatasetError(f"the manifest is not whole ({error}): generate it anew") from None
 
-    def differences(self, other: "Manifest") -> list[str]:
-        """What differs, one readable line each; what is in TOOLING does not count."""
+    def differences(self, other: "Manifest", *, ignoring: Collection[str] = ()) -> list[str]:
+        """What differs, one readable line each; what is in TOOLING or `ignoring` does not count."""
         mine, theirs = asdict(self), asdict(other)
         return [
             f"{name}: {mine[name]} there, {theirs[name]} now"
             for name in mine
-            if name not in TOOLING and mine[name] != theirs[name]
+            if name not in {*TOOLING, *ignoring} and mine[name] != theirs[name]
         ]

@@ -1,15 +1,16 @@
 """generate(...): the whole flow from two folders to a dataset, as one readable function.
 
 Worker processes composite and encode, in order and a few batches ahead; the teacher labels whole
-batches in this process; one writer appends. A sample depends on (seed, index, assets) alone and
-every batch is cut at the same places: neither the number of workers nor a restart changes a byte.
+batches in this process; one writer appends. Of several shards each is written so by a process of
+its own. A sample depends on (seed, index, assets) alone and every batch is cut at the same places:
+neither the number of workers, nor that of shards, nor a restart changes a byte.
 """
 
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,28 +25,23 @@ from dsetkit.assets import (
     load_foregrounds,
     raise_if_bad,
 )
-from dsetkit.codecs import CODECS, chosen_codecs
-from dsetkit.dataset_writer import DatasetWriter, StoredAsset
-from dsetkit.encoding import Record, quantise_metric, quantise_relative
+from dsetkit.codecs import chosen_codecs
+from dsetkit.dataset_writer import StoredAsset
 from dsetkit.errors import DsetkitError
-from dsetkit.label_quality import judge_labels
-from dsetkit.lmdb_store import ENGINE_VERSION
+from dsetkit.labelling import describe_teacher
+from dsetkit.lmdb_environments import ENGINE_VERSION
 from dsetkit.recipe import PLACEMENTS, FullSet
-from dsetkit.redraw import Redrawer, drawing_fingerprint
-from dsetkit.render import DrawnBatch, Renderer, draw_in_workers
+from dsetkit.redraw import drawing_fingerprint
+from dsetkit.render import Renderer
 from dsetkit.selection import select, split_cells
-from dsetkit.teachers import (
-    Teacher,
-    TeacherOptions,
-    checked_depth,
-    load_teacher,
-    settings_of,
-    with_range,
-)
+from dsetkit.shard_jobs import Plan, begin, write, write_in_processes
+from dsetkit.shards import shard_ranges
+from dsetkit.shared_assets import SharedAssets
+from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, with_range
+
+ENGINES = ("local", "ray")
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]  # (done, total)
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,11 @@ class _BothAssets:
     def pixels(self, database: str, number: int) -> np.ndarray:
         """Of one of `backgrounds` or `foregrounds`: uint8 (h,w,c)."""
         return getattr(self, database)[number].pixels
+
+    def all_pixels(self) -> dict[str, list[np.ndarray]]:
+        """Those of all, by kind and in id order."""
+        kinds = {"backgrounds": self.backgrounds, "foregrounds": self.foregrounds}
+        return {kind: [asset.pixels for asset in some] for kind, some in kinds.items()}
 
 
 def generate(
@@ -79,6 +80,11 @@ def generate(
     layout: str = "rendered",
     codecs: Mapping[str, str] | None = None,
     at_most: int | None = None,
+    shards: int = 1,
+    shard_index: int | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
+    gpus_per_worker: float = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> m.Manifest:
     """Makes a dataset, or continues one that was cut off.
@@ -94,7 +100,8 @@ def generate(
         placement: `uniform` or `grid`.
         teacher: What gives the depth; see `dsetkit.teachers`.
         teacher_options: What the other `--teacher-...` flags say.
-        workers: Processes that composite; 0 = this one does; None = one for each core.
+        workers: Processes that composite, 0 = this one does; of several shards those that each
+            write one, 0 = this one writes them in turn. None = one for each core.
         batch_size: Samples the teacher sees at once; part of what makes the dataset repeatable.
         device: Where the teacher runs.
         seed: Key of every random choice.
@@ -102,15 +109,21 @@ def generate(
         layout: `rendered` stores composite and mask, `recipe` draws them again when they are read.
         codecs: Codec names by field, where they shall not be the layout's own.
         at_most: Cuts `num_samples` down to this, for a look at a few samples.
+        shards: Files the dataset becomes, each a contiguous range of samples.
+        shard_index: Write this shard alone; None writes all.
+        engine: `local` processes, or `ray` for shards as tasks of a cluster.
+        ray_address: Of the cluster; None starts one on this machine.
+        gpus_per_worker: Share of a GPU that each task of a cluster takes.
         progress: Called with (samples done, samples in all).
 
     Returns:
-        The manifest of the complete dataset.
+        The manifest of the complete dataset, or of the shard asked for.
 
     Raises:
         DsetkitError: Anything a user can mend.
     """
     _check_settings(size, placements, scale_range, placement, batch_size)
+    _check_shards(shards, shard_index, engine)
     codecs = chosen_codecs(layout, codecs or {})
     network = load_teacher(teacher, device=device, options=teacher_options)
     assets = _load_assets(foregrounds, backgrounds, size, scale_range, seed, skip_bad)
@@ -138,71 +151,35 @@ def generate(
             yield some, renderer.draw(chosen[some]).pixels
 
     network = with_range(network, output=output, count=len(chosen), show=show)
-    manifest = _describe(full_set, assets, len(chosen), network, batch_size, layout, codecs)
-    with DatasetWriter(
-        output,
-        manifest,
-        all_cells[chosen],
-        backgrounds=_stored(assets.backgrounds),
-        foregrounds=_stored(assets.foregrounds),
-    ) as writer:
-        # Commits fall between batches, so a dataset that was cut off goes on with a whole batch.
-        todo = chosen[writer.count :]
-        batches = [todo[i : i + batch_size] for i in range(0, len(todo), batch_size)]
-        for drawn in _draw(output, full_set, assets, manifest, batches, workers):
-            writer.add(label(drawn, network, codecs, first=writer.count))
-            progress(writer.count, len(chosen))
-        redrawer = Redrawer(assets.pixels, (size, size))
-        return writer.finish(judge=partial(judge_labels, redrawer=redrawer))
+    manifest = _describe(full_set, assets, len(chosen), network, batch_size, layout, codecs, shards)
+    about_teacher = {"teacher": teacher, "teacher_options": teacher_options, "device": device}
+    plan = Plan(output, manifest, full_set, chosen, all_cells[chosen], **about_teacher)
+    _check_shard_index(shard_index, len(shard_ranges(manifest)))
 
+    if not shard_index:  # the first shard, or all
+        begin(
+            plan,
+            backgrounds=_stored(assets.backgrounds),
+            foregrounds=_stored(assets.foregrounds),
+        )
+    if engine == "ray":
+        from dsetkit.ray_engine import write_on_ray  # an optional extra
 
-def _draw(
-    output: Path,
-    full_set: FullSet,
-    assets: _BothAssets,
-    manifest: m.Manifest,
-    batches: list[np.ndarray],
-    workers: int | None,
-) -> Iterator[DrawnBatch]:
-    """The batches in order, drawn in workers (None: one for each core) or, with 0, here."""
+        return write_on_ray(
+            plan,
+            assets.all_pixels(),
+            address=ray_address,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+            progress=progress,
+        )
     workers = os.cpu_count() or 1 if workers is None else workers
-    keep_pixels = manifest.depth_kind != "none"
-    if workers:
-        return draw_in_workers(output, full_set, batches, workers=workers, keep_pixels=keep_pixels)
-    renderer = Renderer(full_set, assets.pixels, manifest.codecs, keep_pixels=keep_pixels)
-    return map(renderer.draw, batches)
-
-
-def label(
-    drawn: DrawnBatch, teacher: Teacher | None, codecs: Mapping[str, str], *, first: int
-) -> list[Record]:
-    """The samples of a batch with the teacher's depth added.
-
-    Args:
-        drawn: The batch.
-        teacher: None adds nothing.
-        codecs: Codec names by field.
-        first: Index of its first sample, for messages.
-    """
-    if teacher is None:
-        return drawn.records
-    answer = teacher(drawn.pixels)
-    depth = checked_depth(
-        answer,
-        len(drawn.records),
-        teacher=teacher.name,
-        first=first,
-        max_depth_m=teacher.max_depth_m,
-    )
-    if teacher.kind == "metric":
-        stored = [quantise_metric(one, teacher.max_depth_m) for one in depth]
-    else:
-        stored = [quantise_relative(one) for one in depth]
-    encode = CODECS[codecs["depth"]].encode
-    return [
-        replace(record, fields=record.fields | {"depth": encode(one)})
-        for record, one in zip(drawn.records, stored, strict=True)
-    ]
+    with SharedAssets(assets.all_pixels()) if workers else nullcontext(assets.pixels) as asset:
+        if workers and shards > 1 and shard_index is None:
+            return write_in_processes(plan, asset, workers=workers, progress=progress)
+        return write(
+            plan, asset, network, only=shard_index, drawing_workers=workers, progress=progress
+        )
 
 
 # ---- what goes in ------------------------------------------------------------------------------
@@ -238,6 +215,7 @@ def _describe(
     batch_size: int,
     layout: str,
     codecs: Mapping[str, str],
+    shards: int,
 ) -> m.Manifest:
     """The manifest of the dataset to be made."""
     fields = ["background", "composite", "mask"] + (["depth"] if teacher else [])
@@ -263,17 +241,10 @@ def _describe(
         num_backgrounds=len(assets.backgrounds),
         num_foregrounds=len(assets.foregrounds),
         layout=layout,
+        shard=m.WHOLE | {"shards": shards},
         drawing=drawing_fingerprint() if layout == "recipe" else "",
         engine=ENGINE_VERSION,
     )
-
-
-def describe_teacher(teacher: Teacher | None, *, batch_size: int) -> dict:
-    """What the manifest says of a teacher: name, hash, batch size, and the teacher's settings."""
-    if teacher is None:
-        return {"name": "none", "hash": "", "batch_size": batch_size}
-    about = {"name": teacher.name, "hash": teacher.weights_hash, "batch_size": batch_size}
-    return about | settings_of(teacher)
 
 
 # ---- what is asked for -------------------------------------------------------------------------
@@ -296,6 +267,25 @@ def _check_settings(
         )
     if placement not in PLACEMENTS:
         raise DsetkitError(f"--placement {placement}: expected {' or '.join(PLACEMENTS)}")
+
+
+def _check_shards(shards: int, shard_index: int | None, engine: str) -> None:
+    if shards < 1:
+        raise DsetkitError(f"--shards {shards}: expected at least 1")
+    if engine not in ENGINES:
+        raise DsetkitError(f"--engine {engine}: expected {' or '.join(ENGINES)}")
+    if shard_index is not None and engine != "local":
+        raise DsetkitError(
+            f"--shard-index {shard_index} writes one shard here, --engine {engine} all of them "
+            "elsewhere: give one of the two"
+        )
+
+
+def _check_shard_index(shard_index: int | None, shards: int) -> None:
+    if shard_index is not None and not 0 <= shard_index < shards:
+        raise DsetkitError(
+            f"--shard-index {shard_index}: expected 0 to {shards - 1}, one of --shards {shards}"
+        )
 
 
 def _checked_count(num_samples: int | None, full: int) -> int:

@@ -21,7 +21,7 @@ from dsetkit.dataset_writer import DatasetWriter, stored_assets
 from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError, TeacherError
 from dsetkit.label_quality import evenly_spread, judge_labels
-from dsetkit.pipeline import describe_teacher, label
+from dsetkit.labelling import describe_teacher, label
 from dsetkit.redraw import is_drawn, pixels_checksum
 from dsetkit.render import DrawnBatch, stores
 from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, with_range
@@ -125,6 +125,7 @@ def _describe(there: m.Manifest, teacher: Teacher, batch_size: int, num_samples:
         there,
         num_samples=num_samples,
         complete=False,
+        shard=m.WHOLE,
         label_quality={},  # of the old depth
         fields=fields,
         codecs={"depth": LAYOUT_CODECS[there.layout]["depth"]} | there.codecs,

@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing import get_context
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from dsetkit.assets import decode_asset
-from dsetkit.codecs import CODECS, Codec
-from dsetkit.dataset import Dataset
+from dsetkit.codecs import CODECS
 from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
 from dsetkit.manifest import Manifest
@@ -51,8 +49,15 @@ class Renderer:
         keep_pixels: bool,
     ) -> None:
         self.full_set, self.keep_pixels = full_set, keep_pixels
-        self._redrawer = Redrawer(asset, (full_set.size, full_set.size), kept=None)
-        self._codecs = {name: CODECS[codecs[name]] for name in DRAWN if name in codecs}
+        self._asset = asset
+        self._codecs = {name: codecs[name] for name in DRAWN if name in codecs}
+
+    @cached_property
+    def _redrawer(self) -> Redrawer:  # of each process: it keeps what it has prepared
+        return Redrawer(self._asset, (self.full_set.size, self.full_set.size), kept=None)
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in vars(self).items() if name != "_redrawer"}
 
     def draw(self, indices: Sequence[int]) -> DrawnBatch:
         """Draws and encodes the samples with these indices of the full set."""
@@ -85,39 +90,30 @@ def stores(manifest: Manifest, record: Record, image: np.ndarray, mask: np.ndarr
 
 
 def store_drawn(
-    record: Record, image: np.ndarray, mask: np.ndarray, codecs: Mapping[str, Codec]
+    record: Record, image: np.ndarray, mask: np.ndarray, codecs: Mapping[str, str]
 ) -> Record:
     """A record with its composite and mask as fields, in place of the checksum of their pixels."""
-    fields = {"composite": codecs["composite"].encode(image), "mask": codecs["mask"].encode(mask)}
+    pixels = zip(DRAWN, (image, mask), strict=True)
+    fields = {name: CODECS[codecs[name]].encode(one) for name, one in pixels}
     return replace(record, fields=fields | record.fields, drawn=None)
 
 
 def draw_in_workers(
-    dataset: Path,
-    full_set: FullSet,
-    batches: list[np.ndarray],
-    *,
-    workers: int,
-    keep_pixels: bool,
+    renderer: Renderer, batches: list[np.ndarray], *, workers: int
 ) -> Iterator[DrawnBatch]:
     """Draws batches of indices in worker processes and yields them in order, a few ahead.
 
     Args:
-        dataset: Where each worker reads the assets; they must be committed by now.
-        full_set: What sample `index` is.
+        renderer: Copied to the workers; its assets should be shared, see `SharedAssets`.
         batches: Index arrays, one for each batch.
         workers: Processes, at least 1.
-        keep_pixels: As `Renderer`.
 
     Raises:
         DatasetError: A worker died.
     """
     # Spawned, not forked: this process has threads (torch, OpenCV) that a fork would break.
     with ProcessPoolExecutor(
-        workers,
-        get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(dataset, full_set, keep_pixels),
+        workers, get_context("spawn"), initializer=_start_worker, initargs=(renderer,)
     ) as pool:
         waiting: deque[Future] = deque()
         try:
@@ -140,21 +136,10 @@ def draw_in_workers(
 _renderer: Renderer | None = None  # of a worker process
 
 
-def _start_worker(path: Path, full_set: FullSet, keep_pixels: bool) -> None:
+def _start_worker(renderer: Renderer) -> None:
     global _renderer
     cv2.setNumThreads(1)  # the processes are the parallelism
-    dataset = Dataset(path, allow_incomplete=True)
-    # Read now: a transaction cannot begin once the writer has grown the file beyond this map.
-    assets = {
-        database: [decode_asset(one["image"]) for one in dataset.assets(database)]
-        for database in ("backgrounds", "foregrounds")
-    }
-    _renderer = Renderer(
-        full_set,
-        lambda database, number: assets[database][number],
-        dataset.manifest.codecs,
-        keep_pixels=keep_pixels,
-    )
+    _renderer = renderer
 
 
 def _draw_in_worker(batch: np.ndarray) -> DrawnBatch:

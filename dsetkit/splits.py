@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from dsetkit import manifest as m
-from dsetkit.dataset import Dataset, shard_path
+from dsetkit.dataset import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
 from dsetkit.lmdb_store import StoreWriter
 from dsetkit.sample_table import COLUMNS, SampleTable
 from dsetkit.selection import cells_by_sample, cells_of
+from dsetkit.shards import shard_path
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
 

@@ -12,12 +12,13 @@ import numpy as np
 
 from dsetkit.assets import Asset, decode_asset, fingerprint
 from dsetkit.codecs import CODECS
-from dsetkit.dataset import Dataset, shard_path
+from dsetkit.dataset import Dataset
 from dsetkit.encoding import Record, unpack_record
 from dsetkit.errors import DatasetError
-from dsetkit.lmdb_store import StoreReader, u32_key, u64_key
+from dsetkit.lmdb_store import StoreReader, u32_key
 from dsetkit.manifest import CELL_NAMES, CELLS_KEY, SPLITS, Manifest
 from dsetkit.redraw import Redrawer, is_drawn, pixels_checksum
+from dsetkit.shards import Shards, shard_path
 
 SAMPLES_PER_JOB = 64
 
@@ -61,21 +62,22 @@ def verify(
     """
     dataset = Dataset(path)
     manifest = dataset.manifest
-    store = StoreReader(shard_path(path))
-    problems = [*_check_cells(store, manifest), *_check_assets(store, manifest)]
+    shards = dataset.shards
+    problems = [
+        *_check_counts(shards),
+        *_check_cells(shards.whole, manifest),
+        *_check_assets(shards.whole, manifest),
+    ]
     total = manifest.num_samples
     jobs_to_do = [
         range(first, min(first + SAMPLES_PER_JOB, total))
         for first in range(0, total, SAMPLES_PER_JOB)
     ]
     with ThreadPoolExecutor(jobs) as pool:
-        found = pool.map(partial(_check_samples, store, dataset), jobs_to_do)
+        found = pool.map(partial(_check_samples, dataset), jobs_to_do)
         for job, bad in zip(jobs_to_do, found, strict=True):
             problems += bad
             progress(job.stop, total)
-    if store.count("samples") > total:
-        surplus = f"{store.count('samples'):,} samples stand in it, the manifest says {total:,}"
-        problems.insert(0, Problem("dataset", None, surplus))
     return problems
 
 
@@ -99,6 +101,15 @@ def as_report(path: Path, problems: list[Problem]) -> dict:
 
 
 # ---- the dataset as a whole --------------------------------------------------------------------
+
+
+def _check_counts(shards: Shards) -> Iterator[Problem]:
+    """What is missing is told sample by sample; here what is too much."""
+    for number, (there, expected) in enumerate(zip(shards.there(), shards.ranges, strict=True)):
+        if len(there) > len(expected):
+            name = "it" if len(shards.ranges) == 1 else shard_path(Path(), number)
+            counts = f"{len(there):,} samples stand in {name}, the manifest says {len(expected):,}"
+            yield Problem("dataset", None, counts)
 
 
 def _check_cells(store: StoreReader, manifest: Manifest) -> Iterator[Problem]:
@@ -162,11 +173,11 @@ def _read_asset(
 # ---- one sample --------------------------------------------------------------------------------
 
 
-def _check_samples(store: StoreReader, dataset: Dataset, indices: range) -> list[Problem]:
+def _check_samples(dataset: Dataset, indices: range) -> list[Problem]:
     problems = []
     for index in indices:
         try:
-            _check_sample(store.get("samples", u64_key(index)), dataset)
+            _check_sample(dataset.shards.get_many([index])[0], dataset)
         except READ_ERRORS as error:
             problems.append(Problem("sample", index, _reason(error)))
     return problems

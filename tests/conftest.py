@@ -18,3 +18,39 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, dict], 
     from tests.image_sets import ImportedSets  # loads torch
 
     return ImportedSets(tmp_path_factory.mktemp)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of five drawn foregrounds and five backgrounds, as arguments of `generate`."""
+    import cv2
+
+    from tests.worlds import draw_background, draw_foreground
+
+    root = tmp_path_factory.mktemp("pictures")
+    folders = {name: root / name for name in ("foregrounds", "backgrounds")}
+    for folder in folders.values():
+        folder.mkdir()
+    for number in range(5):
+        foreground = cv2.cvtColor(draw_foreground(number, 60, 45), cv2.COLOR_RGBA2BGRA)
+        cv2.imwrite(str(folders["foregrounds"] / f"f{number}.png"), foreground)
+        background = draw_background(number, 80)[..., ::-1]
+        cv2.imwrite(str(folders["backgrounds"] / f"b{number}.jpg"), background)
+    return folders
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A depth network with random weights: what it says means nothing, but it is a network."""
+    import torch
+
+    from models import create_model, save_model
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("teacher") / "depth.safetensors"
+    about = {"inputs": ["composite"], "depth_kind": "metric", "max_depth_m": 10.0}
+    about["img_size"] = [64, 64]
+    net = create_model("depth_lite")
+    torch.nn.init.normal_(net.head.weight, std=0.5)  # or every map would be flat
+    save_model(path, net, about)
+    return f"checkpoint:{path}"

@@ -18,9 +18,11 @@ MODULES = sorted(
 FLOORS = (
     ("errors",),
     (
-        *("encoding", "codecs", "png", "resizing", "lmdb_store", "manifest"),
-        *("pictures", "files", "console", "drawing"),
+        *("encoding", "codecs", "png", "resizing", "lmdb_environments", "lmdb_store", "manifest"),
+        *("pictures", "files", "console", "drawing", "shared_assets", "shard_list", "shard_cache"),
     ),
+    ("remote",),
+    ("shards",),
     ("assets", "recipe", "picture_sources", "foreign_pictures"),
     (
         "compositing",
@@ -32,9 +34,12 @@ FLOORS = (
         "image_conventions",
     ),
     ("render", "dataset_writer", "plane_cache", "teachers", "image_tables", "image_checks"),
+    ("labelling", "label_quality"),
+    ("shard_jobs",),
+    ("ray_engine",),
     (
         *("pipeline", "convert", "import_rgbd", "import_images", "sample_table"),
-        *("torch_dataset", "loader", "label_quality"),
+        *("torch_dataset", "loader"),
     ),
     ("info", "verify", "stats", "splits", "show", "export", "demo", "relabel"),
     ("teacher_check",),

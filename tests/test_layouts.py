@@ -12,13 +12,14 @@ import torch
 from dsetkit import SampleDataset, make_loader, png
 from dsetkit.codecs import CODECS
 from dsetkit.convert import convert
-from dsetkit.dataset import Dataset, shard_path
+from dsetkit.dataset import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.export import export
 from dsetkit.lmdb_store import StoreReader
 from dsetkit.plane_cache import cache_path, open_cache
 from dsetkit.relabel import relabel
 from dsetkit.render import stores
+from dsetkit.shards import shard_path
 from dsetkit.stats import measure
 from dsetkit.verify import verify
 from tests.worlds import replace_record, tiny_dataset, tiny_rgbd

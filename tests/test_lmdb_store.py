@@ -6,11 +6,13 @@ import pickle
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lmdb
 import pytest
 
+from dsetkit import lmdb_environments
 from dsetkit.errors import DatasetError
 from dsetkit.lmdb_store import FIRST_MAP_SIZE, StoreReader, StoreWriter, u64_key
 
@@ -91,7 +93,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> Non
 def test_two_readers_of_one_path_share_an_environment(store: Path) -> None:
     train, val = StoreReader(store), StoreReader(store)
     assert first_number(train, 1) == first_number(val, 1) == 1
-    assert train._environment()[0] is val._environment()[0]
+    assert train._opened is val._opened
 
 
 def test_a_reader_can_be_pickled(store: Path) -> None:
@@ -179,3 +181,38 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "s.lmdb"), pytest.raises(DatasetError, match="another process"):
         StoreWriter(tmp_path / "s.lmdb")
+
+
+def test_many_files_are_read_with_few_of_them_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsetkit.lmdb_environments.MOST_OPEN", 3)
+    readers = []
+    for number in range(8):
+        with StoreWriter(tmp_path / f"{number}.lmdb") as writer:
+            writer.put([("samples", u64_key(0), bytes([number]))])
+        readers.append(StoreReader(tmp_path / f"{number}.lmdb"))
+    with readers[5]._reading() as (txn, databases):  # open it stays while somebody reads
+        for number, reader in [*enumerate(readers)] * 2:
+            assert reader.get("samples", u64_key(0)) == bytes([number])
+        ours = [path for path in lmdb_environments._environments if path.parent == tmp_path]
+        assert len(ours) <= 4 and readers[5].path in ours
+        assert txn.get(u64_key(0), db=databases["samples"]) == bytes([5])
+
+
+def test_threads_read_while_files_are_closed_and_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsetkit.lmdb_environments.MOST_OPEN", 2)
+    readers = []
+    for number in range(6):
+        with StoreWriter(tmp_path / f"{number}.lmdb") as writer:
+            writer.put([("samples", u64_key(0), bytes([number]) * 5000)])
+        readers.append(StoreReader(tmp_path / f"{number}.lmdb"))
+
+    def read(turn: int) -> bool:
+        number = turn * 5 % 6
+        return readers[number].get("samples", u64_key(0)) == bytes([number]) * 5000
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(3000)))

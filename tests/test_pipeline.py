@@ -11,48 +11,19 @@ import cv2
 import numpy as np
 import pytest
 
-from dsetkit.dataset import Dataset, shard_path
+from dsetkit.dataset import Dataset
 from dsetkit.dataset_writer import DatasetWriter
 from dsetkit.errors import AssetError, DatasetError, DsetkitError, TeacherError
 from dsetkit.label_quality import LabelQuality
 from dsetkit.lmdb_store import StoreReader
 from dsetkit.pipeline import generate
+from dsetkit.shards import shard_path
 from dsetkit.stats import measure
 from dsetkit.teachers import checked_depth, load_teacher
-from models import create_model, save_model
-from tests.worlds import draw_background, draw_foreground
+from tests.worlds import draw_background
 
 REPOSITORY = Path(__file__).parents[1]
 SMALL = {"size": 64, "placements": 5, "batch_size": 8, "workers": 0}
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("pictures")
-    folders = {name: root / name for name in ("foregrounds", "backgrounds")}
-    for folder in folders.values():
-        folder.mkdir()
-    for number in range(5):
-        foreground = cv2.cvtColor(draw_foreground(number, 60, 45), cv2.COLOR_RGBA2BGRA)
-        cv2.imwrite(str(folders["foregrounds"] / f"f{number}.png"), foreground)
-        background = draw_background(number, 80)[..., ::-1]
-        cv2.imwrite(str(folders["backgrounds"] / f"b{number}.jpg"), background)
-    return folders
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A depth network with random weights: what it says means nothing, but it is a network."""
-    import torch
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("teacher") / "depth.safetensors"
-    about = {"inputs": ["composite"], "depth_kind": "metric", "max_depth_m": 10.0}
-    about["img_size"] = [64, 64]
-    net = create_model("depth_lite")
-    torch.nn.init.normal_(net.head.weight, std=0.5)  # or every map would be flat
-    save_model(path, net, about)
-    return f"checkpoint:{path}"
 
 
 def contents(dataset: Path) -> dict[str, list[tuple[bytes, bytes]]]:

@@ -11,10 +11,11 @@ from dsetkit import relabel as relabelling
 from dsetkit import show, teacher_check
 from dsetkit.__main__ import main
 from dsetkit.console import run
-from dsetkit.dataset import Dataset, shard_path
+from dsetkit.dataset import Dataset
 from dsetkit.errors import DsetkitError
 from dsetkit.lmdb_store import StoreReader
 from dsetkit.relabel import relabel
+from dsetkit.shards import shard_path
 from dsetkit.stats import measure
 from dsetkit.verify import verify
 from tests.worlds import SmoothDepth, replace_record, tiny_dataset, tiny_rgbd

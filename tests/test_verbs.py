@@ -19,13 +19,14 @@ from dsetkit.__main__ import main
 from dsetkit.assets import encode_asset
 from dsetkit.codecs import CODECS
 from dsetkit.console import run
-from dsetkit.dataset import Dataset, shard_path
+from dsetkit.dataset import Dataset
 from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
 from dsetkit.export import export
 from dsetkit.info import describe
 from dsetkit.label_quality import judge_labels
 from dsetkit.lmdb_store import StoreWriter, u32_key
+from dsetkit.shards import shard_path
 from dsetkit.show import choose, contact_sheet
 from dsetkit.splits import export_csv, import_csv, split_by_asset, split_by_sample
 from dsetkit.stats import measure

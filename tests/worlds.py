@@ -8,16 +8,18 @@ import numpy as np
 from dsetkit import manifest as m
 from dsetkit.assets import Asset, assign_splits, encode_asset, fingerprint
 from dsetkit.codecs import LAYOUT_CODECS
-from dsetkit.dataset import Dataset, shard_path
+from dsetkit.dataset import Dataset
 from dsetkit.dataset_writer import DatasetWriter, StoredAsset
 from dsetkit.encoding import Record, pack_record
 from dsetkit.import_rgbd import import_rgbd
-from dsetkit.lmdb_store import ENGINE_VERSION, StoreWriter, u64_key
-from dsetkit.pipeline import label
+from dsetkit.labelling import label
+from dsetkit.lmdb_environments import ENGINE_VERSION
+from dsetkit.lmdb_store import StoreWriter, u64_key
 from dsetkit.recipe import FullSet
 from dsetkit.redraw import drawing_fingerprint
 from dsetkit.render import Renderer
 from dsetkit.selection import select, split_cells
+from dsetkit.shards import shard_path
 
 
 class SmoothDepth:

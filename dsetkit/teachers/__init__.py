@@ -21,7 +21,7 @@ from dsetkit.errors import TeacherError
 from dsetkit.teachers.flip import FlipAveraged
 from dsetkit.teachers.guard import checked_depth
 from dsetkit.teachers.options import Teacher, TeacherOptions, settings_of
-from dsetkit.teachers.ranges import RangedTeacher, with_range
+from dsetkit.teachers.ranges import RangedTeacher, with_range, with_recorded_range
 
 if TYPE_CHECKING:
     from dsetkit.teachers.running import Runner
@@ -36,6 +36,7 @@ __all__ = [
     "pick_device",
     "settings_of",
     "with_range",
+    "with_recorded_range",
 ]
 
 BUNDLED = Path(__file__).with_name("bundled.safetensors")

@@ -11,7 +11,7 @@ several datasets can share them.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,13 @@ def with_range(
         value_range = measure_range(teacher, show(np.unique(indices).tolist()))
         log.info("teacher %s: inverse depth from %g to %g", teacher.name, *value_range)
     return RangedTeacher(teacher, value_range)
+
+
+def with_recorded_range(teacher: Teacher | None, about: Mapping) -> Teacher | None:
+    """The teacher with the range that a manifest tells (`teacher`), if it needs one."""
+    if teacher is None or not getattr(teacher, "needs_range", False):
+        return teacher
+    return RangedTeacher(teacher, tuple(about["range"]))
 
 
 def measure_range(teacher: Teacher, shown: Shown) -> tuple[float, float]:
