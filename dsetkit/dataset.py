@@ -14,8 +14,9 @@ from dsetkit.encoding import Record, depth_share, unpack_record
 from dsetkit.errors import DatasetError
 from dsetkit.lmdb_store import u32_key
 from dsetkit.redraw import DRAWN, Redrawer, drawing_fingerprint
+from dsetkit.remote import is_remote
 from dsetkit.resizing import resize_depth, resize_image
-from dsetkit.shards import FolderShards, Shards
+from dsetkit.shards import AddressShards, FolderShards, Shards
 
 Size = tuple[int, int]  # height, width [px]
 
@@ -24,16 +25,18 @@ class Dataset:
     """Read access to a dataset; picklable, safe under fork and spawn.
 
     Args:
-        path: The dataset's directory.
+        path: The dataset's directory, or the address of one in object storage, as `s3://...`.
         allow_incomplete: Also open a dataset whose generation was cut off.
 
     Raises:
         DatasetError: As `Shards`.
     """
 
-    def __init__(self, path: Path, *, allow_incomplete: bool = False) -> None:
-        self.path = Path(path)
-        self.shards = Shards(FolderShards(self.path), str(path), allow_incomplete=allow_incomplete)
+    def __init__(self, path: Path | str, *, allow_incomplete: bool = False) -> None:
+        remote = is_remote(str(path))
+        self.path = path if remote else Path(path)
+        files = AddressShards(path) if remote else FolderShards(self.path)
+        self.shards = Shards(files, str(path), allow_incomplete=allow_incomplete)
         self.manifest = self.shards.manifest
 
     def __getstate__(self) -> dict:
@@ -106,6 +109,13 @@ class Dataset:
         stored = self.image(record, "depth")
         manifest = self.manifest
         return depth_share(stored, kind=manifest.depth_kind, max_depth_m=manifest.max_depth_m)
+
+    def samples(
+        self, indices: Sequence[int], fields: Sequence[str], size: Size | None
+    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """(place in `indices`, fields as `images` gives them) of many samples."""
+        for place, record in enumerate(self.records(indices)):
+            yield place, self.images(record, fields, size)
 
     def images(
         self, record: Record, fields: Sequence[str], size: Size | None

@@ -15,6 +15,7 @@ from typing import Protocol
 from dsetkit import manifest as m
 from dsetkit.errors import DatasetError
 from dsetkit.lmdb_store import StoreReader, u64_key
+from dsetkit.remote import RemoteShards
 
 SHARD_NAME = "shard-{:05d}.lmdb"
 _SHARD_PATTERN = re.compile(r"shard-(\d{5,})\.lmdb")
@@ -58,7 +59,10 @@ class ShardFiles(Protocol):
         """The numbers of the shards that are there, ascending."""
 
     def local(self, number: int) -> Path:
-        """A file of this machine that holds a shard."""
+        """A file of this machine that holds a shard; asked for right before it is read."""
+
+    def num_bytes(self, number: int) -> int:
+        """The size of a shard."""
 
 
 class FolderShards:
@@ -86,6 +90,36 @@ class FolderShards:
     def local(self, number: int) -> Path:
         """See `ShardFiles`."""
         return shard_path(self.path, number)
+
+    def num_bytes(self, number: int) -> int:
+        """See `ShardFiles`."""
+        return self.local(number).stat().st_size
+
+
+class AddressShards:
+    """The shards at an address, fetched when they are asked for; see `remote`.
+
+    Raises:
+        DatasetError: As `RemoteShards`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._remote = RemoteShards(address)
+        self._sizes = {
+            shard_number(shard.name): shard.num_bytes for shard in self._remote.shard_list.shards
+        }
+
+    def numbers(self) -> list[int]:
+        """See `ShardFiles`."""
+        return sorted(self._sizes)
+
+    def local(self, number: int) -> Path:
+        """See `ShardFiles`."""
+        return self._remote.local(SHARD_NAME.format(number))
+
+    def num_bytes(self, number: int) -> int:
+        """See `ShardFiles`."""
+        return self._sizes[number]
 
 
 class Shards:
@@ -130,13 +164,14 @@ class Shards:
 
     def reader(self, number: int) -> StoreReader:
         """The store of a shard."""
+        if number not in self._there:
+            raise DatasetError(
+                f"{self._name} has no {SHARD_NAME.format(number)}: make it with the command that "
+                "makes the dataset, or copy it from its source"
+            )
+        path = self._files.local(number)  # may have to be fetched again
         if number not in self._readers:
-            if number not in self._there:
-                raise DatasetError(
-                    f"{self._name} has no {SHARD_NAME.format(number)}: make it with the command "
-                    "that makes the dataset, or copy it from its source"
-                )
-            reader = StoreReader(self._files.local(number))
+            reader = StoreReader(path)
             self._check(number, reader)
             self._readers[number] = reader
         return self._readers[number]
@@ -174,7 +209,7 @@ class Shards:
 
     def num_bytes(self) -> int:
         """Size of all files together."""
-        return sum(self._files.local(number).stat().st_size for number in self._there)
+        return sum(map(self._files.num_bytes, self._there))
 
     # ---- checks --------------------------------------------------------------------------------
 

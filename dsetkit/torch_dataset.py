@@ -1,6 +1,6 @@
 """SampleDataset: the samples of a dataset as tensors, what every training script reads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,8 @@ from dsetkit.dataset import Dataset
 from dsetkit.device_drawing import DeviceDrawer
 from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
+from dsetkit.joined import Source, open_caches, open_dataset
 from dsetkit.manifest import CELL_NAMES
-from dsetkit.plane_cache import open_cache
 
 FIELDS = ("background", "composite", "mask", "depth")
 
@@ -20,7 +20,8 @@ class SampleDataset(torch.utils.data.Dataset):
     """The samples of one split as tensors of one size.
 
     Args:
-        path: The dataset's directory.
+        path: A dataset's directory or address (`s3://...`), a pattern, or several of these, read
+            one after the other as one.
         split: `train`, `val`, `test`, or None for all samples in index order.
         size: Side or (height, width) of every field [px]; None keeps each field as stored.
         fields: What to give, of `background`, `composite`, `mask`, `depth`.
@@ -38,28 +39,29 @@ class SampleDataset(torch.utils.data.Dataset):
 
     def __init__(
         self,
-        path: Path | str,
+        path: Source,
         split: str | None = "train",
         size: int | tuple[int, int] | None = None,
         fields: Sequence[str] = FIELDS,
         cache: Path | str | None = None,
     ) -> None:
-        self._dataset = Dataset(Path(path))
+        self._dataset = open_dataset(path)
         self.manifest = self._dataset.manifest
         self.split = split
         self.size = (size, size) if isinstance(size, int) else size
         self.fields = tuple(fields)
         missing = [name for name in self.fields if name not in self.manifest.fields]
         if missing:
+            there = ", ".join(self.manifest.fields)
             raise DatasetError(
-                f"{path} holds no {', '.join(missing)}: it has {', '.join(self.manifest.fields)}"
+                f"{self._dataset.path} holds no {', '.join(missing)}: it has {there}"
             )
         self.indices = self._dataset.indices(split)
         self._cache = None
         if cache is not None:
             if self.size is None:
                 raise DatasetError(f"--cache {cache} holds resized pixels: it takes a size")
-            self._cache = open_cache(Path(cache), self._dataset, self.size)
+            self._cache = open_caches(Path(cache), self._dataset, self.size)
 
     @property
     def cells(self) -> np.ndarray:
@@ -97,7 +99,8 @@ class SampleDataset(torch.utils.data.Dataset):
         indices = self.indices[list(positions)]
         if self._cache is not None:
             return self._cached(indices, self.fields)
-        return self._decoded(self._dataset.records(indices), self.fields)
+        samples = self._dataset.samples(indices, self.fields, self.size)
+        return _stacked(samples, self.fields, len(indices))
 
     def read_recipes(
         self, positions: Sequence[int], fields: Sequence[str]
@@ -107,21 +110,17 @@ class SampleDataset(torch.utils.data.Dataset):
         records = self._dataset.records(indices)
         if self._cache is not None:
             return records, self._cached(indices, fields)
-        return records, self._decoded(records, fields)
+        samples = (self._dataset.images(record, fields, self.size) for record in records)
+        return records, _stacked(enumerate(samples), fields, len(records))
 
     def _cached(self, indices: np.ndarray, fields: Sequence[str]) -> dict[str, torch.Tensor]:
         return {name: _as_tensor(self._cache.read(name, indices)) for name in fields}
 
-    def _decoded(self, records: Sequence[Record], fields: Sequence[str]) -> dict[str, torch.Tensor]:
-        batch: dict[str, np.ndarray] = {}
-        for row, record in enumerate(records):
-            for name, image in self._dataset.images(record, fields, self.size).items():
-                if name not in batch:
-                    batch[name] = np.empty((len(records), *image.shape), image.dtype)
-                if batch[name].shape[1:] != image.shape:
-                    raise _SizesDifferError(f"{name} of {image.shape} and {batch[name].shape[1:]}")
-                batch[name][row] = image
-        return {name: _as_tensor(batch[name]) for name in fields}
+    @property
+    def can_be_drawn(self) -> bool:
+        """Whether `drawer` can draw it: recipes of one dataset, at one size."""
+        is_one = isinstance(self._dataset, Dataset)
+        return is_one and self.manifest.layout == "recipe" and self.size is not None
 
     def drawer(self, device: torch.device | str) -> DeviceDrawer:
         """What draws the samples of a dataset of recipes on a device, at `size`."""
@@ -134,6 +133,21 @@ class SampleDataset(torch.utils.data.Dataset):
             size=self.size,
             device=device,
         )
+
+
+def _stacked(
+    samples: Iterable[tuple[int, dict[str, np.ndarray]]], fields: Sequence[str], count: int
+) -> dict[str, torch.Tensor]:
+    """(place, fields) of `count` samples, each copied into the batch as soon as it is decoded."""
+    batch: dict[str, np.ndarray] = {}
+    for place, sample in samples:
+        for name, image in sample.items():
+            if name not in batch:
+                batch[name] = np.empty((count, *image.shape), image.dtype)
+            if batch[name].shape[1:] != image.shape:
+                raise _SizesDifferError(f"{name} of {image.shape} and {batch[name].shape[1:]}")
+            batch[name][place] = image
+    return {name: _as_tensor(batch[name]) for name in fields}
 
 
 class _SizesDifferError(ValueError):
