@@ -3,6 +3,7 @@
     python train_depth.py --data DATASET --output runs/depth
     python train_depth.py --data DATASET --output runs/depth --img-sizes 64 128 --epochs 10 20
     python train_depth.py --data DATASET --output runs/depth --inputs composite background
+    torchrun --nproc-per-node 2 train_depth.py --data DATASET --output runs/depth
     python train_depth.py --output runs/depth --resume          # after a cut, also in mid-epoch
 
 The run folder then holds best.safetensors (lowest validation RMSE at the last image size),
@@ -23,17 +24,18 @@ from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DsetkitError
 from models import MODELS, ModelError, answer, create_model, load_model, save_model
 from models.pretrained import load_pretrained_encoder
-from training import loop, run_dir
+from training import loop, ranks, run_dir
 from training.augment import make_augment
 from training.chain import links
-from training.checkpoint import STATE_FILE, copy_weights, load_state, save_state
-from training.cli import SHOWN, add_training_arguments, parse_run, run
+from training.checkpoint import STATE_FILE, copy_weights, save_state
+from training.cli import CONTINUE, SHOWN, add_training_arguments, parse_run, run
 from training.ema import AveragedWeights
 from training.errors import RunError
 from training.losses import DEPTH_LOSS_HELP, depth_loss
 from training.metrics import DepthMetrics, resize_to
 from training.pictures import depth_grid
 from training.schedule import Plateau, make_optimizer, make_schedule
+from training.sync_batch_norm import sync_batch_norm
 
 SCRIPT = "train_depth.py"
 PREVIEW_SAMPLES = 4
@@ -74,7 +76,9 @@ def train(args: argparse.Namespace) -> None:
             workers=args.workers,
             seed=args.seed,
             shuffle=split == "train",
+            shuffle_block=args.shuffle_block,
             drop_last=split == "train" and len(data) >= args.batch_size,
+            place=ranks.place(),
             device=device,
         )
 
@@ -83,26 +87,22 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     channels = 3 * len(args.inputs)
     net = create_model(args.arch, in_channels=channels, **dict(args.arch_options))
-    if net.task != "depth":
-        raise RunError(
-            f"--arch {args.arch} is a {net.task} network: train it with train_{net.task}.py"
-        )
+    run_dir.check_task(args.arch, net.task, wanted="depth")
     if args.pretrained and not args.resume:
         load_pretrained_encoder(net, args.pretrained)
     if args.init_from and not args.resume:
         copy_weights(net, load_model(args.init_from)[0], args.init_from)
     memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
     net.to(device, memory_format=memory_format)
+    net = sync_batch_norm(net, device) if args.sync_bn else net
     average = AveragedWeights(net, args.ema) if args.ema else None
     judged = average.module if average else net  # what is validated and saved
-    forward = torch.compile(net) if args.compile else net
+    forward = ranks.parallel(torch.compile(net) if args.compile else net)
     precision = run_dir.mixed_precision(args.amp, device)
 
     # ---- Loss, optimizer, schedule -------------------------------------------------------------
     stages = run_dir.make_stages(args.img_sizes, args.epochs, stride=net.stride)
-    steps_per_epoch = len(open_loader("train", stages[0].size))
-    if steps_per_epoch == 0:
-        raise RunError(f"{args.data} has no train samples: see `python -m dsetkit info`")
+    steps_per_epoch = loop.count_steps(open_loader("train", stages[0].size), where=args.data)
     loss_fn = depth_loss(args.loss, head=net.heads["depth"])
     augment = make_augment(args.augment, depth_is_metric=manifest.depth_kind == "metric")
     optimizer = make_optimizer(
@@ -123,9 +123,7 @@ def train(args: argparse.Namespace) -> None:
     parts |= {"average": average} if average else {}
     progress = loop.Progress()
     if args.resume:
-        run_dir.check_same_dataset(args.output, manifest.fingerprint)
-        progress = loop.Progress(**load_state(args.output / STATE_FILE, parts))
-        logger.info("continuing after %d epochs, %d batches", progress.epoch, progress.batch)
+        run_dir.continue_run(args.output, parts, vars(progress), manifest.fingerprint)
     else:
         run_dir.start_run(args.output, vars(args), script=SCRIPT, fingerprint=manifest.fingerprint)
 
@@ -141,17 +139,23 @@ def train(args: argparse.Namespace) -> None:
             output = network(pictures.contiguous(memory_format=memory_format))
         return resize_to(output.float(), pictures)  # (N, 1, H, W)
 
+    def loss_of(batch: loop.Batch) -> torch.Tensor:
+        output, depth = ranks.gather(predict(forward, batch), batch["depth"])
+        return loss_fn(output, depth, depth > 0)
+
     def train_step(batch: loop.Batch, step: int) -> torch.Tensor:
         loop.seed_step(args.seed, step)
         batch = augment(loop.prepare_batch(batch, device))
-        loss = loss_fn(predict(forward, batch), batch["depth"], batch["depth"] > 0)
         lr = args.lr * lr_share(step) * plateau.factor
-        loop.update_weights(net, optimizer, loss, lr=lr, clip=clip)
+        loss = loop.update_weights(
+            forward, optimizer, loss_of, batch, lr=lr, clip=clip, parts=args.accumulate
+        )
         if average:
             average.update_parameters(net)
-        return loss.detach()
+        return loss
 
     def validate(loader: DataLoader) -> dict[str, float]:
+        ranks.share_buffers(judged)
         metrics = DepthMetrics(**scale)
 
         def judge(batch: loop.Batch) -> None:
@@ -159,7 +163,7 @@ def train(args: argparse.Namespace) -> None:
             metrics.update(answer(net, predict(judged, batch), "depth"), batch["depth"])
 
         loop.evaluate(loader, judge, total=len(loader), label="validation")
-        return metrics.compute()
+        return metrics.merge_ranks().compute()
 
     @torch.inference_mode()
     def draw(data: Dataset) -> np.ndarray:
@@ -218,16 +222,15 @@ def train(args: argparse.Namespace) -> None:
                     "step": (epoch + 1) * steps_per_epoch,
                     "metrics": metrics,
                 }
-                save_model(args.output / "last.safetensors", judged, about)
-                if is_best:
-                    save_model(args.output / "best.safetensors", judged, about)
-                run_dir.record_epoch(args.output, board, progress.rows, preview())
-                is_stale = args.patience is not None and progress.stale >= args.patience
-                progress.next_epoch(stage.end if is_stale else epoch + 1)
+                if ranks.is_first():
+                    save_model(args.output / "last.safetensors", judged, about)
+                    if is_best:
+                        save_model(args.output / "best.safetensors", judged, about)
+                    run_dir.record_epoch(args.output, board, progress.rows, preview())
+                progress.next_epoch(stage.end if progress.is_stale(args.patience) else epoch + 1)
                 save()
     logger.info("all %d epochs are done: %s", stages[-1].end, args.output / "best.safetensors")
 
 
 if __name__ == "__main__":
-    hint = "stopped; continue from the last saved state with the same --output and --resume"
-    sys.exit(run(main, DsetkitError, ModelError, RunError, on_interrupt=hint))
+    sys.exit(run(main, DsetkitError, ModelError, RunError, on_interrupt=CONTINUE))

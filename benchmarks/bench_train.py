@@ -209,15 +209,16 @@ def make_step(case: Case, device: torch.device) -> Callable[[loop.Batch], torch.
     precision = run_dir.mixed_precision("none" if plain else "auto", device)
     clip = loop.make_clip(norm=1.0, value=None)
 
-    def step(batch: loop.Batch) -> torch.Tensor:
-        batch = loop.prepare_batch(batch, device)
+    def loss_of(batch: loop.Batch) -> torch.Tensor:
         pictures = [batch["composite"], batch["background"]]
         pictures = torch.cat(pictures if is_ours else pictures[:1], dim=1)
         with precision:
             outputs = net(pictures.contiguous(memory_format=memory_format))
-        loss = loss_fn(outputs, batch)
-        loop.update_weights(net, optimizer, loss, lr=1e-4, clip=clip)
-        return loss.detach()
+        return loss_fn(outputs, batch)
+
+    def step(batch: loop.Batch) -> torch.Tensor:
+        batch = loop.prepare_batch(batch, device)
+        return loop.update_weights(net, optimizer, loss_of, batch, lr=1e-4, clip=clip)
 
     return step
 

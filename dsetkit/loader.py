@@ -12,24 +12,62 @@ from dsetkit.device_drawing import DeviceDrawer, Placements
 from dsetkit.torch_dataset import ReadBatch, SampleDataset
 
 BATCHES_AHEAD = 2  # per thread
+WINDOW_BLOCKS = 16  # of a shuffle by blocks
 
 Batch = dict[str, torch.Tensor]
 
 
-def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The order of an epoch: a permutation that depends on nothing but its arguments."""
+def epoch_order(seed: int, epoch: int, count: int, *, block: int | None = None) -> np.ndarray:
+    """The order of an epoch: a permutation that depends on nothing but its arguments.
+
+    Args:
+        seed: Key of the order, with `epoch`.
+        epoch: From 0.
+        count: Samples.
+        block: For data larger than the memory, which a whole shuffle (None) reads from the disk at
+            random places: blocks of that many neighbouring samples come in random order, and are
+            shuffled within windows of 16 blocks, so that only a window is read at a time. What is
+            given up: neighbours of one block always come in the same window, so within 16 blocks'
+            samples of each other, and a batch mixes samples of one window's blocks (of two where
+            a window ends in it). Which blocks share a window is drawn anew for each epoch.
+
+    Returns:
+        int64 (count,)
+    """
     rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-    return rng.permutation(count)
+    if block is None:
+        return rng.permutation(count)
+    firsts = rng.permutation(-(-count // block)) * block
+    order = [firsts[:0]]
+    for number in range(0, len(firsts), WINDOW_BLOCKS):
+        window = (firsts[number : number + WINDOW_BLOCKS, None] + np.arange(block)).ravel()
+        order.append(rng.permutation(window[window < count]))  # the last block may be short
+    return np.concatenate(order)
 
 
 class EpochBatches:
-    """Batch sampler whose order is a pure function of (seed, epoch) and starts anywhere."""
+    """Batch sampler whose order is a pure function of (seed, epoch) and starts anywhere.
+
+    With a `place` other than (0, 1) it gives this process's share of each batch, a stretch of it:
+    together the processes have every sample once. Shares of a last batch that is not full may
+    differ by one, and one that is empty is left out.
+    """
 
     def __init__(
-        self, count: int, *, batch_size: int, seed: int, shuffle: bool, drop_last: bool
+        self,
+        count: int,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        drop_last: bool,
+        shuffle_block: int | None = None,
+        place: tuple[int, int] = (0, 1),
     ) -> None:
         self.count, self.batch_size, self.seed = count, batch_size, seed
         self.shuffle, self.drop_last = shuffle, drop_last
+        self.shuffle_block = shuffle_block
+        self.rank, self.world = place
         self.epoch, self.first_batch = 0, 0
 
     def __len__(self) -> int:
@@ -40,9 +78,12 @@ class EpochBatches:
     def __iter__(self) -> Iterator[list[int]]:
         order = np.arange(self.count)
         if self.shuffle:
-            order = epoch_order(self.seed, self.epoch, self.count)
-        for batch in range(self.first_batch, len(self)):
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size].tolist()
+            order = epoch_order(self.seed, self.epoch, self.count, block=self.shuffle_block)
+        for number in range(self.first_batch, len(self)):
+            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+            share = np.array_split(batch, self.world)[self.rank]
+            if len(share):
+                yield share.tolist()
 
 
 class SampleLoader(DataLoader):
@@ -149,8 +190,7 @@ def best_threads(data: Dataset) -> int:
 def can_draw(data: Dataset) -> bool:
     """Whether `DrawingLoader` can read it: a SampleDataset of recipes, or a Subset of one."""
     source, _ = _unwrapped(data)
-    is_ours = isinstance(source, SampleDataset)
-    return is_ours and source.manifest.layout == "recipe" and source.size is not None
+    return isinstance(source, SampleDataset) and source.can_be_drawn
 
 
 def _unwrapped(data: Dataset) -> tuple[Dataset, Sequence[int]]:
@@ -173,7 +213,9 @@ def make_loader(
     threads: int | None = None,
     seed: int = 0,
     shuffle: bool = True,
+    shuffle_block: int | None = None,
     drop_last: bool = False,
+    place: tuple[int, int] = (0, 1),
     device: torch.device | str | None = None,
 ) -> SampleLoader:
     """Batches of a SampleDataset, or a Subset of one, as dicts of stacked tensors.
@@ -184,20 +226,29 @@ def make_loader(
 
     Args:
         data: What to read.
-        batch_size: Samples of a batch.
+        batch_size: Samples of a batch, of all processes together.
         workers: Processes that read; 0 leaves it to threads of this one, which cost no start and
             no copies, and hold each other up only where Python itself runs.
         threads: Threads that read ahead when there are no workers; 0 reads when a batch is asked
             for, None takes what is fastest (`best_threads`).
         seed: Key of the order.
         shuffle: False gives index order.
+        shuffle_block: Shuffle blocks of that many neighbouring samples, for data larger than the
+            memory; None shuffles as a whole. See `epoch_order`.
         drop_last: Leave out a last batch that is not full.
+        place: (rank, world) of this process among those that share each batch: see `EpochBatches`.
         device: Where the training is: if that is a CUDA device and the dataset holds recipes,
             composites and masks are drawn there, and the batches lie there.
     """
     threads = best_threads(data) if threads is None else threads
     batches = EpochBatches(
-        len(data), batch_size=batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last
+        len(data),
+        batch_size=batch_size,
+        seed=seed,
+        shuffle=shuffle,
+        drop_last=drop_last,
+        shuffle_block=shuffle_block,
+        place=place,
     )
     is_cuda = device is not None and torch.device(device).type == "cuda"
     if is_cuda and not workers and can_draw(data):

@@ -1,15 +1,19 @@
 """Several datasets, patterns and addresses are read as one dataset."""
 
+import json
 import pickle
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import train_mask
 from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DatasetError
 from dsetkit.joined import open_dataset
+from models import load_model
 from tests.worlds import tiny_dataset
 
 
@@ -82,3 +86,16 @@ def test_a_part_that_is_no_dataset_is_named(worlds: list[Path], tmp_path: Path) 
     (tmp_path / "cut" / "shard-00000.lmdb").unlink()
     with pytest.raises(DatasetError, match="cut is not a dataset"):
         open_dataset([worlds[0], tmp_path / "cut"])
+
+
+def test_a_training_reads_several_datasets_as_one(worlds: list[Path], tmp_path: Path) -> None:
+    asked = ["--data", *map(str, worlds), "--output", str(tmp_path / "run"), "--arch", "mask_lite"]
+    asked += ["--inputs", "composite", "--img-sizes", "32", "--epochs", "1", "--batch-size", "8"]
+    train_mask.main(asked)
+    samples = len(SampleDataset(worlds, split="train"))
+    told = json.loads((tmp_path / "run" / "args.json").read_text())
+    assert told["arguments"]["data"] == list(map(str, worlds))
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert state["progress"]["rows"][0]["epoch"] == 1
+    assert load_model(tmp_path / "run" / "best.safetensors")[1]["step"] == samples // 8
+    train_mask.main(["--output", str(tmp_path / "run"), "--resume"])

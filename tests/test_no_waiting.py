@@ -83,10 +83,13 @@ def test_a_step_does_not_wait() -> None:
     optimizer = make_optimizer(net, "adamw", lr=1e-3, weight_decay=1e-2, momentum=0.9)
     clip = loop.make_clip(norm=1.0, value=0.1)
     x = torch.rand(2, 3, 8, 8)
+
+    def loss_of(batch: loop.Batch) -> torch.Tensor:
+        return net(batch["x"]).square().mean()
+
     for _ in range(2):
         with NoReadingBack():
-            loss = net(x).square().mean()
-            loop.update_weights(net, optimizer, loss, lr=1e-3, clip=clip)
+            loop.update_weights(net, optimizer, loss_of, {"x": x}, lr=1e-3, clip=clip)
         average.update_parameters(net)  # reads its counter, which stays on the CPU
 
 

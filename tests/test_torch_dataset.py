@@ -10,6 +10,7 @@ import torch
 from dsetkit import SampleDataset, make_loader
 from dsetkit.dataset import Dataset
 from dsetkit.errors import DatasetError
+from dsetkit.loader import WINDOW_BLOCKS, EpochBatches, epoch_order
 from dsetkit.manifest import SPLITS
 from dsetkit.resizing import resize_depth, resize_image
 from tests.worlds import tiny_dataset
@@ -82,6 +83,44 @@ def test_every_sample_comes_once(dataset: Path, drop_last: bool) -> None:
     sizes = [len(batch) for batch in images_of(loader)]
     assert len(sizes) == len(loader)
     assert sum(sizes) == (len(data) - len(data) % 7 if drop_last else len(data))
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_each_batch_and_together_have_every_sample_once(world: int) -> None:
+    settings = {"batch_size": 6, "seed": 3, "shuffle": True, "drop_last": False}
+    whole = list(EpochBatches(31, **settings))
+    shares = [list(EpochBatches(31, **settings, place=(rank, world))) for rank in range(world)]
+    for number, batch in enumerate(whole):
+        together = [share[number] for share in shares if number < len(share)]
+        assert sum(together, []) == batch
+    assert [len(share) for share in shares] == [6] + [5] * (world - 1)  # the last batch has one
+
+
+@pytest.mark.parametrize(("count", "block"), [(1000, 10), (1003, 10), (95, 7), (5, 8), (50, 1)])
+def test_a_shuffle_by_blocks_has_every_sample_once_and_keeps_blocks_in_a_window(
+    count: int, block: int
+) -> None:
+    order = epoch_order(4, 2, count, block=block)
+    assert sorted(order) == list(range(count))
+    places = np.argsort(order)
+    for first in range(0, count, block):
+        assert np.ptp(places[first : first + block]) < WINDOW_BLOCKS * block
+
+
+def test_a_shuffle_by_blocks_depends_on_seed_and_epoch_alone() -> None:
+    orders = {
+        tuple(epoch_order(seed, epoch, 200, block=4)) for seed in range(3) for epoch in range(3)
+    }
+    assert len(orders) == 9
+    assert (epoch_order(1, 1, 200, block=4) == epoch_order(1, 1, 200, block=4)).all()
+    assert np.ptp(epoch_order(0, 0, 200, block=1)[:16]) > 32  # blocks come in random order
+
+
+def test_a_loader_shuffles_by_blocks(dataset: Path) -> None:
+    data = SampleDataset(dataset, size=8, fields=("composite",))
+    loader = make_loader(data, 8, seed=1, shuffle_block=2)
+    order = epoch_order(1, 0, len(data), block=2)
+    assert torch.equal(images_of(loader)[0], torch.stack([data[i]["composite"] for i in order[:8]]))
 
 
 def test_workers_give_the_same_batches(dataset: Path) -> None:

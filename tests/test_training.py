@@ -378,12 +378,6 @@ def test_a_chain_cut_off_and_resumed_equals_an_uninterrupted_one(
     assert torch.equal(*weights)
 
 
-def test_several_datasets_without_chain_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="--data names 2 datasets: expected one, or --chain"):
-        train("joint", tmp_path / "run", "--data", "a", "b")
-    assert not (tmp_path / "run").exists()
-
-
 def test_pictures_are_drawn_every_so_many_steps(tmp_path: Path) -> None:
     train("joint", tmp_path, "--picture-every", 4)
     drawn = sorted(path.stem for path in tmp_path.glob("step-*.png"))

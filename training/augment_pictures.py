@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torchvision.transforms.v2.functional import rgb_to_grayscale, to_dtype
 
+from training import ranks
 from training.errors import RunError
 
 Batch = dict[str, torch.Tensor]
@@ -30,7 +31,9 @@ JPEG_QUALITY = (50, 95)
 def uniform(batch: Batch, low: float, high: float, *, channels: int = 1) -> torch.Tensor:
     """Numbers for each sample, (N, channels, 1, 1) on the batch's device."""
     first = next(iter(batch.values()))
-    drawn = torch.empty(len(first), channels, 1, 1).uniform_(low, high)
+    drawn = ranks.own_rows(
+        len(first), lambda count: torch.empty(count, channels, 1, 1).uniform_(low, high)
+    )
     return drawn.to(first.device, non_blocking=True)
 
 
@@ -104,7 +107,9 @@ def noise(batch: Batch, *, max_std: float = 0.03) -> Batch:
     """Adds Gaussian noise of a standard deviation in [0, max_std] to each picture by itself."""
 
     def add_noise(picture: torch.Tensor) -> torch.Tensor:
-        drawn = torch.randn(picture.shape).to(picture.device, non_blocking=True)
+        count, *shape = picture.shape
+        drawn = ranks.own_rows(count, lambda rows: torch.randn(rows, *shape))
+        drawn = drawn.to(picture.device, non_blocking=True)
         return (picture + uniform(batch, 0, max_std) * drawn).clamp(0, 1)
 
     return {name: add_noise(x) if name in PICTURES else x for name, x in batch.items()}
@@ -118,7 +123,9 @@ def jpeg(batch: Batch) -> Batch:
 
     def compress(pictures: torch.Tensor) -> torch.Tensor:
         low, high = JPEG_QUALITY
-        qualities = torch.randint(low, high + 1, (len(pictures),)).tolist()
+        qualities = ranks.own_rows(
+            len(pictures), lambda count: torch.randint(low, high + 1, (count,))
+        ).tolist()
         levels = to_dtype(pictures, torch.uint8, scale=True).flip(1)  # OpenCV counts B, G, R
         stored = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()  # (N, H, W, 3)
         shown = np.stack([_through_jpeg(*pair) for pair in zip(stored, qualities, strict=True)])

@@ -10,8 +10,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from training import ranks
 from training.checkpoint import STATE_FILE
-from training.errors import RunError
 from training.run_dir import LOG_FILE, write_arguments
 
 CHAIN_LR = ("restart", "continue")
@@ -25,18 +25,11 @@ def links(args: argparse.Namespace, *, script: str) -> Iterator[argparse.Namespa
         script: name of the training script, for args.json of the chain.
 
     Yields:
-        The arguments of each run, `data` one path; each is made when the run before has ended.
-
-    Raises:
-        RunError: several datasets without --chain.
+        The arguments of each run, made when the run before has ended: `data` is one dataset, or,
+        without --chain, a list of several that are read as one.
     """
     if not args.chain:
-        if len(args.data) > 1:
-            raise RunError(
-                f"--data names {len(args.data)} datasets: expected one, or --chain to train on one "
-                "after another"
-            )
-        yield _with(args, data=args.data[0])
+        yield _with(args, data=args.data[0] if len(args.data) == 1 else args.data)
         return
     if not args.resume:
         write_arguments(args.output, vars(args), script=script)
@@ -50,6 +43,7 @@ def links(args: argparse.Namespace, *, script: str) -> Iterator[argparse.Namespa
             if args.chain_lr == "continue":
                 link.lr, link.warmup_steps = _last_lr(before), 0
         yield link
+        ranks.barrier()  # until rank 0 has written its weights
         before = output
 
 

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Protocol
 import torch
 from torch import nn
 
+from training import ranks
 from training.errors import RunError
 
 STATE_FILE = "state.pt"
@@ -100,9 +101,13 @@ def copy_weights(net: nn.Module, other: nn.Module, path: Path) -> None:
 def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Calls `write` on a temporary file beside `path`, syncs it and moves it over `path`.
 
+    Of several processes that train together the first writes, the others do nothing.
+
     Raises:
         RunError: the disk refused; `path` is as it was before and the temporary file is gone.
     """
+    if not ranks.is_first():
+        return
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open(temporary, "wb") as file:

@@ -12,6 +12,7 @@ from pathlib import Path
 import rich
 from rich.logging import RichHandler
 
+from training import ranks
 from training.augment import AUGMENT_HELP
 from training.chain import CHAIN_LR
 from training.errors import RunError
@@ -19,7 +20,12 @@ from training.run_dir import read_arguments
 from training.schedule import OPTIMIZERS, SCHEDULES
 
 # What may differ when a run continues: where things are and how fast it goes, not what comes out.
-FREE_ON_RESUME = ("data", "output", "resume", "workers", "cache", "device", "checkpoint_every")
+# (--accumulate fits a batch into a machine's memory, and changes it as the number of ranks does.)
+FREE_ON_RESUME = (
+    *("data", "output", "resume", "workers", "cache", "device", "checkpoint_every"),
+    "accumulate",
+)
+CONTINUE = "stopped; continue from the last saved state with the same --output and --resume"
 SHOWN = "(default: %(default)s)"
 
 
@@ -40,19 +46,26 @@ def run(
     terminal = rich.get_console().is_terminal
     handler = RichHandler(show_path=False) if terminal else logging.StreamHandler()
     line = "%(message)s" if terminal else "%(asctime)s %(message)s"
-    logging.basicConfig(level=logging.INFO, format=line, datefmt="%H:%M:%S", handlers=[handler])
     script = Path(sys.argv[0]).name
     try:
+        ranks.join()
+        level = logging.INFO if ranks.is_first() else logging.WARNING
+        logging.basicConfig(level=level, format=line, datefmt="%H:%M:%S", handlers=[handler])
         main()
+        ranks.leave()
     except user_errors as error:
-        print(f"{script}: error: {error}", file=sys.stderr)
+        ranks.tell(f"{script}: error: {error}")
         return 2
     except KeyboardInterrupt:
-        print(f"{script}: {on_interrupt}", file=sys.stderr)
+        ranks.tell(f"{script}: {on_interrupt}")
         return 130
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            print(f"{script}: error: the disk is full ({error}): make room", file=sys.stderr)
+            ranks.tell(f"{script}: error: the disk is full ({error}): make room")
+            return 2
+        if ranks.is_lost_peer(error):
+            reason = str(error).splitlines()[0][:160]
+            ranks.tell(f"{script}: error: {ranks.ENDED} ({reason})")
             return 2
         traceback.print_exc()
         return 1
@@ -65,7 +78,8 @@ def parse_run(
     """Parses a training's arguments; with --resume, those not given are the run's own.
 
     Raises:
-        RunError: --data or --output is missing, or --resume with an argument that changes the run.
+        RunError: --data or --output is missing, --resume with an argument that changes the run, or
+            a batch that does not fall into equal parts.
     """
     args = parser.parse_args(argv)
     if args.output is None:
@@ -87,6 +101,7 @@ def parse_run(
         raise RunError("--data is missing: expected the dataset's directory")
     if isinstance(args.data, str):  # the one dataset that args.json names
         args.data = [args.data]
+    ranks.check_batch_size(args.batch_size, accumulate=args.accumulate)
     return args
 
 
@@ -104,7 +119,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that do not depend on the task."""
     add = parser.add_argument_group("run").add_argument
     add("--data", nargs="+", metavar="DATASET",
-        help="directory made by `python -m dsetkit generate`; several with --chain")
+        help="directory made by `python -m dsetkit generate`, or its address (s3://...); several, "
+        "or a pattern, are read as one, or with --chain one after another")
     add("--chain", action="store_true",
         help="train on one dataset after another, each from the best weights of the one before")
     add("--chain-lr", choices=CHAIN_LR, default="restart",
@@ -130,7 +146,10 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--epochs", nargs="+", type=positive_int, default=[10], metavar="N",
         help="of each stage, or one number for all (default: 10)")
     add("--batch-size", type=positive_int, default=32, metavar="N",
-        help=f"samples per step {SHOWN}")
+        help=f"samples per step, of all processes together {SHOWN}")
+    add("--shuffle-block", type=positive_int, metavar="N",
+        help="shuffle blocks of N neighbouring samples and within windows of 16 blocks, so that a "
+        "dataset larger than the memory is read nearly in order (default: one whole shuffle)")
     add("--workers", type=int, default=0, metavar="N",
         help=f"processes that load samples; 0 = threads of this one {SHOWN}")
     add("--cache", type=Path, metavar="DIR",
@@ -173,6 +192,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--channels-last", action=argparse.BooleanOptionalAction, default=True,
         help=f"memory format of the convolutions {SHOWN}")
     add("--compile", action="store_true", help="compile the network: slow start, faster steps")
+    add("--accumulate", type=positive_int, default=1, metavar="N",
+        help="take each batch in N parts, one after another, in 1/N of the memory; the numbers of "
+        "the whole batch but for batch norm, which sees the parts, and for parts that differ in "
+        f"valid pixels {SHOWN}")
+    add("--sync-bn", action="store_true",
+        help="with torchrun: batch norm over the whole batch, not over each process's share")
 # fmt: on
 
 

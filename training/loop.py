@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
+from training import ranks
 from training.errors import RunError
 from training.progress_bar import progress_report
 
@@ -67,6 +69,10 @@ class Progress:
         """A new image size begins: scores do not compare with those before."""
         self.best, self.stale = math.inf, 0
 
+    def is_stale(self, patience: int | None) -> bool:
+        """Whether the stage has gone `patience` validations without a new best; None = never."""
+        return patience is not None and self.stale >= patience
+
     def end_row(
         self, *, stage: int, img_size: str, lr: float, metrics: Mapping[str, float]
     ) -> dict[str, Any]:
@@ -97,6 +103,23 @@ class Progress:
         self.seconds = self.wait_seconds = 0.0
 
 
+def count_steps(loader: DataLoader, *, where: str) -> int:
+    """Steps of an epoch: the batches of the train loader.
+
+    Raises:
+        RunError: no samples in the dataset `where`, or too few for a batch that ranks share.
+    """
+    count, batch_size = len(loader.dataset), loader.batch_sampler.batch_size
+    if count == 0:
+        raise RunError(f"{where} has no train samples: see `python -m dsetkit info`")
+    if count < batch_size and ranks.world() > 1:
+        raise RunError(
+            f"{count} train samples are fewer than --batch-size {batch_size}, of which "
+            f"{ranks.world()} processes take equal shares: give a smaller one, or start one process"
+        )
+    return len(loader)
+
+
 # ---- one epoch ---------------------------------------------------------------------------------
 
 
@@ -114,8 +137,8 @@ def train_epoch(
     """Trains on what is left of the current epoch; `progress` follows.
 
     Args:
-        batches: the epoch's batches from number `progress.batch` on.
-        train_step: (batch, step) -> detached scalar loss; updates the weights.
+        batches: this rank's share of the epoch's batches, from number `progress.batch` on.
+        train_step: (batch, step) -> detached scalar loss of all ranks; updates the weights.
         progress: where the run stands; read and written.
         steps_per_epoch: batches of a whole epoch.
         label: what the progress bar says.
@@ -142,7 +165,7 @@ def train_epoch(
     with progress_report(label, total=steps_per_epoch) as report:
         for batch, waited_s in _timed(batches):
             loss = train_step(batch, first_step + progress.batch)
-            unread.append((loss, len(next(iter(batch.values())))))
+            unread.append((loss, ranks.world() * len(next(iter(batch.values())))))
             progress.batch += 1
             on_step(first_step + progress.batch)
             progress.wait_seconds += waited_s
@@ -242,15 +265,48 @@ def make_clip(*, norm: float | None, value: float | None) -> Callable[[nn.Module
 def update_weights(
     net: nn.Module,
     optimizer: torch.optim.Optimizer,
-    loss: torch.Tensor,
+    loss_of: Callable[[Batch], torch.Tensor],
+    batch: Batch,
     *,
     lr: float,
     clip: Callable[[nn.Module], None],
-) -> None:
-    """One optimizer step down the loss at this learning rate; `clip` bounds the gradients."""
+    parts: int = 1,
+) -> torch.Tensor:
+    """One optimizer step down the loss of a batch.
+
+    The batch may be taken in parts, one after another, for a network that does not fit the memory
+    with all of it. A part weighs as its share of the samples. That gives the numbers of the whole
+    batch if the loss is a mean over samples with equally many valid pixels; otherwise a valid pixel
+    counts a little more in a part that has fewer, and terms that look at all samples at once
+    (`rmse`, `berhu`, `dice_squared`) look at a part. So does batch norm.
+
+    Args:
+        net: the network of `loss_of`, as `ranks.parallel` gives it.
+        optimizer: of its parameters.
+        loss_of: a batch, or part of one -> scalar loss over all ranks, with its graph.
+        batch: this rank's share of the global batch.
+        lr: learning rate of the step.
+        clip: bounds the gradients of the network it is given.
+        parts: into how many parts; part k takes every sample whose number is k modulo `parts`.
+
+    Returns:
+        The loss of the global batch, detached.
+    """
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    ranks.draw_apart()  # what the network draws; augmentation is over
+    count = len(next(iter(batch.values())))
+    parts = min(parts, count)
+    total = 0.0
+    for number in range(parts):
+        part = {name: values[number::parts] for name, values in batch.items()}
+        share = len(next(iter(part.values()))) / count
+        with ranks.averaging(net, now=number == parts - 1):
+            loss = loss_of(part)
+            # Each rank has the gradient of its own rows alone: their mean times `world` is the sum.
+            (loss * (share * ranks.world())).backward()
+        total = total + share * loss.detach()
     clip(net)
     optimizer.step()
+    return total

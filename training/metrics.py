@@ -6,11 +6,14 @@ images with equally many valid pixels the RMSE per image is never above the pool
 """
 
 import math
+from itertools import chain, zip_longest
+from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from training import ranks
 from training.alignment import align
 from training.protocols import MIN_DEPTH_M, crop_window
 from training.ssim import ssim_map
@@ -36,6 +39,15 @@ class _PerImageScores:
     def _add(self, sums: dict[str, torch.Tensor]) -> None:
         self._names = tuple(sums)
         self._rows.append(torch.stack([value.double() for value in sums.values()], dim=1))
+
+    def merge_ranks(self) -> Self:
+        """Takes in the rows of all ranks, each image's once, in the order of a single process."""
+        if ranks.world() > 1:
+            every = ranks.gather_objects((self._names, [rows.cpu() for rows in self._rows]))
+            self._names = max((names for names, _ in every), key=len)  # a rank may have no image
+            batches = zip_longest(*(rows for _, rows in every))
+            self._rows = [rows for rows in chain.from_iterable(batches) if rows is not None]
+        return self
 
     def _scores(self, sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Scores from sums, elementwise: the same for one image's sums and for those of a split."""

@@ -9,6 +9,8 @@ import rich
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from training import ranks
+
 LINE_EVERY_S = 30.0  # between two progress lines where there is no terminal
 
 logger = logging.getLogger(__name__)
@@ -16,11 +18,14 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def progress_report(label: str, *, total: int) -> Iterator[Callable[[int, str], None]]:
-    """Shows progress: a bar on a terminal, elsewhere one log line every 30 s.
+    """Shows progress: a bar on a terminal, elsewhere one log line every 30 s; on rank 0 alone.
 
     Yields:
         A function of (steps done, text to show beside them).
     """
+    if not ranks.is_first():
+        yield lambda done, text: None
+        return
     if not rich.get_console().is_terminal:
         yield _line_report(label, total=total)
         return

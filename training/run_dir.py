@@ -16,6 +16,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ import cv2
 import numpy as np
 import torch
 
-from training.checkpoint import STATE_FILE, write_whole
+from training import ranks
+from training.checkpoint import STATE_FILE, Stateful, load_state, write_whole
 from training.errors import RunError
 from training.host_memory import keep_freed_memory
 
@@ -140,6 +142,25 @@ def check_same_dataset(run_dir: Path, fingerprint: str) -> None:
         )
 
 
+def continue_run(
+    run_dir: Path, parts: Mapping[str, Stateful], progress: dict[str, Any], fingerprint: str
+) -> None:
+    """Puts what a run saved back into `parts` and `progress`.
+
+    Raises:
+        RunError: it was started on another dataset, or its state cannot be read.
+    """
+    check_same_dataset(run_dir, fingerprint)
+    progress.update(load_state(run_dir / STATE_FILE, parts))
+    logger.info("continuing after %d epochs, %d batches", progress["epoch"], progress["batch"])
+
+
+def check_task(arch: str, task: str, *, wanted: str) -> None:
+    """Raises RunError when a network is for another task than the script."""
+    if task != wanted:
+        raise RunError(f"--arch {arch} is a {task} network: train it with train_{task}.py")
+
+
 def _read_run(run_dir: Path) -> dict[str, Any]:
     path = run_dir / ARGUMENTS_FILE
     try:
@@ -170,8 +191,12 @@ def pick_device(name: str) -> torch.device:
 
 
 def prepare_device(name: str) -> torch.device:
-    """`pick_device` for a training; on the CPU the process then keeps the memory it frees."""
-    device = pick_device(name)
+    """`pick_device` for a training; on the CPU the process then keeps the memory it frees.
+
+    Raises:
+        RunError: as `pick_device`, or several processes have fewer GPUs.
+    """
+    device = ranks.own_device(pick_device(name))
     if device.type == "cpu":
         keep_freed_memory()
     return device
@@ -235,7 +260,7 @@ def step_pictures(
     """
 
     def on_step(step: int) -> None:
-        if every and step % every == 0:
+        if every and step % every == 0 and ranks.is_first():
             grid = draw()
             _record_picture(run_dir / f"step-{step:07d}.png", grid)
             board.add_image("predictions/steps", grid, step, dataformats="HWC")
@@ -248,8 +273,12 @@ def _record_picture(path: Path, grid: np.ndarray) -> None:
     write_whole(path, lambda file: file.write(png.tobytes()))
 
 
-def open_tensorboard(run_dir: Path, *, epoch: int) -> "SummaryWriter":
-    """A TensorBoard writer; what a cut-off run wrote from epoch number `epoch` on is hidden."""
+def open_tensorboard(
+    run_dir: Path, *, epoch: int
+) -> "AbstractContextManager[SummaryWriter | None]":
+    """A TensorBoard writer (rank 0's); what a cut-off run wrote from `epoch` on is hidden."""
+    if not ranks.is_first():
+        return nullcontext()
     from torch.utils.tensorboard import SummaryWriter  # takes seconds: not for --help
 
     return SummaryWriter(str(run_dir / "tensorboard"), purge_step=epoch)
