@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import xxhash
@@ -65,19 +66,22 @@ class ShardList:
         """Size of all shards together."""
         return sum(shard.num_bytes for shard in self.shards)
 
+    @cached_property
+    def _by_name(self) -> dict[str, Shard]:
+        return {shard.name: shard for shard in self.shards}
+
     def shard(self, name: str) -> Shard:
         """The shard of a name.
 
         Raises:
             DatasetError: The list has no such shard.
         """
-        for shard in self.shards:
-            if shard.name == name:
-                return shard
-        raise DatasetError(
-            f"no shard {name!r}: the shard list has {len(self.shards)}, from "
-            f"{self.shards[0].name} to {self.shards[-1].name}"
-        )
+        if name not in self._by_name:
+            raise DatasetError(
+                f"no shard {name!r}: the shard list has {len(self.shards)}, from "
+                f"{self.shards[0].name} to {self.shards[-1].name}"
+            )
+        return self._by_name[name]
 
     def to_json(self) -> str:
         """The content of `shards.json`; the same list gives the same text."""

@@ -8,7 +8,7 @@ what belongs to the whole: the split cells, the backgrounds and the foregrounds.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from dsetkit import manifest as m
 from dsetkit.errors import DatasetError
 from dsetkit.lmdb_store import StoreReader, u64_key
 from dsetkit.remote import RemoteShards
+from dsetkit.shard_list import ShardList, make_shard_list
 
 SHARD_NAME = "shard-{:05d}.lmdb"
 _SHARD_PATTERN = re.compile(r"shard-(\d{5,})\.lmdb")
@@ -258,3 +259,28 @@ class Shards:
         if packed is None:
             raise DatasetError(f"{self._name} has no manifest: generate it anew")
         return m.Manifest.from_bytes(packed)
+
+
+def list_shards(
+    path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> ShardList:
+    """Writes the shard list of a dataset, which readers of object storage go by.
+
+    Args:
+        path: The directory of a complete dataset.
+        progress: Called with (bytes done, bytes in all).
+
+    Raises:
+        DatasetError: As `Shards`, or a shard is not complete.
+    """
+    files = FolderShards(path)
+    shards = Shards(files, str(path))
+    if not shards.is_complete():
+        raise DatasetError(f"{path} is not complete: run the command that makes it again first")
+    made = make_shard_list(
+        [files.local(number) for number in files.numbers()],
+        fingerprint=shards.manifest.fingerprint,
+        progress=progress,
+    )
+    made.write(Path(path))
+    return made

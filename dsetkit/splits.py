@@ -16,6 +16,7 @@ from dsetkit.dataset import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
 from dsetkit.lmdb_store import StoreWriter
+from dsetkit.merge_checks import joined_splits, origins
 from dsetkit.sample_table import COLUMNS, SampleTable
 from dsetkit.selection import cells_by_sample, cells_of
 from dsetkit.shards import shard_path
@@ -41,7 +42,6 @@ def split_by_asset(path: Path, *, progress: Progress = _no_progress) -> None:
             f"{path} was imported and has no assets of its own: use --split-by sample or a CSV, or "
             "import it anew"
         )
-    seed = dataset.manifest.recipe["seed"]
     total = len(dataset)
     index = np.empty(total, np.int64)
     assets = np.empty((total, 2), np.int64)  # background, foreground
@@ -54,10 +54,14 @@ def split_by_asset(path: Path, *, progress: Progress = _no_progress) -> None:
         np.array([asset["split"] for asset in dataset.assets(database)])
         for database in ("backgrounds", "foregrounds")
     )
-    cells = cells_of(
-        index, background_splits[assets[:, 0]], foreground_splits[assets[:, 1]], seed=seed
-    )
-    _write(dataset, cells, {"by": "asset", "seed": seed})
+    behind, in_front = background_splits[assets[:, 0]], foreground_splits[assets[:, 1]]
+    cells, about, start = [], [], 0
+    for origin in origins(dataset.manifest):  # each was chosen with a seed of its own
+        some, seed = slice(start, start + origin.num_samples), origin.recipe["seed"]
+        cells.append(cells_of(index[some], behind[some], in_front[some], seed=seed))
+        about.append({"by": "asset", "seed": seed})
+        start = some.stop
+    _write(dataset, np.concatenate(cells), joined_splits(about))
 
 
 def split_by_sample(path: Path, *, shares: Sequence[float], seed: int) -> None:

@@ -19,12 +19,15 @@ from urllib.parse import unquote
 
 import pytest
 
-from dsetkit import remote
+from dsetkit import SampleDataset, remote
+from dsetkit.dataset import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.lmdb_store import StoreReader, StoreWriter, u64_key
 from dsetkit.remote import RemoteShards, is_remote
 from dsetkit.shard_cache import parse_bytes
 from dsetkit.shard_list import FILE_NAME, make_shard_list
+from dsetkit.shards import list_shards
+from tests.worlds import tiny_dataset
 
 REMOTE = "needs requirements-remote.txt"
 fsspec = pytest.importorskip("fsspec", reason=REMOTE)
@@ -292,6 +295,30 @@ def test_lmdb_reads_what_was_fetched(web: Web, tmp_path: Path) -> None:
     web.files[FILE_NAME] = make_shard_list([path], fingerprint="").to_json().encode()
     reader = StoreReader(RemoteShards(web.url).local(path.name))
     assert reader.get("samples", u64_key(7)) == b"\7" * 999
+
+
+def test_a_dataset_at_an_address_is_read_shard_by_shard(
+    s3_address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = tiny_dataset(tmp_path / "here", num_samples=100, shards=3)
+    list_shards(here)
+    s3_keys(monkeypatch, s3_address)
+    import boto3
+
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket="photos")
+    for file in here.iterdir():
+        client.upload_file(str(file), "photos", f"mine/{file.name}")
+    local, away = Dataset(here), Dataset("s3://photos/mine")
+    assert len(kept(tmp_path / "cache")) == 1  # the first, which has the manifest
+    assert (away.manifest, len(away)) == (local.manifest, 100)
+    assert away.records(range(100)) == local.records(range(100))
+    assert len(kept(tmp_path / "cache")) == 3
+    kept(tmp_path / "cache")[0].unlink()  # as if it had made way for another
+    ours, theirs = (SampleDataset(data, size=16) for data in (here, "s3://photos/mine"))
+    for position in range(len(ours)):
+        assert all(theirs[position][name].equal(value) for name, value in ours[position].items())
+    assert len(kept(tmp_path / "cache")) == 3
 
 
 def test_what_is_there_is_not_fetched_again(web: Web) -> None:

@@ -1,5 +1,6 @@
 """Tiny datasets that tests make for themselves, in milliseconds and without a network."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -77,6 +78,7 @@ def tiny_dataset(
     placements: int = 5,
     seed: int = 0,
     layout: str = "rendered",
+    shards: int = 1,
     stop_after: int | None = None,
 ) -> Path:
     """Writes a dataset as `generate` would, of drawn assets.
@@ -91,6 +93,7 @@ def tiny_dataset(
         placements: Of each pair and flip.
         seed: Key of every choice.
         layout: `rendered` or `recipe`.
+        shards: Files, of 32 samples at least.
         stop_after: Samples after which it is left incomplete.
 
     Returns:
@@ -116,6 +119,7 @@ def tiny_dataset(
     teacher = None if depth_kind == "none" else SmoothDepth(depth_kind)
     assets_hash = fingerprint(backgrounds, foregrounds)
     manifest = _manifest(full_set, len(chosen), teacher, assets_hash, layout)
+    manifest = replace(manifest, shard=m.WHOLE | {"shards": shards})
     assets = {"backgrounds": backgrounds, "foregrounds": foregrounds}
     renderer = Renderer(
         full_set,
