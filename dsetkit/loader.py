@@ -221,8 +221,8 @@ def make_loader(
     """Batches of a SampleDataset, or a Subset of one, as dicts of stacked tensors.
 
     The order is a pure function of (seed, epoch): any number of workers or threads gives the same
-    batches. Workers start anew for each epoch, so a position set between epochs always takes
-    effect.
+    batches. Workers stay from epoch to epoch, with what they have opened and prepared; which
+    batches they read is said here, so a position set between epochs always takes effect.
 
     Args:
         data: What to read.
@@ -258,6 +258,7 @@ def make_loader(
         threads=threads,
         batch_sampler=batches,
         num_workers=workers,
+        persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="spawn" if workers else None,
     )

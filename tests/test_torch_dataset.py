@@ -76,6 +76,16 @@ def test_an_epoch_can_start_anywhere(dataset: Path) -> None:
     assert all(map(torch.equal, whole[4:], rest))
 
 
+def test_workers_that_stay_read_what_each_epoch_asks_for(dataset: Path) -> None:
+    data = SampleDataset(dataset, size=16, fields=("composite",))
+    alone, many = (make_loader(data, 8, workers=workers) for workers in (0, 2))
+    for epoch, batch in ((0, 0), (1, 3), (7, 0)):
+        left_early = iter(many)
+        next(left_early)
+        del left_early
+        assert all(map(torch.equal, images_of(alone, epoch, batch), images_of(many, epoch, batch)))
+
+
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_every_sample_comes_once(dataset: Path, drop_last: bool) -> None:
     data = SampleDataset(dataset, size=8, fields=("composite",))
