@@ -200,7 +200,7 @@ def _unwrapped(data: Dataset) -> tuple[Dataset, Sequence[int]]:
     return data, range(len(data))
 
 
-def collate(samples: list[Batch]) -> Batch:
+def collate(samples: Sequence[Batch]) -> Batch:
     """Samples as one batch; what was read as one costs nothing."""
     return samples.whole if isinstance(samples, ReadBatch) else default_collate(samples)
 

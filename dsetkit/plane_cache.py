@@ -37,6 +37,7 @@ VERSION = 1
 _BLOCK = 4096
 _SAMPLES_AT_ONCE = 256
 _DEPTH_SCALE = np.float32(65535)
+_DEPTH_STEP = 1 / _DEPTH_SCALE  # multiplying takes less time than dividing
 
 
 def open_cache(directory: Path, dataset: Dataset, size: Size) -> "PlaneCache":
@@ -105,7 +106,7 @@ class PlaneCache:
             ids = self._parts["ids"].take(indices)
             return self._parts["background"].take(ids, axis=0)
         values = self._parts[field].take(indices, axis=0)
-        return values / _DEPTH_SCALE if field == "depth" else values
+        return values * _DEPTH_STEP if field == "depth" else values
 
 
 # ---- making one --------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ class SampleDataset(torch.utils.data.Dataset):
     def __getitem__(self, position: int) -> dict[str, torch.Tensor]:
         return {name: values[0] for name, values in self.read_batch([position]).items()}
 
-    def __getitems__(self, positions: Sequence[int]) -> list[dict[str, torch.Tensor]]:
+    def __getitems__(self, positions: Sequence[int]) -> Sequence[dict[str, torch.Tensor]]:
         """Many samples at once (torch's fetcher calls this for a batch)."""
         try:
             return ReadBatch(self.read_batch(positions))
@@ -154,13 +154,19 @@ class _SizesDifferError(ValueError):
     """Pictures of several sizes do not fit one array."""
 
 
-class ReadBatch(list):
-    """Samples of a batch as a list of dicts, and the same memory as a dict of whole tensors."""
+class ReadBatch(Sequence):
+    """Samples of a batch, dicts of views made when asked for, and `whole`, all as one dict."""
 
     def __init__(self, whole: dict[str, torch.Tensor]) -> None:
-        count = len(next(iter(whole.values())))
-        super().__init__({name: whole[name][i] for name in whole} for i in range(count))
         self.whole = whole
+
+    def __len__(self) -> int:
+        return len(next(iter(self.whole.values())))
+
+    def __getitem__(self, place: int) -> dict[str, torch.Tensor]:
+        if not -len(self) <= place < len(self):
+            raise IndexError(place)
+        return {name: values[place] for name, values in self.whole.items()}
 
 
 def _as_tensor(images: np.ndarray) -> torch.Tensor:
