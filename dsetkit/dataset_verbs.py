@@ -6,39 +6,29 @@ import os
 from pathlib import Path
 
 from dsetkit.console import progress_bar
-from dsetkit.manifest import SPLITS
+from dsetkit.verb_flags import (
+    add_dataset_verb,
+    add_layout_flags,
+    add_split_choice,
+    add_verb,
+    at_least_1,
+    write_json,
+)
 
 PROBLEMS_SHOWN = 20  # by verify
 
 
 def add_dataset_verbs(verbs) -> None:
-    """Adds info, verify, stats, split, show, export, convert and cache."""
+    """Adds info, verify, stats, split, show, export, convert, merge and cache."""
     for add in (
         *(_add_info, _add_verify, _add_stats, _add_split),
-        *(_add_show, _add_export, _add_convert, _add_cache),
+        *(_add_show, _add_export, _add_convert, _add_merge, _add_cache),
     ):
         add(verbs)
 
 
-def add_verb(verbs, name: str, verb, description: str) -> argparse.ArgumentParser:
-    """Adds a verb: `verb` is called with the parsed arguments."""
-    parser = verbs.add_parser(
-        name, help=description, description=description, formatter_class=_HelpFormatter
-    )
-    parser.set_defaults(verb=verb)
-    return parser
-
-
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, but for those that say nothing."""
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        says_nothing = action.default is None or action.default is False
-        return action.help if says_nothing else super()._get_help_string(action)
-
-
 def _add_info(verbs) -> None:
-    add = _add_dataset_verb(verbs, "info", _info, "what a dataset is, complete or not").add_argument
+    add = add_dataset_verb(verbs, "info", _info, "what a dataset is, complete or not").add_argument
     add("--json", action="store_true", help="the same as JSON")
 
 
@@ -50,7 +40,7 @@ def _info(args: argparse.Namespace) -> None:
 
 
 def _add_verify(verbs) -> None:
-    add = _add_dataset_verb(
+    add = add_dataset_verb(
         verbs, "verify", _verify, "check every checksum, image, count and id"
     ).add_argument
     add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="threads")
@@ -63,7 +53,7 @@ def _verify(args: argparse.Namespace) -> None:
     with progress_bar("verify") as progress:
         problems = verify(args.dataset, jobs=args.jobs, progress=progress)
     if args.output:
-        _write_json(args.output, as_report(args.dataset, problems))
+        write_json(args.output, as_report(args.dataset, problems))
     for problem in problems[:PROBLEMS_SHOWN]:
         print(problem)
     if len(problems) > PROBLEMS_SHOWN:
@@ -73,13 +63,14 @@ def _verify(args: argparse.Namespace) -> None:
 
 
 def _add_stats(verbs) -> None:
-    add = _add_dataset_verb(
+    add = add_dataset_verb(
         verbs,
         "stats",
         _stats,
         "mean and std of each field, mask coverage, depth histogram, labels against masks",
     ).add_argument
-    _add_split_choice(add)
+    add_split_choice(add)
+    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="processes")
     add("--output", type=Path, metavar="FILE.json", help="also write the numbers there")
 
 
@@ -87,14 +78,14 @@ def _stats(args: argparse.Namespace) -> None:
     from dsetkit import stats
 
     with progress_bar("stats") as progress:
-        measured = stats.measure(args.dataset, split=args.split, progress=progress)
+        measured = stats.measure(args.dataset, split=args.split, jobs=args.jobs, progress=progress)
     if args.output:
-        _write_json(args.output, measured)
+        write_json(args.output, measured)
     print("\n".join(stats.as_lines(measured)))
 
 
 def _add_split(verbs) -> None:
-    parser = _add_dataset_verb(
+    parser = add_dataset_verb(
         verbs, "split", _split, "show, change, import or export which split each sample is in"
     )
     way = parser.add_mutually_exclusive_group()
@@ -140,7 +131,7 @@ def _split(args: argparse.Namespace) -> None:
 
 
 def _add_show(verbs) -> None:
-    add = _add_dataset_verb(
+    add = add_dataset_verb(
         verbs, "show", _show, "draw a contact sheet: background, composite, mask and depth"
     ).add_argument
     add(
@@ -151,7 +142,7 @@ def _add_show(verbs) -> None:
         help="picture to write",
     )
     add("--num", type=at_least_1, default=8, metavar="N", help="samples, chosen by chance")
-    _add_split_choice(add)
+    add_split_choice(add)
     add("--seed", type=int, default=0, help="key of the choice")
     add("--indices", type=int, nargs="+", metavar="I", help="these samples instead of a choice")
 
@@ -167,11 +158,11 @@ def _show(args: argparse.Namespace) -> None:
 
 
 def _add_export(verbs) -> None:
-    add = _add_dataset_verb(
+    add = add_dataset_verb(
         verbs, "export", _export, "write plain files: pictures, depths and index.csv; goes on"
     ).add_argument
     add("--output", type=Path, required=True, metavar="DIR", help="directory to write")
-    _add_split_choice(add)
+    add_split_choice(add)
     add(
         "--depth-format",
         default="png16",
@@ -195,7 +186,7 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _add_convert(verbs) -> None:
-    add = _add_dataset_verb(
+    add = add_dataset_verb(
         verbs,
         "convert",
         _convert,
@@ -223,8 +214,51 @@ def _convert(args: argparse.Namespace) -> None:
     print(f"{args.output}: {manifest.num_samples:,} samples, complete")
 
 
+def _add_merge(verbs) -> None:
+    add = add_verb(
+        verbs,
+        "merge",
+        _merge,
+        "make one dataset of several, or of the shards of one that lie in several places; goes on",
+    ).add_argument
+    add("datasets", type=Path, nargs="+", metavar="DATASET", help="directories, in this order")
+    add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
+    add(
+        "--shards",
+        type=at_least_1,
+        metavar="K",
+        help="files it becomes (default: 1; of shards of one dataset: as many as it has)",
+    )
+    add(
+        "--split-by",
+        choices=("asset", "sample"),
+        help="asset: a picture has the split of the first dataset that holds it, and samples "
+        "follow; sample: by chance (default: samples keep their splits, which have to agree)",
+    )
+    add(
+        "--allow-mixed-teachers",
+        action="store_true",
+        help="accept labels of several teachers; the manifest tells which samples have which",
+    )
+
+
+def _merge(args: argparse.Namespace) -> None:
+    from dsetkit.merge import merge
+
+    with progress_bar("merge") as progress:
+        manifest = merge(
+            args.datasets,
+            args.output,
+            shards=args.shards,
+            split_by=args.split_by,
+            allow_mixed_teachers=args.allow_mixed_teachers,
+            progress=progress,
+        )
+    print(f"{args.output}: {manifest.num_samples:,} samples, complete")
+
+
 def _add_cache(verbs) -> None:
-    add = _add_dataset_verb(
+    add = add_dataset_verb(
         verbs,
         "cache",
         _cache,
@@ -242,55 +276,3 @@ def _cache(args: argparse.Namespace) -> None:
     open_cache(args.output, dataset, size)
     path = cache_path(args.output, dataset, size)
     print(f"{path}: {len(dataset):,} samples, {path.stat().st_size:,} bytes")
-
-
-# ---- what several verbs share ------------------------------------------------------------------
-
-
-def _add_dataset_verb(verbs, name: str, verb, description: str) -> argparse.ArgumentParser:
-    parser = add_verb(verbs, name, verb, description)
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's directory")
-    return parser
-
-
-def add_layout_flags(add, *, default: str | None) -> None:
-    """--layout and --codec."""
-    add(
-        "--layout",
-        default=default,
-        choices=("rendered", "recipe"),
-        help="rendered: composite and mask are stored, any LMDB program reads them; recipe: they "
-        "are drawn again at reading, several times smaller and faster"
-        + ("" if default else " (default: as it was)"),
-    )
-    add(
-        "--codec",
-        type=_field_codec,
-        nargs="+",
-        metavar="FIELD=NAME",
-        help="composite=jpeg95|png, mask=png8|zstd8, depth=png16|zstd16 "
-        "(default: jpeg95, png8, png16; of recipe: zstd16)",
-    )
-
-
-def _field_codec(text: str) -> tuple[str, str]:
-    field, is_there, name = text.partition("=")
-    if not is_there:
-        raise argparse.ArgumentTypeError(f"{text}: expected FIELD=NAME, as in mask=zstd8")
-    return field, name
-
-
-def _add_split_choice(add) -> None:
-    add("--split", choices=tuple(SPLITS), help="of its samples only (default: all splits)")
-
-
-def at_least_1(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number of at least 1")
-    return int(text)
-
-
-def _write_json(file: Path, content: dict) -> None:
-    from dsetkit.files import write_whole
-
-    write_whole(file, json.dumps(content, indent=2).encode())

@@ -71,6 +71,12 @@ class LabelQuality:
             if value is not None:
                 found.append(value)
 
+    def merge(self, later: "LabelQuality") -> None:
+        """Takes in what another took in of the samples that follow."""
+        self._recalls += later._recalls
+        self._own_size_recalls += later._own_size_recalls
+        self._ratios += later._ratios
+
     def result(self) -> dict:
         """Means and shares over the samples that could be judged; None where none could.
 

@@ -41,8 +41,11 @@ FLOORS = (
         *("pipeline", "convert", "import_rgbd", "import_images", "sample_table"),
         *("torch_dataset", "loader"),
     ),
-    ("info", "verify", "stats", "splits", "show", "export", "demo", "relabel"),
+    ("merged_assets", "gather", "processes", "stats_fields"),
+    ("merge_checks",),
+    ("merge", "info", "verify", "stats", "splits", "show", "export", "demo", "relabel"),
     ("teacher_check",),
+    ("verb_flags",),
     ("__init__", "dataset_verbs", "teacher_verbs"),
     ("__main__",),
 )

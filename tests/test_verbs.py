@@ -369,6 +369,28 @@ def test_stats_leave_invalid_images_out_of_the_means(tmp_path: Path) -> None:
     assert after["invalid_share"] > 0.1
 
 
+@pytest.mark.parametrize("split", [None, "train"])
+def test_the_number_of_processes_changes_no_digit_of_stats(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, split: str | None
+) -> None:
+    whole = measure(shared, split=split)
+    monkeypatch.setattr("dsetkit.stats.SAMPLES_PER_CHUNK", 7)
+    steps = []
+    here = measure(shared, split=split, progress=lambda *step: steps.append(step))
+    assert here == measure(shared, split=split, jobs=3)
+    assert steps == sorted(steps) and steps[-1] == (here["samples"],) * 2
+    for name in ("composite", "mask", "depth", "labels"):  # chunks add up to the whole
+        assert flat(here[name]) == pytest.approx(flat(whole[name]), rel=1e-12)
+
+
+def flat(measured: object) -> list[float]:
+    """The numbers of nested JSON values, in order."""
+    if isinstance(measured, dict | list):
+        inner = measured.values() if isinstance(measured, dict) else measured
+        return [number for one in inner for number in flat(one)]
+    return [measured] if isinstance(measured, int | float) else []
+
+
 def test_stats_prints_a_table_and_writes_json(shared: Path, tmp_path: Path, capsys) -> None:
     assert dsetkit("stats", shared, "--split", "train", "--output", tmp_path / "s.json") == 0
     written = json.loads((tmp_path / "s.json").read_text())
