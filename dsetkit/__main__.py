@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsetkit.console import progress_bar, run
-from dsetkit.dataset_verbs import add_dataset_verbs, add_layout_flags, add_verb, at_least_1
+from dsetkit.dataset_verbs import add_dataset_verbs
 from dsetkit.manifest import VERSION
 from dsetkit.teacher_verbs import add_teacher_flags, add_teacher_verbs, teacher_options
+from dsetkit.verb_flags import add_layout_flags, add_verb, at_least_1
 
 
 def main(argv: Sequence[str] | None = None) -> None:

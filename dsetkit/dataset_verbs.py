@@ -19,10 +19,11 @@ PROBLEMS_SHOWN = 20  # by verify
 
 
 def add_dataset_verbs(verbs) -> None:
-    """Adds info, verify, stats, split, show, export, convert, merge and cache."""
+    """Adds info, verify, stats, split, show, export, convert, merge, list-shards, cache."""
     for add in (
         *(_add_info, _add_verify, _add_stats, _add_split),
-        *(_add_show, _add_export, _add_convert, _add_merge, _add_cache),
+        *(_add_show, _add_export, _add_convert, _add_merge),
+        *(_add_list_shards, _add_cache),
     ):
         add(verbs)
 
@@ -86,7 +87,11 @@ def _stats(args: argparse.Namespace) -> None:
 
 def _add_split(verbs) -> None:
     parser = add_dataset_verb(
-        verbs, "split", _split, "show, change, import or export which split each sample is in"
+        verbs,
+        "split",
+        _split,
+        "show, change, import or export which split each sample is in",
+        reads_addresses=False,
     )
     way = parser.add_mutually_exclusive_group()
     way.add_argument(
@@ -255,6 +260,25 @@ def _merge(args: argparse.Namespace) -> None:
             progress=progress,
         )
     print(f"{args.output}: {manifest.num_samples:,} samples, complete")
+
+
+def _add_list_shards(verbs) -> None:
+    add_dataset_verb(
+        verbs,
+        "list-shards",
+        _list_shards,
+        "write shards.json, by which readers of object storage fetch and check the shards",
+        reads_addresses=False,
+    )
+
+
+def _list_shards(args: argparse.Namespace) -> None:
+    from dsetkit.shards import list_shards
+
+    with progress_bar("list-shards") as progress:
+        made = list_shards(args.dataset, progress=progress)
+    count = len(made.shards)
+    print(f"{args.dataset}: {count:,} shards, {made.num_bytes:,} bytes; upload shards.json last")
 
 
 def _add_cache(verbs) -> None:

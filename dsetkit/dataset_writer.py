@@ -182,7 +182,7 @@ class DatasetWriter:
             )
         self._manifest = there
         done, size = self._store.count("samples"), len(self._ranges[self._number])
-        if len(self._ranges) == 1 or not there.complete:
+        if done and not there.complete:
             log.info("%s: %s of %s samples are there", self._store.path, f"{done:,}", f"{size:,}")
 
     def _check_surplus(self) -> None:

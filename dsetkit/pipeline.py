@@ -156,29 +156,31 @@ def generate(
     plan = Plan(output, manifest, full_set, chosen, all_cells[chosen], **about_teacher)
     _check_shard_index(shard_index, len(shard_ranges(manifest)))
 
-    if not shard_index:  # the first shard, or all
-        begin(
-            plan,
-            backgrounds=_stored(assets.backgrounds),
-            foregrounds=_stored(assets.foregrounds),
-        )
+    stored = {
+        "backgrounds": _stored(assets.backgrounds),
+        "foregrounds": _stored(assets.foregrounds),
+    }
+    workers = os.cpu_count() or 1 if workers is None and engine == "local" else workers
     if engine == "ray":
         from dsetkit.ray_engine import write_on_ray  # an optional extra
 
+        begin(plan, stored)
+        on_cluster = {"address": ray_address, "gpus_per_worker": gpus_per_worker}
         return write_on_ray(
-            plan,
-            assets.all_pixels(),
-            address=ray_address,
-            workers=workers,
-            gpus_per_worker=gpus_per_worker,
-            progress=progress,
+            plan, assets.all_pixels(), workers=workers, **on_cluster, progress=progress
         )
-    workers = os.cpu_count() or 1 if workers is None else workers
     with SharedAssets(assets.all_pixels()) if workers else nullcontext(assets.pixels) as asset:
         if workers and shards > 1 and shard_index is None:
+            begin(plan, stored)
             return write_in_processes(plan, asset, workers=workers, progress=progress)
         return write(
-            plan, asset, network, only=shard_index, drawing_workers=workers, progress=progress
+            plan,
+            asset,
+            network,
+            stored=stored,
+            only=shard_index,
+            drawing_workers=workers,
+            progress=progress,
         )
 
 
@@ -203,8 +205,9 @@ def _load_assets(
     return _BothAssets(behind.assets, front.assets, skipped)
 
 
-def _stored(assets: list[Asset]) -> list[StoredAsset]:
-    return [StoredAsset(one.name, one.split, encode_asset(one.pixels)) for one in assets]
+def _stored(assets: list[Asset]) -> Iterator[StoredAsset]:
+    """Encoded when they are asked for: a dataset that goes on has them already."""
+    return (StoredAsset(one.name, one.split, encode_asset(one.pixels)) for one in assets)
 
 
 def _describe(

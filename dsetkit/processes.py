@@ -25,15 +25,11 @@ def in_processes(
     Args:
         work: A function that can be pickled; each process gets it once.
         tasks: What it is called with.
-        jobs: Processes; with 1, or a single task, this process does all.
+        jobs: Processes, at least 1.
 
     Raises:
         DatasetError: A process died; besides what `work` raises.
     """
-    jobs = min(jobs, len(tasks))
-    if jobs <= 1:
-        yield from map(work, tasks)
-        return
     # Spawned, not forked: this process has threads (torch, OpenCV) that a fork would break.
     with ProcessPoolExecutor(
         jobs, get_context("spawn"), initializer=_start, initargs=(work,)
@@ -48,8 +44,9 @@ def in_processes(
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise DatasetError(
-                "a process died: run the same command again, with fewer --jobs if memory is short "
-                "(a script of your own must do its work below `if __name__ == '__main__':`)"
+                "a worker process died; what was committed is safe: run the same command again, "
+                "with fewer of them if memory is short (a script of your own must do its work "
+                "below `if __name__ == '__main__':`)"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

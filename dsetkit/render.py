@@ -1,24 +1,16 @@
-"""Indices to drawn and encoded samples, here or in worker processes, always in order."""
+"""Indices to drawn and encoded samples."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from multiprocessing import get_context
 
-import cv2
 import numpy as np
 
 from dsetkit.codecs import CODECS
 from dsetkit.encoding import Record
-from dsetkit.errors import DatasetError
 from dsetkit.manifest import Manifest
 from dsetkit.recipe import CompositeRecipe, FullSet
 from dsetkit.redraw import DRAWN, Redrawer, pixels_checksum
-
-BATCHES_AHEAD = 2  # per worker: bounds the memory of what waits for the teacher
 
 
 @dataclass(frozen=True)
@@ -96,51 +88,3 @@ def store_drawn(
     pixels = zip(DRAWN, (image, mask), strict=True)
     fields = {name: CODECS[codecs[name]].encode(one) for name, one in pixels}
     return replace(record, fields=fields | record.fields, drawn=None)
-
-
-def draw_in_workers(
-    renderer: Renderer, batches: list[np.ndarray], *, workers: int
-) -> Iterator[DrawnBatch]:
-    """Draws batches of indices in worker processes and yields them in order, a few ahead.
-
-    Args:
-        renderer: Copied to the workers; its assets should be shared, see `SharedAssets`.
-        batches: Index arrays, one for each batch.
-        workers: Processes, at least 1.
-
-    Raises:
-        DatasetError: A worker died.
-    """
-    # Spawned, not forked: this process has threads (torch, OpenCV) that a fork would break.
-    with ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_start_worker, initargs=(renderer,)
-    ) as pool:
-        waiting: deque[Future] = deque()
-        try:
-            for batch in batches:
-                waiting.append(pool.submit(_draw_in_worker, batch))
-                if len(waiting) > BATCHES_AHEAD * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise DatasetError(
-                "a drawing worker died; what was committed is safe: run the same command again, "
-                "with fewer --workers if memory is short (a script of your own must call "
-                "generate() below `if __name__ == '__main__':`)"
-            ) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-_renderer: Renderer | None = None  # of a worker process
-
-
-def _start_worker(renderer: Renderer) -> None:
-    global _renderer
-    cv2.setNumThreads(1)  # the processes are the parallelism
-    _renderer = renderer
-
-
-def _draw_in_worker(batch: np.ndarray) -> DrawnBatch:
-    return _renderer.draw(batch)

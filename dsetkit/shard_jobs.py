@@ -7,7 +7,7 @@ shard, at any time and in any place; which of them did it never changes a byte.
 import logging
 import os
 import queue
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -23,9 +23,10 @@ from dsetkit.errors import DatasetError, DsetkitError
 from dsetkit.label_quality import judge_labels
 from dsetkit.labelling import label
 from dsetkit.manifest import Manifest
+from dsetkit.processes import in_processes
 from dsetkit.recipe import FullSet
 from dsetkit.redraw import Redrawer
-from dsetkit.render import DrawnBatch, Renderer, draw_in_workers
+from dsetkit.render import DrawnBatch, Renderer
 from dsetkit.shards import shard_ranges
 from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, with_recorded_range
 
@@ -79,12 +80,9 @@ class Plan:
 # ---- here --------------------------------------------------------------------------------------
 
 
-def begin(
-    plan: Plan, *, backgrounds: Iterable[StoredAsset], foregrounds: Iterable[StoredAsset]
-) -> None:
+def begin(plan: Plan, stored: Mapping[str, Iterable[StoredAsset]]) -> None:
     """Writes what belongs to the whole dataset into its first shard, unless it is there."""
-    assets = {"backgrounds": backgrounds, "foregrounds": foregrounds}
-    with DatasetWriter(plan.output, plan.manifest, plan.cells, **assets, only=0):
+    with DatasetWriter(plan.output, plan.manifest, plan.cells, **stored, only=0):
         pass
 
 
@@ -93,24 +91,27 @@ def write(
     asset: AssetPixels,
     network: Teacher | None,
     *,
+    stored: Mapping[str, Iterable[StoredAsset]] | None = None,
     only: int | None = None,
     drawing_workers: int = 0,
-    is_part: bool = False,
     progress: Progress,
 ) -> Manifest:
-    """Writes the samples of a shard, or of all, or what is missing of them; `begin` came before.
+    """Writes the samples of a shard, or of all, or what is missing of them.
 
     Args:
         plan: What to make.
         asset: Pixels by kind and id; shared ones if there are workers.
         network: The plan's teacher.
+        stored: `backgrounds` and `foregrounds` for the first shard. None: `begin` came before, and
+            somebody else will score the labels once all shards are there.
         only: A shard's number; None = all in turn.
         drawing_workers: Processes that draw; 0 = this one does.
-        is_part: Somebody else will score the labels once all shards are there.
         progress: Called with (samples done, samples in all) of what is written here.
     """
-    judge = None if is_part else plan.judge(asset)
-    with DatasetWriter(plan.output, plan.manifest, plan.cells, only=only) as writer:
+    judge = None if stored is None else plan.judge(asset)
+    with DatasetWriter(
+        plan.output, plan.manifest, plan.cells, **(stored or {}), only=only
+    ) as writer:
         first = 0 if only is None else shard_ranges(plan.manifest)[only].start
         # Commits fall between batches, so a dataset that was cut off goes on with a whole batch.
         starts = range(writer.count, writer.stop, plan.batch_size)
@@ -124,7 +125,7 @@ def write(
 
 def _draw(renderer: Renderer, batches: list[np.ndarray], workers: int) -> Iterator[DrawnBatch]:
     if workers and batches:
-        return draw_in_workers(renderer, batches, workers=workers)
+        return in_processes(renderer.draw, batches, jobs=workers)
     return map(renderer.draw, batches)
 
 
@@ -233,4 +234,4 @@ def _write_shard(number: int) -> None:
     def tell(done: int, total: int) -> None:
         news.put((number, done))
 
-    write(plan, asset, network, only=number, is_part=True, progress=tell)
+    write(plan, asset, network, only=number, progress=tell)

@@ -2,6 +2,7 @@
 
 import contextlib
 import mmap
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from dsetkit.errors import DatasetError
+
+PREFIX = "dsetkit-assets-"  # then the process, and chance
 
 
 class SharedAssets:
@@ -28,8 +31,10 @@ class SharedAssets:
         self._places: dict[str, list[tuple[int, tuple[int, ...]]]] = {}
         self._map: mmap.mmap | None = None
         start = 0
+        _sweep()
         try:
-            with tempfile.NamedTemporaryFile(prefix="dsetkit-assets-", delete=False) as file:
+            prefix = f"{PREFIX}{os.getpid()}-"
+            with tempfile.NamedTemporaryFile(prefix=prefix, delete=False) as file:
                 self._path = Path(file.name)
                 for kind, images in pixels.items():
                     self._places[kind] = []
@@ -66,3 +71,21 @@ class SharedAssets:
         """Removes the file."""
         with contextlib.suppress(AttributeError, OSError):
             self._path.unlink()
+
+
+def _sweep() -> None:
+    """Removes the files of processes that were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        pid = path.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        pass
+    return True

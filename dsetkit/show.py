@@ -59,7 +59,7 @@ def contact_sheet(dataset: Dataset, indices: list[int]) -> Image.Image:
     scale = _depth_scale(dataset, records) if "depth" in fields else None
     tile_width = max(MIN_WIDTH_PX, round(TILE_PX * width / height))
     sheet = _Sheet(len(fields), len(records), tile_width=tile_width)
-    sheet.title(dataset.path.resolve().name, _subtitle(dataset.manifest, len(dataset)))
+    sheet.title(Path(dataset.path).absolute().name, _subtitle(dataset.manifest, len(dataset)))
     for column, field in enumerate(fields):
         sheet.heading(column, field if field != "depth" else scale.name)
     if scale:

@@ -51,7 +51,8 @@ def measure(
     chunks = [indices[start : start + SAMPLES_PER_CHUNK] for start in starts]
     total = DatasetStats(dataset.manifest)
     done = 0
-    measured = in_processes(partial(_measure_chunk, dataset), chunks, jobs=jobs)
+    work, jobs = partial(_measure_chunk, dataset), min(jobs, len(chunks))
+    measured = in_processes(work, chunks, jobs=jobs) if jobs > 1 else map(work, chunks)
     for chunk, stats in zip(chunks, measured, strict=True):
         total.merge(stats)
         done += len(chunk)

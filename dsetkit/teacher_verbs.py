@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsetkit.console import progress_bar
-from dsetkit.dataset_verbs import add_verb, at_least_1
+from dsetkit.verb_flags import add_verb, at_least_1
 
 if TYPE_CHECKING:
     from dsetkit.teachers import TeacherOptions

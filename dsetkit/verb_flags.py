@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from dsetkit.manifest import SPLITS
+from dsetkit.remote import is_remote
 
 
 def add_verb(verbs, name: str, verb, description: str) -> argparse.ArgumentParser:
@@ -24,10 +25,20 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if says_nothing else super()._get_help_string(action)
 
 
-def add_dataset_verb(verbs, name: str, verb, description: str) -> argparse.ArgumentParser:
+def add_dataset_verb(
+    verbs, name: str, verb, description: str, *, reads_addresses: bool = True
+) -> argparse.ArgumentParser:
+    """Adds a verb of one dataset: `args.dataset` is its directory, or its address as text."""
     parser = add_verb(verbs, name, verb, description)
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's directory")
+    told = "the dataset's directory" + (", or its address (s3://...)" if reads_addresses else "")
+    place = directory_or_address if reads_addresses else Path
+    parser.add_argument("dataset", type=place, metavar="DATASET", help=told)
     return parser
+
+
+def directory_or_address(text: str) -> Path | str:
+    """An address stays text: a Path would lose one of its slashes."""
+    return text if is_remote(text) else Path(text)
 
 
 def add_layout_flags(add, *, default: str | None) -> None:

@@ -1,17 +1,30 @@
 """The benchmarks run on tiny worlds, and what they read is every sample, with the right pixels."""
 
 import json
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from benchmarks import bench_read, bench_scale, common, read_once, seeds_way
+from benchmarks import (
+    bench_read,
+    bench_scale,
+    bench_shards,
+    common,
+    read_once,
+    seeds_way,
+    simulate_scale,
+)
 from benchmarks.peers import PEERS
 from benchmarks.peers.shared import FIELDS, EncodedSamples, decode
 from dsetkit.dataset import Dataset
+from dsetkit.loader import EpochBatches
+from dsetkit.shard_cache import ShardCache
+from dsetkit.shard_list import Shard
 from tests.worlds import draw_background, draw_foreground, tiny_dataset
 
 SIZE = 16  # px
@@ -108,19 +121,123 @@ def test_the_seeds_way_makes_the_same_samples(dataset: Path, tmp_path: Path) -> 
         assert difference.mean() < 12
 
 
-def test_scale_measures_a_generation(tmp_path: Path) -> None:
+@pytest.fixture
+def pictures(tmp_path: Path) -> dict[str, Path]:
+    """Folders of three pictures each."""
     for name, draw in (("backgrounds", draw_background), ("foregrounds", draw_foreground)):
         (tmp_path / name).mkdir()
-        pixels = draw(0, 32)
-        cv2.imwrite(str(tmp_path / name / "one.png"), pixels)
-    found = bench_scale.make(
-        {
-            "foregrounds": tmp_path / "foregrounds",
-            "backgrounds": tmp_path / "backgrounds",
-            "output": tmp_path / "d",
-            "size": 32,
-            "workers": 0,
-        }
-    )
+        for number in range(3):
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), draw(number, 32))
+    return {name: tmp_path / name for name in ("backgrounds", "foregrounds")}
+
+
+def test_scale_measures_a_generation(pictures: dict[str, Path], tmp_path: Path) -> None:
+    found = bench_scale.make({**pictures, "output": tmp_path / "d", "size": 32, "workers": 0})
     assert found["seconds"] > 0 and found["peak_mb"] > 1
     assert bench_scale.open_one(tmp_path / "d") > 0
+
+
+def test_bench_shards_measures_and_compares(
+    pictures: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    quick = (bench_shards.ONE, bench_shards.TWO, bench_shards.BESIDE)
+    monkeypatch.setattr(bench_shards, "CASES", {name: bench_shards.CASES[name] for name in quick})
+    # All in this process, one after another: starting others takes seconds each.
+    monkeypatch.setattr(bench_shards, "in_fresh_process", lambda work, *given: work(*given))
+    monkeypatch.setattr(bench_shards, "ThreadPoolExecutor", lambda _: ThreadPoolExecutor(1))
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    command = "bench_shards --samples 70 --recipe-samples 1000 --shards 1 3 --read-samples 48"
+    command += f" --no-ray --repeat 1 --work {tmp_path}"
+    command += "".join(f" --{name} {path}" for name, path in pictures.items())
+    monkeypatch.setattr(sys, "argv", command.split())
+    bench_shards.main()
+    kept = json.loads((tmp_path / "bench_shards.json").read_text())
+    for layout, samples in (("rendered", 70), ("recipe", 360)):  # 360 is the full set
+        made = kept[f"making, {layout}"]
+        assert list(made) == list(quick)
+        assert all(one["bytes_equal"] and one["samples"] == samples for one in made.values())
+        assert made[bench_shards.ONE]["then_samples_per_s"][0] > 0
+    one, three = kept["reading"]
+    assert "first_ms" not in one and {"handles", "memory_kb"} <= three.keys()
+    assert 0 < three["random_per_s"] and 0 < three["first_ms"]
+    assert kept["bytes"]["list_ms"] > 0
+    printed = capsys.readouterr().out
+    assert "| 2 shards, 2 workers |" in printed and "(goal 1.8)" in printed
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("tmp")] == []
+
+
+def test_bench_shards_sees_another_sample(dataset: Path, tmp_path: Path) -> None:
+    same = tiny_dataset(tmp_path / "same", shards=3)
+    other = tiny_dataset(tmp_path / "other", seed=1)
+    assert bench_shards.content_of(same) == bench_shards.content_of(dataset)
+    assert bench_shards.content_of(other) != bench_shards.content_of(dataset)
+
+
+# ---- simulations -------------------------------------------------------------------------------
+
+
+def test_the_simulated_cache_is_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    size, room, per_shard = 4096, 3, 16
+    real, simulated = ShardCache(tmp_path, room * size), simulate_scale.LeastRecent(room)
+    batches = EpochBatches(
+        9 * per_shard, batch_size=8, seed=0, shuffle=True, drop_last=False, shuffle_block=4
+    )
+    fetched = asked = 0
+    for batches.epoch in range(2):
+        for numbers in simulate_scale.asked_shards(batches, per_shard):
+            for number in numbers:
+                simulated.ask(number)
+                shard, asked = Shard(f"{number}", size, f"{number:032x}"), asked + 1
+                if not real.has(shard):
+                    fetched += 1
+                    with real.writing(), real.new_file(shard) as (file, part):
+                        real.keep(file, part, shard)
+                # The clock of files may stand still between two questions.
+                os.utime(real.path(shard), ns=(asked, asked))
+    assert (simulated.fetched, simulated.asked) == (fetched, asked)
+    assert room < fetched < asked
+
+
+def test_what_an_epoch_fetches() -> None:
+    world = {"shards": 40, "per_shard": 16}
+    assert simulate_scale.fetched_per_epoch(**world, room=40, block=None)["first"] == 1
+    assert simulate_scale.fetched_per_epoch(**world, room=40, block=None)["later"] == 0
+    by_blocks = simulate_scale.fetched_per_epoch(**world, room=20, block=16)
+    whole = simulate_scale.fetched_per_epoch(**world, room=20, block=None)
+    assert by_blocks["later"] <= 1 < whole["later"]
+    apart = simulate_scale.fetched_per_epoch(**world, room=20, block=16, place=(1, 2))
+    assert apart["later"] > 0.5  # half of the samples, and yet nearly all shards
+
+
+def test_a_run_without_faults_takes_as_long_as_reckoned() -> None:
+    settings = {"start_s": 10.0, "shard_s": 2.0, "spread": 0.0, "slow_share": 0.0}
+    fleet = simulate_scale.Fleet(4, 10.0, **settings, deaths_per_hour=0.0)
+    reckon = simulate_scale.makespan_over_ideal
+    ideal_s = 4000 / 40
+    assert reckon(4000, 8, fleet, 0) * ideal_s == pytest.approx(10 + 2 * (2 + 50))
+    assert reckon(4000, 8, fleet, 0, is_job=True) * ideal_s == pytest.approx(2 * (10 + 2 + 50))
+    assert reckon(4000, 1, fleet, 0) * ideal_s == pytest.approx(10 + 2 + 400)
+    dying = simulate_scale.Fleet(4, 10.0, **settings, deaths_per_hour=36.0)
+    resumed, anew = (
+        np.median([reckon(4000, 8, dying, seed, resumes=resumes) for seed in range(20)])
+        for resumes in (True, False)
+    )
+    assert reckon(4000, 8, fleet, 0) < resumed < anew
+
+
+def test_simulations_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", "simulate_scale --small --parts shards memory".split())
+    monkeypatch.setattr(simulate_scale, "SEEDS", 1)
+    simulate_scale.main()
+    kept = json.loads((tmp_path / "simulate_scale.json").read_text())
+    assert all(row["workers that stay"] >= 1 for row in kept["shards"]["labelling"])
+    held = {row["what"]: row["kept"] for row in kept["memory"]}
+    assert held["train: order, whole"] == pytest.approx(8, abs=0.1)
+    assert "makespan ÷ ideal" in capsys.readouterr().out

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import pytest
 
 from dsetkit import SampleDataset, remote
+from dsetkit.__main__ import main
 from dsetkit.dataset import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.lmdb_store import StoreReader, StoreWriter, u64_key
@@ -319,6 +320,10 @@ def test_a_dataset_at_an_address_is_read_shard_by_shard(
     for position in range(len(ours)):
         assert all(theirs[position][name].equal(value) for name, value in ours[position].items())
     assert len(kept(tmp_path / "cache")) == 3
+    main(["verify", "s3://photos/mine"])
+    main(["show", "s3://photos/mine", "--output", str(tmp_path / "sheet.png")])
+    with pytest.raises(DatasetError, match="no dataset at s3:/photos"):  # split writes
+        main(["split", "s3://photos/mine"])
 
 
 def test_what_is_there_is_not_fetched_again(web: Web) -> None:
