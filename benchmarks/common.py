@@ -5,7 +5,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -93,6 +93,12 @@ def report(
         console.print(f"{name}: {text}")
     content = {"title": title, "samples_per_s": rates, **columns, "notes": notes}
     keep(title.split(":")[0].strip().replace(" ", "_"), content)
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as the documents have it: first column to the left, numbers to the right."""
+    lines = [headings, ["---"] + ["--:"] * (len(headings) - 1), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def keep(name: str, content: dict) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from dsetkit import manifest as m
 from dsetkit.dataset import Dataset
 from dsetkit.encoding import Record, pack_record, unpack_record
-from dsetkit.errors import DatasetError
+from dsetkit.errors import BusyError, DatasetError, UnfinishedError
 from dsetkit.lmdb_store import LARGEST_MAP_SIZE, StoreWriter, u32_key, u64_key
 from dsetkit.shards import shard_number, shard_path, shard_ranges
 
@@ -130,7 +130,7 @@ class DatasetWriter:
             return self._manifest
         self._complete()
         self._store.close()
-        return judge_shards(self.path, judge) if judge else self._manifest
+        return (judge_shards(self.path, judge) if judge else None) or self._manifest
 
     # ---- one shard after another ---------------------------------------------------------------
 
@@ -209,7 +209,7 @@ class DatasetWriter:
 
 def judge_shards(
     path: Path, judge: Callable[[m.Manifest, Callable[[int], Record]], dict]
-) -> m.Manifest:
+) -> m.Manifest | None:
     """Writes the scores of a dataset of several shards into the first, once all are complete.
 
     Args:
@@ -218,14 +218,22 @@ def judge_shards(
             or when the scores are there already.
 
     Returns:
-        The first shard's manifest, or that of the first one there is.
+        The first shard's manifest, or that of the first one there is; None while another process
+        begins a shard.
     """
-    dataset = Dataset(path, allow_incomplete=True)
+    try:
+        dataset = Dataset(path, allow_incomplete=True)
+        is_complete = dataset.shards.is_complete()
+    except UnfinishedError:  # another process has just begun a shard: it will be the last
+        return None
     manifest = dataset.manifest
-    if manifest.label_quality or not dataset.shards.is_complete():
+    if manifest.label_quality or not is_complete:
         return manifest
     manifest = replace(manifest, label_quality=judge(manifest, dataset.record))
     if manifest.label_quality:
-        with StoreWriter(shard_path(path)) as store:
-            store.put([("manifest", m.MANIFEST_KEY, manifest.to_bytes())])
+        try:
+            with StoreWriter(shard_path(path)) as store:
+                store.put([("manifest", m.MANIFEST_KEY, manifest.to_bytes())])
+        except BusyError:  # another process came last too, and writes the same
+            pass
     return manifest

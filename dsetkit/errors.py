@@ -3,6 +3,8 @@
     DsetkitError            one line: what came, what was expected, what to do; exit status 2
     ├── AssetError          pictures and folders that go in
     ├── DatasetError        a dataset that is missing, foreign, damaged, newer, or has no room left
+    │   ├── BusyError       another process is writing it
+    │   └── UnfinishedError a file so new that it does not say yet what it holds
     └── TeacherError        a depth teacher that cannot be loaded or gives no usable depth
 
 Any other exception is a fault of ours and ends with a traceback and status 1.
@@ -19,6 +21,14 @@ class AssetError(DsetkitError):
 
 class DatasetError(DsetkitError):
     """A dataset cannot be opened, read or written."""
+
+
+class BusyError(DatasetError):
+    """Another process is writing the file."""
+
+
+class UnfinishedError(DatasetError):
+    """A file is empty or has no manifest: its making was cut off, or has just begun."""
 
 
 class TeacherError(DsetkitError):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import lmdb
 
-from dsetkit.errors import DatasetError
+from dsetkit.errors import DatasetError, UnfinishedError
 
 DATABASES = ("manifest", "backgrounds", "foregrounds", "samples")
 ENGINE_VERSION = ".".join(map(str, lmdb.version()))
@@ -110,7 +110,10 @@ def _shared_environment(path: Path) -> Opened:
         )
         databases = {name: env.open_db(name.encode(), create=False) for name in DATABASES}
     except lmdb.NotFoundError:
+        is_empty = env.stat()["entries"] == 0
         env.close()
+        if is_empty:
+            raise UnfinishedError(f"{path} is empty: run the command that makes it again") from None
         raise DatasetError(
             f"{path} is an LMDB file of another program (no database 'manifest'): "
             "expected a dataset made by `python -m dsetkit generate`"
@@ -162,6 +165,10 @@ def _promised_size(path: Path) -> int:
             second = file.read(_META.size)
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from None
+    if not first:
+        raise UnfinishedError(
+            f"{path} is empty, not an LMDB file: run the command that makes it again"
+        )
     metas = [_META.unpack(page) for page in (first, second) if len(page) == _META.size]
     if len(metas) < 2 or any(meta[0] != _MAGIC for meta in metas):
         raise DatasetError(f"{path} is not an LMDB file (no LMDB header): expected a dataset shard")

@@ -23,7 +23,7 @@ import filelock
 import lmdb
 
 from dsetkit import lmdb_environments as environments
-from dsetkit.errors import DatasetError
+from dsetkit.errors import BusyError, DatasetError
 from dsetkit.lmdb_environments import DATABASES, Opened
 
 FIRST_MAP_SIZE = 1 << 26  # 64 MiB; doubles as needed (sparse on disk)
@@ -60,7 +60,7 @@ class StoreWriter:
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise DatasetError(
+            raise BusyError(
                 f"{self.path} is being written by another process: wait for it to end"
             ) from None
         except OSError as error:

@@ -10,7 +10,7 @@ import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -46,11 +46,12 @@ class Plan:
         output: The dataset's directory.
         manifest: As it will be, not complete.
         full_set: What sample `index` of the full set is.
-        chosen: Its samples that are made, in order: int64 (num_samples,).
-        cells: Their split cells: uint8 (num_samples,).
+        chosen: Its samples that are made, in order: int64 (num_samples,); of a part its own.
+        cells: Their split cells: uint8 (num_samples,); of a part none.
         teacher: As `load_teacher` takes it.
         teacher_options: Likewise.
         device: Likewise.
+        first: Index of the first of `chosen`.
     """
 
     output: Path
@@ -61,6 +62,13 @@ class Plan:
     teacher: str
     teacher_options: TeacherOptions | None
     device: str
+    first: int = 0
+
+    def part(self, number: int) -> "Plan":
+        """The plan of a shard alone, which is as small as the shard."""
+        indices = shard_ranges(self.manifest)[number]
+        chosen = self.chosen[indices.start : indices.stop]
+        return replace(self, chosen=chosen, cells=self.cells[:0], first=indices.start)
 
     @property
     def batch_size(self) -> int:
@@ -116,7 +124,8 @@ def write(
         # Commits fall between batches, so a dataset that was cut off goes on with a whole batch.
         starts = range(writer.count, writer.stop, plan.batch_size)
         ends = [min(start + plan.batch_size, writer.stop) for start in starts]
-        batches = [plan.chosen[a:b] for a, b in zip(starts, ends, strict=True)]
+        borders = zip(starts, ends, strict=True)
+        batches = [plan.chosen[a - plan.first : b - plan.first] for a, b in borders]
         for drawn in _draw(plan.renderer(asset), batches, drawing_workers):
             writer.add(label(drawn, network, plan.manifest.codecs, first=writer.count))
             progress(writer.count - first, writer.stop - first)
@@ -166,9 +175,12 @@ def write_in_processes(
         min(workers, len(ranges)),
         context,
         initializer=_start_process,
-        initargs=(plan, asset, threads, news),
+        initargs=(plan.part(0), asset, threads, news),
     ) as pool:
-        waiting = {pool.submit(_write_shard, number): number for number in range(len(ranges))}
+        waiting = {
+            pool.submit(_write_shard, plan.part(number), number): number
+            for number in range(len(ranges))
+        }
         while waiting:
             ended, _ = wait(waiting, SECONDS_BETWEEN_NEWS, return_when=FIRST_COMPLETED)
             for future in ended:
@@ -204,13 +216,13 @@ def raise_if_failed(failed: dict[int, Exception], shards: int) -> None:
     )
 
 
-_process: tuple | None = None  # plan, assets, teacher and where to tell news, of a worker process
+_process: tuple | None = None  # assets, teacher and where to tell news, of a worker process
 
 
 def _start_process(plan: Plan, asset: AssetPixels, threads: int, news: object) -> None:
     global _process
     cv2.setNumThreads(1)  # the processes are the parallelism
-    _process = (plan, asset, teacher_of(plan, threads=threads), news)
+    _process = (asset, teacher_of(plan, threads=threads), news)
 
 
 def teacher_of(plan: Plan, *, threads: int) -> Teacher | None:
@@ -228,8 +240,8 @@ def teacher_of(plan: Plan, *, threads: int) -> Teacher | None:
     return with_recorded_range(network, plan.manifest.teacher)
 
 
-def _write_shard(number: int) -> None:
-    plan, asset, network, news = _process
+def _write_shard(plan: Plan, number: int) -> None:
+    asset, network, news = _process
 
     def tell(done: int, total: int) -> None:
         news.put((number, done))

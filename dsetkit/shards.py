@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dsetkit import manifest as m
-from dsetkit.errors import DatasetError
+from dsetkit.errors import DatasetError, UnfinishedError
 from dsetkit.lmdb_store import StoreReader, u64_key
 from dsetkit.remote import RemoteShards
 from dsetkit.shard_list import ShardList, make_shard_list
@@ -257,7 +257,9 @@ class Shards:
     def _read_manifest(self, reader: StoreReader) -> m.Manifest:
         packed = reader.get("manifest", m.MANIFEST_KEY)
         if packed is None:
-            raise DatasetError(f"{self._name} has no manifest: generate it anew")
+            raise UnfinishedError(
+                f"{self._name} has no manifest: run the command that makes it again"
+            )
         return m.Manifest.from_bytes(packed)
 
 

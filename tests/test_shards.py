@@ -16,7 +16,7 @@ from dsetkit import SampleDataset, info, make_loader, stats
 from dsetkit.convert import convert
 from dsetkit.dataset import Dataset
 from dsetkit.errors import DatasetError, DsetkitError
-from dsetkit.lmdb_store import StoreReader
+from dsetkit.lmdb_store import StoreReader, StoreWriter
 from dsetkit.manifest import Manifest
 from dsetkit.pipeline import generate
 from dsetkit.shards import Shards, shard_path, shard_ranges
@@ -136,6 +136,22 @@ def test_the_last_of_single_shards_scores_the_labels(
 ) -> None:
     for number in (1, 0, 2):
         generate(**options, output=tmp_path / "d", shards=3, shard_index=number)
+    assert_same(whole, tmp_path / "d", 3)
+
+
+@pytest.mark.parametrize("begun", ["empty", "without a manifest"])
+def test_a_shard_that_another_job_has_just_begun_does_no_harm(
+    options: dict, whole: Path, tmp_path: Path, begun: str
+) -> None:
+    generate(**options, output=tmp_path / "d", shards=3, shard_index=0)
+    generate(**options, output=tmp_path / "d", shards=3, shard_index=2)
+    if begun == "empty":
+        shard_path(tmp_path / "d", 1).touch()
+    else:
+        StoreWriter(shard_path(tmp_path / "d", 1)).close()
+    generate(**options, output=tmp_path / "d", shards=3, shard_index=2)
+    shard_path(tmp_path / "d", 1).unlink()
+    generate(**options, output=tmp_path / "d", shards=3, shard_index=1)
     assert_same(whole, tmp_path / "d", 3)
 
 

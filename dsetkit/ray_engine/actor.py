@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from dsetkit.errors import DatasetError, DsetkitError
+from dsetkit.errors import BusyError, DatasetError, DsetkitError
 from dsetkit.shard_jobs import Plan, teacher_of, write
 from dsetkit.shards import shard_path
 
@@ -69,9 +69,8 @@ class ShardWriter:
             try:
                 write(self._plan, self._asset, self._network, **options)
                 return written
-            except DatasetError as error:
-                is_busy = "is being written by another process" in str(error)  # `StoreWriter` says
-                if not is_busy or time.monotonic() > until:
+            except BusyError:
+                if time.monotonic() > until:
                     raise
             time.sleep(SECONDS_BETWEEN_TRIES)
 

@@ -1,0 +1,410 @@
+"""What shards cost and give: made side by side, opened and read by the thousand.
+
+    python -m benchmarks.bench_shards --foregrounds DIR --backgrounds DIR
+           [--samples 20000] [--recipe-samples 400000] [--repeat 3] [--no-ray] [--work DIR]
+
+Making: no teacher, 224 px, each case a process of its own. Timed twice. The whole command, from
+starting Python to the complete dataset on the disk: reading the pictures and starting workers (and
+Ray) is in. And from the first sample on, which is what a long run does nearly all the time; there
+several processes tell how far they are twice a second. One core is `1 shard, no worker`: it draws
+and writes in one process, while `1 shard, 1 worker` draws in one and writes in another. `2
+commands` are two that know nothing of each other, as in an array of jobs: what the machine gives.
+After each run all that lies in the dataset, the samples of all shards in turn, is compared.
+
+Reading: the same few samples, small ones, as 1 to 1000 shards; every figure from a process of its
+own, with a warm page cache.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import math
+import os
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import active_children
+from pathlib import Path
+
+import xxhash
+
+from benchmarks.bench_scale import in_fresh_process
+from benchmarks.common import keep, markdown_table, rounds
+from dsetkit.codecs import LAYOUT_CODECS
+from dsetkit.dataset import Dataset
+from dsetkit.lmdb_environments import MOST_OPEN
+from dsetkit.loader import epoch_order
+from dsetkit.pipeline import generate
+from dsetkit.remote import RemoteShards
+from dsetkit.shards import list_shards
+
+ONE, TWO, RAY = "1 shard, no worker", "2 shards, 2 workers", "2 shards, Ray, 2 workers"
+BESIDE = "2 shards, 2 commands"
+CASES = {
+    ONE: {"shards": 1, "workers": 0},
+    "1 shard, 1 worker": {"shards": 1, "workers": 1},
+    "1 shard, 2 workers": {"shards": 1, "workers": 2},
+    TWO: {"shards": 2, "workers": 2},
+    BESIDE: {"shards": 2, "workers": 0},
+    RAY: {"shards": 2, "workers": 2, "engine": "ray"},
+}
+GOALS = ((TWO, ONE, 1.8), (RAY, TWO, 0.9))
+SMALL_CANVAS = 64  # px
+READ_AT_ONCE = 64  # samples
+MAKING = (
+    "{}, {:,} samples", "whole [s]", "samples/s", "÷ one core", "start [s]",
+    "then samples/s", "lowest..highest", "÷ one core", "CPU [s]", "bytes equal",
+)  # fmt: skip
+READING = {  # heading -> what it shows, and how
+    "shards": ("shards", "{:,}"),
+    "make [s]": ("make_s", "{:.1f}"),
+    "open [ms]": ("open_ms", "{:.1f}"),
+    "a new shard's first sample [ms]": ("first_ms", "{:.2f}"),
+    "its next [ms]": ("next_ms", "{:.3f}"),
+    "handles a shard": ("handles", "{:.1f}"),
+    "memory a shard [kB]": ("memory_kb", "{:.0f}"),
+    "address space a shard [kB]": ("address_kb", "{:.0f}"),
+    "handles, all read": ("handles_of_all", "{:.0f}"),
+    "random reads/s": ("random_per_s", "{:,.0f}"),
+    "in blocks/s": ("in_blocks_per_s", "{:,.0f}"),
+    "list [ms]": ("list_ms", "{:.1f}"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--foregrounds", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--backgrounds", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--samples", type=int, default=20_000, help="(default: %(default)s)")
+    parser.add_argument(
+        "--recipe-samples", type=int, default=400_000, metavar="N",
+        help="of the recipe layout, which is quick (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--shards", type=int, nargs="+", default=[1, 10, 100, 1000],
+                        help="of the datasets that are read (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--read-samples", type=int, default=16_000, metavar="N",
+                        help="of each of those (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--parts", nargs="+", default=["making", "reading"],
+                        choices=["making", "reading"], help="(default: both)")  # fmt: skip
+    parser.add_argument("--no-ray", action="store_true", help="leave Ray out")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds (default: %(default)s)")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="where datasets are, for a while")
+    args = parser.parse_args()
+
+    pictures = {"foregrounds": args.foregrounds, "backgrounds": args.backgrounds, "skip_bad": True}
+    has_ray = not args.no_ray and importlib.util.find_spec("ray") is not None
+    cases = {name: case for name, case in CASES.items() if has_ray or name != RAY}
+    content: dict = {"title": "bench_shards: making and reading shards, no teacher"}
+    with tempfile.TemporaryDirectory(dir=args.work) as folder:
+        if "making" in args.parts:
+            for layout in LAYOUT_CODECS:
+                samples = args.recipe_samples if layout == "recipe" else args.samples
+                settings = {**pictures, "layout": layout, "at_most": samples}
+                content[f"making, {layout}"] = compare_making(
+                    cases, settings, Path(folder), repeat=args.repeat
+                )
+        if "reading" in args.parts:
+            content["reading"] = compare_reading(
+                pictures, Path(folder), args.shards, args.read_samples, repeat=args.repeat
+            )
+            large = {**pictures, "at_most": args.samples, "shards": 2, "workers": 2}
+            content["bytes"] = whole_files(large, Path(folder), repeat=args.repeat)
+    if has_ray:
+        content["ray"] = importlib.metadata.version("ray")
+    keep("bench_shards", content)
+
+
+# ---- making ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """One generation.
+
+    Attributes:
+        first: Samples that were there when it first told of some, and when that was [s].
+        ended: When the dataset was complete [s].
+        cpu_s: CPU time of its process and of those it started and waited for.
+        samples: In all.
+    """
+
+    first: tuple[int, float]
+    ended: float
+    cpu_s: float
+    samples: int
+
+    @property
+    def samples_per_s(self) -> float:
+        """From the first sample on; nan where all was over before that was told."""
+        if self.first[0] == self.samples:
+            return math.nan
+        return (self.samples - self.first[0]) / (self.ended - self.first[1])
+
+
+def compare_making(
+    cases: dict[str, dict], settings: dict, folder: Path, *, repeat: int
+) -> dict[str, dict]:
+    """Rounds of one layout in which all cases take turns; prints a table, gives its figures."""
+    runs: dict[str, list[Run]] = {name: [] for name in cases}
+    contents: dict[str, set[str]] = {name: set() for name in cases}
+    sizes: dict[str, int] = {}
+
+    def work(name: str) -> tuple[int, float]:
+        path = folder / "made"
+        start = time.perf_counter()
+        run = _run(name, settings | cases[name] | {"output": path})
+        seconds = time.perf_counter() - start
+        contents[name].add(in_fresh_process(content_of, path))
+        sizes[name] = sum(file.stat().st_blocks * 512 for file in path.iterdir())
+        shutil.rmtree(path)
+        runs[name].append(run)
+        print(f"{settings['layout']}, {name}: {seconds:.1f} s", flush=True)
+        return run.samples, seconds
+
+    whole = rounds({name: partial(work, name) for name in cases}, repeat=repeat)
+    found = {}
+    for name in cases:
+        counted = runs[name][-repeat:]
+        rates = [run.samples_per_s for run in counted]
+        samples, rate = counted[0].samples, statistics.median(rates)
+        found[name] = {
+            "samples": samples,
+            "whole_s": samples / whole[name][0],
+            "whole_samples_per_s": whole[name],
+            "start_s": samples / whole[name][0] - samples / rate,
+            "then_samples_per_s": (rate, min(rates), max(rates)),
+            # Ray's workers are nobody's children that could be waited for.
+            "cpu_s": None if name == RAY else statistics.median(run.cpu_s for run in counted),
+            "bytes_on_disk": sizes[name],
+            "bytes_equal": contents[name] == contents[ONE] and len(contents[name]) == 1,
+        }
+    _show_making(settings["layout"], found)
+    return found
+
+
+def _run(name: str, settings: dict) -> Run:
+    if name != BESIDE:
+        return in_fresh_process(make, settings)
+    with ThreadPoolExecutor(2) as pool:
+        orders = [settings | {"shard_index": number} for number in range(settings["shards"])]
+        both = list(pool.map(partial(in_fresh_process, make), orders))
+    return Run(
+        min((run.first for run in both), key=lambda first: first[1]),
+        max(run.ended for run in both),
+        sum(run.cpu_s for run in both),
+        both[0].samples,
+    )
+
+
+def make(settings: dict) -> Run:
+    """Generates a dataset without a teacher, in a process that does nothing else."""
+    told: list[tuple[int, float]] = []
+
+    def progress(done: int, total: int) -> None:
+        if done and not told:
+            told.append((done, time.perf_counter()))
+
+    manifest = generate(**settings, teacher="none", progress=progress)
+    ended = time.perf_counter()  # of the system's clock, which all processes share
+    for worker in active_children():
+        worker.join()
+    own, workers = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    cpu_s = own.ru_utime + own.ru_stime + workers.ru_utime + workers.ru_stime
+    return Run(told[0], ended, cpu_s, manifest.num_samples)
+
+
+def content_of(path: Path) -> str:
+    """A checksum over all that a dataset holds but its manifest: the samples of all shards in turn,
+    under their numbers, the cells and the assets."""
+    shards, digest = Dataset(path).shards, xxhash.xxh3_128()
+    digest.update(Dataset(path).cells)
+    stores = [(shards.whole, name) for name in ("backgrounds", "foregrounds")]
+    stores += [(shards.reader(number), "samples") for number in range(len(shards.ranges))]
+    for store, database in stores:
+        for key, value in store.items(database):
+            digest.update(key)
+            digest.update(value)
+    return digest.hexdigest()
+
+
+def _show_making(layout: str, found: dict[str, dict]) -> None:
+    one, rows = found[ONE], []
+    for name, it in found.items():
+        rate, low, high = it["then_samples_per_s"]
+        rows.append([
+            name, f"{it['whole_s']:.1f}", f"{it['whole_samples_per_s'][0]:,.0f}",
+            f"{one['whole_s'] / it['whole_s']:.2f}", f"{it['start_s']:.1f}",
+            f"{rate:,.0f}", f"{low:,.0f}..{high:,.0f}",
+            f"{rate / one['then_samples_per_s'][0]:.2f}",
+            "" if it["cpu_s"] is None else f"{it['cpu_s']:.1f}",
+            "yes" if it["bytes_equal"] else "NO",
+        ])  # fmt: skip
+    headings = [text.format(layout, one["samples"]) for text in MAKING]
+    print("\n" + markdown_table(headings, rows) + "\n")
+    mean = one["bytes_on_disk"] / one["samples"]
+    print(f"bytes a sample as they lie on the disk, assets included: {mean:,.0f}")
+    for name, other, goal in GOALS:
+        if {name, other} <= found.keys():
+            print(_judged(name, other, goal, found))
+    if not all(it["bytes_equal"] for it in found.values()):
+        raise SystemExit("datasets differ: see the last column")
+
+
+def _judged(name: str, other: str, goal: float, found: dict[str, dict]) -> str:
+    """A ratio of medians beside its goal, and how long a run must be for the whole command too."""
+    mine, theirs = found[name], found[other]
+    whole = theirs["whole_s"] / mine["whole_s"]
+    my_rate, their_rate = (one["then_samples_per_s"][0] for one in (mine, theirs))
+    ratio = my_rate / their_rate
+    text = f"{name} ÷ {other}: whole {whole:.2f}, from the first sample on {ratio:.2f}"
+    text += f" (goal {goal})"
+    if ratio > goal:  # start + n / rate of both
+        missing = goal * mine["start_s"] - theirs["start_s"]
+        enough = max(missing / (1 / their_rate - goal / my_rate), 0)
+        text += f"; by these figures the whole command reaches it from {enough:,.0f} samples on"
+    return text
+
+
+# ---- reading -----------------------------------------------------------------------------------
+
+
+def compare_reading(
+    pictures: dict, folder: Path, counts: list[int], samples: int, *, repeat: int
+) -> list[dict]:
+    """The same samples as so many shards each; prints a table, gives its figures."""
+    batch = samples // max(counts)
+    made, paths = {}, {}
+    for shards in counts:
+        paths[shards] = folder / f"of-{shards}"
+        settings = {"output": paths[shards], "size": SMALL_CANVAS, "at_most": samples,
+                    "batch_size": batch, "shards": shards, "workers": 0}  # fmt: skip
+        start = time.perf_counter()
+        in_fresh_process(make, pictures | settings)
+        made[shards] = time.perf_counter() - start
+    looks: dict[int, list[dict]] = {shards: [] for shards in counts}
+    for number in range(1 + repeat):
+        for shards, path in paths.items():
+            found = {}
+            for look in (open_shards, read_at_random, read_in_blocks, list_them):
+                found |= in_fresh_process(look, path)
+            if number:  # the first round warms up
+                looks[shards].append(found)
+    rows = [
+        {"shards": shards, "make_s": made[shards]}
+        | {name: statistics.median(one[name] for one in looks[shards]) for name in looks[shards][0]}
+        for shards in counts
+    ]
+    texts = [
+        [form.format(row[name]) if name in row else "" for name, form in READING.values()]
+        for row in rows
+    ]
+    print("\n" + markdown_table(list(READING), texts) + "\n")
+    if len(counts) > 1:
+        low, high = min(counts), max(counts)
+        more_s = (made[high] - made[low]) / (high - low)
+        print(f"making a shard more: {1e3 * more_s:.1f} ms (commits that wait for the disk)")
+    return rows
+
+
+def open_shards(path: Path) -> dict[str, float]:
+    """Opening a dataset, then each of its shards for the first time."""
+    start = time.perf_counter()
+    dataset = Dataset(path)
+    dataset.record(0)
+    found = {"open_ms": 1e3 * (time.perf_counter() - start)}
+    ranges, before = dataset.shards.ranges, _held()
+    first_s, next_s = [], []
+    for indices in ranges[1:MOST_OPEN]:
+        first_s.append(_seconds(dataset.record, indices[0]))
+        next_s.append(_seconds(dataset.record, indices[-1]))
+    if first_s:
+        names = ("handles", "memory_kb", "address_kb")
+        for name, a, b in zip(names, before, _held(), strict=True):
+            found[name] = (b - a) / len(first_s) / (1e3 if name.endswith("kb") else 1)
+        found["first_ms"] = 1e3 * statistics.median(first_s)
+        found["next_ms"] = 1e3 * statistics.median(next_s)
+    for indices in ranges[MOST_OPEN:]:
+        dataset.record(indices[0])
+    return found | {"handles_of_all": _held()[0] - before[0] + 1}
+
+
+def _seconds(act: Callable, *arguments: object) -> float:
+    start = time.perf_counter()
+    act(*arguments)
+    return time.perf_counter() - start
+
+
+def _held() -> tuple[int, int, int]:
+    """File handles, resident memory and address space of this process [bytes]."""
+    address, resident = map(int, Path("/proc/self/statm").read_text().split()[:2])
+    page = resource.getpagesize()
+    return len(os.listdir("/proc/self/fd")), resident * page, address * page
+
+
+def read_at_random(path: Path) -> dict[str, float]:
+    """Records in batches, checksums compared, as a whole shuffle wants them."""
+    return {"random_per_s": _read(Dataset(path), block=None)}
+
+
+def read_in_blocks(path: Path) -> dict[str, float]:
+    """The same in blocks of a shard's size."""
+    dataset = Dataset(path)
+    return {"in_blocks_per_s": _read(dataset, block=len(dataset.shards.ranges[0]))}
+
+
+def _read(dataset: Dataset, *, block: int | None) -> float:
+    order = epoch_order(0, 0, len(dataset), block=block)
+    start = time.perf_counter()
+    for number in range(0, len(order), READ_AT_ONCE):
+        dataset.records(order[number : number + READ_AT_ONCE])
+    return len(order) / (time.perf_counter() - start)
+
+
+def list_them(path: Path) -> dict[str, float]:
+    """Writing the shard list."""
+    return {"list_ms": 1e3 * _seconds(list_shards, path)}
+
+
+# ---- large files -------------------------------------------------------------------------------
+
+
+def whole_files(settings: dict, folder: Path, *, repeat: int) -> dict:
+    """What every byte of a shard costs: the shard list, and the way into the cache."""
+    path = folder / "large"
+    in_fresh_process(make, settings | {"output": path})
+    looks: list[dict] = []
+    for _ in range(1 + repeat):
+        found = in_fresh_process(list_them, path)
+        if importlib.util.find_spec("fsspec"):
+            found |= in_fresh_process(fetch, path, folder / "cache")
+        looks.append(found)
+    size = sum(file.stat().st_size for file in path.glob("*.lmdb")) / 1e9
+    shutil.rmtree(path)
+    medians = {name: statistics.median(one[name] for one in looks[1:]) for name in looks[0]}
+    rows = [["hash for the shard list", f"{medians['list_ms'] / 1e3 / size:.2f}", ""]]
+    if "fetch_s" in medians:
+        per_gb = [f"{medians[name] / size:.2f}" for name in ("fetch_s", "fetch_cpu_s")]
+        rows.append(["into the cache, from a folder in place of a network", *per_gb])
+    print(f"\nfiles of {size:.2f} GB in all:\n")
+    print(markdown_table(["what", "s/GB", "CPU s/GB"], rows) + "\n")
+    return {"gigabytes": size, **medians}
+
+
+def fetch(path: Path, cache: Path) -> dict[str, float]:
+    """All shards by way of fsspec into an empty cache: copied, hashed, on the disk; no network."""
+    shards = RemoteShards(f"local://{path}", cache, max_bytes=1 << 60)
+    cpu_s = time.process_time()
+    seconds = _seconds(shards.local_all)
+    cpu_s = time.process_time() - cpu_s
+    shutil.rmtree(cache)
+    return {"fetch_s": seconds, "fetch_cpu_s": cpu_s}
+
+
+if __name__ == "__main__":
+    main()
