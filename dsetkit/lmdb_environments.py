@@ -110,11 +110,10 @@ def _shared_environment(path: Path) -> Opened:
         )
         databases = {name: env.open_db(name.encode(), create=False) for name in DATABASES}
     except lmdb.NotFoundError:
-        is_empty = env.stat()["entries"] == 0
+        # One without any database may be of ours, and so new that it has none yet.
+        kind = DatasetError if env.stat()["entries"] else UnfinishedError
         env.close()
-        if is_empty:
-            raise UnfinishedError(f"{path} is empty: run the command that makes it again") from None
-        raise DatasetError(
+        raise kind(
             f"{path} is an LMDB file of another program (no database 'manifest'): "
             "expected a dataset made by `python -m dsetkit generate`"
         ) from None
