@@ -18,29 +18,29 @@ own, with a warm page cache.
 import argparse
 import importlib.metadata
 import importlib.util
-import math
+import json
 import os
 import resource
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from multiprocessing import active_children
 from pathlib import Path
 
 import xxhash
 
 from benchmarks.bench_scale import in_fresh_process
 from benchmarks.common import keep, markdown_table, rounds
+from benchmarks.make_once import Run
 from dsetkit.codecs import LAYOUT_CODECS
 from dsetkit.dataset import Dataset
 from dsetkit.lmdb_environments import MOST_OPEN
 from dsetkit.loader import epoch_order
-from dsetkit.pipeline import generate
 from dsetkit.remote import RemoteShards
 from dsetkit.shards import list_shards
 
@@ -123,30 +123,6 @@ def main() -> None:
 # ---- making ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Run:
-    """One generation.
-
-    Attributes:
-        first: Samples that were there when it first told of some, and when that was [s].
-        ended: When the dataset was complete [s].
-        cpu_s: CPU time of its process and of those it started and waited for.
-        samples: In all.
-    """
-
-    first: tuple[int, float]
-    ended: float
-    cpu_s: float
-    samples: int
-
-    @property
-    def samples_per_s(self) -> float:
-        """From the first sample on; nan where all was over before that was told."""
-        if self.first[0] == self.samples:
-            return math.nan
-        return (self.samples - self.first[0]) / (self.ended - self.first[1])
-
-
 def compare_making(
     cases: dict[str, dict], settings: dict, folder: Path, *, repeat: int
 ) -> dict[str, dict]:
@@ -190,10 +166,10 @@ def compare_making(
 
 def _run(name: str, settings: dict) -> Run:
     if name != BESIDE:
-        return in_fresh_process(make, settings)
+        return _make(settings)
     with ThreadPoolExecutor(2) as pool:
         orders = [settings | {"shard_index": number} for number in range(settings["shards"])]
-        both = list(pool.map(partial(in_fresh_process, make), orders))
+        both = list(pool.map(_make, orders))
     return Run(
         min((run.first for run in both), key=lambda first: first[1]),
         max(run.ended for run in both),
@@ -202,21 +178,19 @@ def _run(name: str, settings: dict) -> Run:
     )
 
 
-def make(settings: dict) -> Run:
-    """Generates a dataset without a teacher, in a process that does nothing else."""
-    told: list[tuple[int, float]] = []
+def _make(settings: dict) -> Run:
+    """One generation in a process of its own, which loads no more than the command does."""
+    told = json.dumps({name: _plain(value) for name, value in settings.items()})
+    command = [sys.executable, "-m", "benchmarks.make_once", told]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        raise SystemExit(f"{' '.join(command)}: {made.stderr}")
+    first, *rest = json.loads(made.stdout.splitlines()[-1])
+    return Run(tuple(first), *rest)
 
-    def progress(done: int, total: int) -> None:
-        if done and not told:
-            told.append((done, time.perf_counter()))
 
-    manifest = generate(**settings, teacher="none", progress=progress)
-    ended = time.perf_counter()  # of the system's clock, which all processes share
-    for worker in active_children():
-        worker.join()
-    own, workers = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    cpu_s = own.ru_utime + own.ru_stime + workers.ru_utime + workers.ru_stime
-    return Run(told[0], ended, cpu_s, manifest.num_samples)
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
 
 
 def content_of(path: Path) -> str:
@@ -285,7 +259,7 @@ def compare_reading(
         settings = {"output": paths[shards], "size": SMALL_CANVAS, "at_most": samples,
                     "batch_size": batch, "shards": shards, "workers": 0}  # fmt: skip
         start = time.perf_counter()
-        in_fresh_process(make, pictures | settings)
+        _make(pictures | settings)
         made[shards] = time.perf_counter() - start
     looks: dict[int, list[dict]] = {shards: [] for shards in counts}
     for number in range(1 + repeat):
@@ -377,7 +351,7 @@ def list_them(path: Path) -> dict[str, float]:
 def whole_files(settings: dict, folder: Path, *, repeat: int) -> dict:
     """What every byte of a shard costs: the shard list, and the way into the cache."""
     path = folder / "large"
-    in_fresh_process(make, settings | {"output": path})
+    _make(settings | {"output": path})
     looks: list[dict] = []
     for _ in range(1 + repeat):
         found = in_fresh_process(list_them, path)

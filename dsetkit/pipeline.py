@@ -171,8 +171,7 @@ def generate(
         )
     with SharedAssets(assets.all_pixels()) if workers else nullcontext(assets.pixels) as asset:
         if workers and shards > 1 and shard_index is None:
-            begin(plan, stored)
-            return write_in_processes(plan, asset, workers=workers, progress=progress)
+            return write_in_processes(plan, asset, stored, workers=workers, progress=progress)
         return write(
             plan,
             asset,

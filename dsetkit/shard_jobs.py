@@ -142,13 +142,19 @@ def _draw(renderer: Renderer, batches: list[np.ndarray], workers: int) -> Iterat
 
 
 def write_in_processes(
-    plan: Plan, asset: AssetPixels, *, workers: int, progress: Progress
+    plan: Plan,
+    asset: AssetPixels,
+    stored: Mapping[str, Iterable[StoredAsset]],
+    *,
+    workers: int,
+    progress: Progress,
 ) -> Manifest:
-    """Writes all shards, `workers` at a time, each by a process of its own; `begin` came before.
+    """Writes all shards, `workers` at a time, each by a process of its own.
 
     Args:
         plan: What to make.
         asset: As `write`, shared.
+        stored: As `begin`.
         workers: Processes.
         progress: Called with (samples done, samples in all) of the whole dataset.
 
@@ -177,6 +183,9 @@ def write_in_processes(
         initializer=_start_process,
         initargs=(plan.part(0), asset, threads, news),
     ) as pool:
+        for _ in range(workers):  # the processes start and import while this one encodes assets
+            pool.submit(_nothing)
+        begin(plan, stored)
         waiting = {
             pool.submit(_write_shard, plan.part(number), number): number
             for number in range(len(ranges))
@@ -229,7 +238,7 @@ def teacher_of(plan: Plan, *, threads: int) -> Teacher | None:
     """The plan's teacher, loaded in a process that writes shards beside others.
 
     Args:
-        plan: What to make; its first shard is begun.
+        plan: What to make.
         threads: How many the teacher may use on a CPU.
     """
     network = load_teacher(plan.teacher, device=plan.device, options=plan.teacher_options)
@@ -238,6 +247,10 @@ def teacher_of(plan: Plan, *, threads: int) -> Teacher | None:
 
         torch.set_num_threads(threads)
     return with_recorded_range(network, plan.manifest.teacher)
+
+
+def _nothing() -> None:
+    """What a process does that is only to start."""
 
 
 def _write_shard(plan: Plan, number: int) -> None:

@@ -1,0 +1,65 @@
+"""Generates one dataset, without a teacher, in a process that does nothing else; tells the times.
+
+    python -m benchmarks.make_once '{"foregrounds": "DIR", "backgrounds": "DIR", "output": ...}'
+
+`bench_shards` starts it anew for every figure. It imports no more than the command does, for the
+processes that write shards import it too. Prints one line of JSON: the fields of `Run`.
+"""
+
+import json
+import math
+import resource
+import sys
+import time
+from dataclasses import astuple, dataclass
+from multiprocessing import active_children
+from pathlib import Path
+
+from dsetkit.pipeline import generate
+
+
+@dataclass(frozen=True)
+class Run:
+    """One generation.
+
+    Attributes:
+        first: Samples that were there when it first told of some, and when that was [s].
+        ended: When the dataset was complete [s].
+        cpu_s: CPU time of its process and of those it started and waited for.
+        samples: In all.
+    """
+
+    first: tuple[int, float]
+    ended: float
+    cpu_s: float
+    samples: int
+
+    @property
+    def samples_per_s(self) -> float:
+        """From the first sample on; nan where all was over before that was told."""
+        if self.first[0] == self.samples:
+            return math.nan
+        return (self.samples - self.first[0]) / (self.ended - self.first[1])
+
+
+def make(settings: dict) -> Run:
+    """Generates a dataset; the times are of the system's clock, which all processes share."""
+    told: list[tuple[int, float]] = []
+
+    def progress(done: int, total: int) -> None:
+        if done and not told:
+            told.append((done, time.perf_counter()))
+
+    manifest = generate(**settings, teacher="none", progress=progress)
+    ended = time.perf_counter()
+    for worker in active_children():
+        worker.join()
+    own, workers = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    cpu_s = own.ru_utime + own.ru_stime + workers.ru_utime + workers.ru_stime
+    return Run(told[0], ended, cpu_s, manifest.num_samples)
+
+
+if __name__ == "__main__":
+    settings = json.loads(sys.argv[1])
+    folders = {name: Path(settings[name]) for name in ("foregrounds", "backgrounds", "output")}
+    print(json.dumps(astuple(make(settings | folders))))
