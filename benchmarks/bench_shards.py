@@ -4,12 +4,13 @@
            [--samples 20000] [--recipe-samples 400000] [--repeat 3] [--no-ray] [--work DIR]
 
 Making: no teacher, 224 px, each case a process of its own. Timed twice. The whole command, from
-starting Python to the complete dataset on the disk: reading the pictures and starting workers (and
-Ray) is in. And from the first sample on, which is what a long run does nearly all the time; there
-several processes tell how far they are twice a second. One core is `1 shard, no worker`: it draws
-and writes in one process, while `1 shard, 1 worker` draws in one and writes in another. `2
-commands` are two that know nothing of each other, as in an array of jobs: what the machine gives.
-After each run all that lies in the dataset, the samples of all shards in turn, is compared.
+starting Python to the complete dataset on the disk: reading the pictures, starting and ending
+workers (and Ray) is in. And from the first sample to the last, which is what a long run does nearly
+all the time; there several processes tell how far they are twice a second. One core is `1 shard, no
+worker`: it draws and writes in one process, while `1 shard, 1 worker` draws in one and writes in
+another. `2 commands` are two that know nothing of each other, as in an array of jobs: what the
+machine gives. After each run all that lies in the dataset, the samples of all shards in turn, is
+compared.
 
 Reading: the same few samples, small ones, as 1 to 1000 shards; every figure from a process of its
 own, with a warm page cache.
@@ -172,6 +173,7 @@ def _run(name: str, settings: dict) -> Run:
         both = list(pool.map(_make, orders))
     return Run(
         min((run.first for run in both), key=lambda first: first[1]),
+        max(run.last for run in both),
         max(run.ended for run in both),
         sum(run.cpu_s for run in both),
         both[0].samples,
@@ -236,7 +238,7 @@ def _judged(name: str, other: str, goal: float, found: dict[str, dict]) -> str:
     whole = theirs["whole_s"] / mine["whole_s"]
     my_rate, their_rate = (one["then_samples_per_s"][0] for one in (mine, theirs))
     ratio = my_rate / their_rate
-    text = f"{name} ÷ {other}: whole {whole:.2f}, from the first sample on {ratio:.2f}"
+    text = f"{name} ÷ {other}: whole {whole:.2f}, from the first sample to the last {ratio:.2f}"
     text += f" (goal {goal})"
     if ratio > goal:  # start + n / rate of both
         missing = goal * mine["start_s"] - theirs["start_s"]

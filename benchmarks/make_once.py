@@ -24,22 +24,24 @@ class Run:
 
     Attributes:
         first: Samples that were there when it first told of some, and when that was [s].
+        last: When it told of the last [s].
         ended: When the dataset was complete [s].
         cpu_s: CPU time of its process and of those it started and waited for.
         samples: In all.
     """
 
     first: tuple[int, float]
+    last: float
     ended: float
     cpu_s: float
     samples: int
 
     @property
     def samples_per_s(self) -> float:
-        """From the first sample on; nan where all was over before that was told."""
+        """From the first sample to the last; nan where all was over before that was told."""
         if self.first[0] == self.samples:
             return math.nan
-        return (self.samples - self.first[0]) / (self.ended - self.first[1])
+        return (self.samples - self.first[0]) / (self.last - self.first[1])
 
 
 def make(settings: dict) -> Run:
@@ -47,7 +49,7 @@ def make(settings: dict) -> Run:
     told: list[tuple[int, float]] = []
 
     def progress(done: int, total: int) -> None:
-        if done and not told:
+        if done and (not told or done > told[-1][0]):
             told.append((done, time.perf_counter()))
 
     manifest = generate(**settings, teacher="none", progress=progress)
@@ -56,7 +58,7 @@ def make(settings: dict) -> Run:
         worker.join()
     own, workers = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     cpu_s = own.ru_utime + own.ru_stime + workers.ru_utime + workers.ru_stime
-    return Run(told[0], ended, cpu_s, manifest.num_samples)
+    return Run(told[0], told[-1][1], ended, cpu_s, manifest.num_samples)
 
 
 if __name__ == "__main__":
