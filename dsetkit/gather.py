@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -16,9 +15,8 @@ from dsetkit import manifest as m
 from dsetkit.dataset import Dataset
 from dsetkit.dataset_writer import judge_shards
 from dsetkit.errors import DatasetError
-from dsetkit.label_quality import judge_labels
+from dsetkit.label_quality import judge_with
 from dsetkit.lmdb_store import StoreReader
-from dsetkit.redraw import Redrawer, drawing_fingerprint
 from dsetkit.shards import SHARD_NAME, FolderShards, shard_number, shard_path
 
 CONTENT = ("samples", "backgrounds", "foregrounds")  # the databases that are never written again
@@ -70,21 +68,6 @@ def gather(
     whole = Dataset(output)
     judge = judge_with(whole.asset, whole.manifest)
     return judge_shards(output, judge) if judge else whole.manifest
-
-
-def judge_with(asset: Callable, manifest: m.Manifest) -> Callable[..., dict] | None:
-    """What `DatasetWriter.finish` and `judge_shards` take to score labels.
-
-    Args:
-        asset: As `Redrawer`.
-        manifest: The dataset's.
-
-    Returns:
-        None when this version would draw other pixels than the teacher saw.
-    """
-    if manifest.drawing not in ("", drawing_fingerprint()):
-        return None
-    return partial(judge_labels, redrawer=Redrawer(asset, tuple(manifest.size)))
 
 
 # ---- checks ------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ too, which moves these ratios: compare them among relative teachers only.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ import numpy as np
 from dsetkit.codecs import CODECS
 from dsetkit.encoding import Record
 from dsetkit.manifest import Manifest
-from dsetkit.redraw import Redrawer
+from dsetkit.redraw import Redrawer, drawing_fingerprint
 
 JUDGED_SAMPLES = 1000  # for the manifest; `stats` judges all
 
@@ -129,6 +130,23 @@ def judge_labels(
         mask = decode["mask"](record.fields["mask"]) if is_stored else redrawer.draw(record)[1]
         quality.add(mask, decode["depth"](record.fields["depth"]))
     return quality.result() | {"samples": len(indices)}
+
+
+def judge_with(
+    asset: Callable[[str, int], np.ndarray], manifest: Manifest
+) -> Callable[..., dict] | None:
+    """What `DatasetWriter.finish` and `judge_shards` take to score labels.
+
+    Args:
+        asset: As `Redrawer`.
+        manifest: The dataset's.
+
+    Returns:
+        None when this version would draw other pixels than the teacher saw.
+    """
+    if manifest.drawing not in ("", drawing_fingerprint()):
+        return None
+    return partial(judge_labels, redrawer=Redrawer(asset, tuple(manifest.size)))
 
 
 def evenly_spread(total: int, at_most: int) -> list[int]:

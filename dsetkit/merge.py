@@ -19,7 +19,8 @@ from dsetkit.dataset import Dataset
 from dsetkit.dataset_writer import DatasetWriter
 from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError
-from dsetkit.gather import gather, is_part, judge_with
+from dsetkit.gather import gather, is_part
+from dsetkit.label_quality import judge_with
 from dsetkit.merge_checks import (
     about_teachers,
     check_fit,

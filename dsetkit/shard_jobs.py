@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,12 +19,11 @@ import numpy as np
 
 from dsetkit.dataset_writer import DatasetWriter, StoredAsset, judge_shards
 from dsetkit.errors import DatasetError, DsetkitError
-from dsetkit.label_quality import judge_labels
+from dsetkit.label_quality import judge_with
 from dsetkit.labelling import label
 from dsetkit.manifest import Manifest
 from dsetkit.processes import in_processes
 from dsetkit.recipe import FullSet
-from dsetkit.redraw import Redrawer
 from dsetkit.render import DrawnBatch, Renderer
 from dsetkit.shards import shard_ranges
 from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, with_recorded_range
@@ -82,7 +80,7 @@ class Plan:
 
     def judge(self, asset: AssetPixels) -> Callable:
         """What `DatasetWriter.finish` takes to score the labels."""
-        return partial(judge_labels, redrawer=Redrawer(asset, tuple(self.manifest.size)))
+        return judge_with(asset, self.manifest)
 
 
 # ---- here --------------------------------------------------------------------------------------
