@@ -54,3 +54,10 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.nn.init.normal_(net.head.weight, std=0.5)  # or every map would be flat
     save_model(path, net, about)
     return f"checkpoint:{path}"
+
+
+@pytest.fixture(scope="session")
+def options(pictures: dict, teacher: str) -> dict:
+    """Arguments of `generate` for a small dataset of 60 samples, with depth."""
+    small = {"size": 64, "placements": 5, "batch_size": 8, "workers": 0}
+    return {**pictures, "num_samples": 60, "teacher": teacher, **small}

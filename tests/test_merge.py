@@ -27,8 +27,7 @@ from dsetkit.splits import split_by_asset, split_by_sample
 from dsetkit.verify import verify
 from tests.worlds import tiny_dataset, tiny_rgbd
 
-SMALL = {"size": 64, "placements": 5, "batch_size": 8, "workers": 0}
-SAMPLES = 60
+SAMPLES = 60  # as conftest.options
 
 
 def entries(path: Path, database: str) -> list[tuple[bytes, bytes]]:
@@ -65,11 +64,6 @@ def assert_holds(merged: Path, *sources: Path) -> None:
 
 
 # ---- parts of one dataset ----------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def options(pictures: dict, teacher: str) -> dict:
-    return {**pictures, "num_samples": SAMPLES, "teacher": teacher, **SMALL}
 
 
 @pytest.fixture(scope="module")

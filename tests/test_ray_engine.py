@@ -25,7 +25,7 @@ from dsetkit.ray_engine import crew
 from dsetkit.ray_engine.actor import ShardWriter
 from dsetkit.shards import shard_path, shard_ranges
 from dsetkit.teachers import TeacherOptions
-from tests.test_shards import REPOSITORY, SAMPLES, SMALL, assert_same
+from tests.test_shards import REPOSITORY, SAMPLES, assert_same
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray", reason="Ray is not installed: requirements-ray.txt")
@@ -97,11 +97,6 @@ def nodes(started: TwoNodes) -> TwoNodes:
 def apart() -> None:
     """This process belongs to no cluster."""
     ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def options(pictures: dict, teacher: str) -> dict:
-    return {**pictures, "num_samples": SAMPLES, "teacher": teacher, **SMALL}
 
 
 @pytest.fixture(scope="module")

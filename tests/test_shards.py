@@ -24,8 +24,7 @@ from dsetkit.splits import split_by_sample
 from dsetkit.verify import verify
 
 REPOSITORY = Path(__file__).parents[1]
-SMALL = {"size": 64, "placements": 5, "batch_size": 8, "workers": 0}
-SAMPLES = 60
+SAMPLES = 60  # as conftest.options
 
 
 def entries(path: Path, database: str, shards: int = 1) -> list[tuple[bytes, bytes]]:
@@ -42,11 +41,6 @@ def assert_same(one: Path, many: Path, shards: int) -> None:
     assert whole.fingerprint == parts.fingerprint
     assert whole.label_quality == parts.label_quality
     assert parts.shard == {"number": 0, "shards": shards}
-
-
-@pytest.fixture(scope="module")
-def options(pictures: dict, teacher: str) -> dict:
-    return {**pictures, "num_samples": SAMPLES, "teacher": teacher, **SMALL}
 
 
 @pytest.fixture(scope="module")
