@@ -8,7 +8,12 @@ from pathlib import Path
 from dsetkit.console import progress_bar, run
 from dsetkit.dataset_verbs import add_dataset_verbs
 from dsetkit.manifest import VERSION
-from dsetkit.teacher_verbs import add_teacher_flags, add_teacher_verbs, teacher_options
+from dsetkit.teacher_verbs import (
+    add_label_flags,
+    add_teacher_flags,
+    add_teacher_verbs,
+    teacher_options,
+)
 from dsetkit.verb_flags import add_layout_flags, add_verb, at_least_1
 
 
@@ -82,12 +87,7 @@ def _add_generate(verbs) -> None:
     add("--placement", default="uniform", choices=("uniform", "grid"), help="grid is 5 x 4")
     add_layout_flags(add, default="rendered")
     add_teacher_flags(add, default="bundled")
-    add(
-        "--teacher-check",
-        type=Path,
-        metavar="FILE.png",
-        help="label 16 samples, draw them as a contact sheet there, and stop before the long run",
-    )
+    add_label_flags(add)
     add(
         "--workers",
         type=int,
@@ -133,6 +133,7 @@ def _generate(args: argparse.Namespace) -> None:
         "codecs": dict(args.codec or ()),
         "teacher": args.teacher,
         "teacher_options": teacher_options(args),
+        "edge_reach": args.teacher_edges,
         "workers": args.workers,
         "batch_size": args.batch_size,
         "device": args.device,

@@ -9,6 +9,7 @@ neither the number of workers, nor that of shards, nor a restart changes a byte.
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dsetkit import manifest as m
+from dsetkit.alpha_edges import check_edge_reach
 from dsetkit.assets import (
     Asset,
     describe_bad,
@@ -72,6 +74,7 @@ def generate(
     placement: str = "uniform",
     teacher: str = "bundled",
     teacher_options: TeacherOptions | None = None,
+    edge_reach: float | None = None,
     workers: int | None = None,
     batch_size: int = 32,
     device: str = "auto",
@@ -100,6 +103,8 @@ def generate(
         placement: `uniform` or `grid`.
         teacher: What gives the depth; see `dsetkit.teachers`.
         teacher_options: What the other `--teacher-...` flags say.
+        edge_reach: How far from the alpha's edges depth is put right, see `alpha_edges`, as a share
+            of the shorter side; None = what suits the teacher.
         workers: Processes that composite, 0 = this one does; of several shards those that each
             write one, 0 = this one writes them in turn. None = one for each core.
         batch_size: Samples the teacher sees at once; part of what makes the dataset repeatable.
@@ -123,6 +128,7 @@ def generate(
         DsetkitError: Anything a user can mend.
     """
     _check_settings(size, placements, scale_range, placement, batch_size)
+    check_edge_reach(edge_reach)
     _check_shards(shards, shard_index, engine)
     codecs = chosen_codecs(layout, codecs or {})
     network = load_teacher(teacher, device=device, options=teacher_options)
@@ -151,7 +157,8 @@ def generate(
             yield some, renderer.draw(chosen[some]).pixels
 
     network = with_range(network, output=output, count=len(chosen), show=show)
-    manifest = _describe(full_set, assets, len(chosen), network, batch_size, layout, codecs, shards)
+    about = describe_teacher(network, batch_size=batch_size, edge_reach=edge_reach)
+    manifest = _describe(full_set, assets, len(chosen), network, about, layout, codecs, shards)
     about_teacher = {"teacher": teacher, "teacher_options": teacher_options, "device": device}
     plan = Plan(output, manifest, full_set, chosen, all_cells[chosen], **about_teacher)
     _check_shard_index(shard_index, len(shard_ranges(manifest)))
@@ -205,8 +212,11 @@ def _load_assets(
 
 
 def _stored(assets: list[Asset]) -> Iterator[StoredAsset]:
-    """Encoded when they are asked for: a dataset that goes on has them already."""
-    return (StoredAsset(one.name, one.split, encode_asset(one.pixels)) for one in assets)
+    """Encoded when they are asked for, by threads: a dataset that goes on has them already."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        images = pool.map(encode_asset, (one.pixels for one in assets))
+        for one, image in zip(assets, images, strict=True):
+            yield StoredAsset(one.name, one.split, image)
 
 
 def _describe(
@@ -214,7 +224,7 @@ def _describe(
     assets: _BothAssets,
     num_samples: int,
     teacher: Teacher | None,
-    batch_size: int,
+    about_teacher: dict,
     layout: str,
     codecs: Mapping[str, str],
     shards: int,
@@ -229,7 +239,7 @@ def _describe(
         codecs={name: codecs[name] for name in fields if name in codecs},
         depth_kind=teacher.kind if teacher else "none",
         max_depth_m=teacher.max_depth_m if teacher else 0.0,
-        teacher=describe_teacher(teacher, batch_size=batch_size),
+        teacher=about_teacher,
         recipe={
             "seed": full_set.seed,
             "placements": full_set.placements,

@@ -6,7 +6,7 @@ file, which gives the pixels before they were stored as JPEG. Where that cannot 
 pictures; a composite that an earlier version drew otherwise) it sees the stored one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dsetkit import manifest as m
+from dsetkit.alpha_edges import check_edge_reach
 from dsetkit.codecs import LAYOUT_CODECS
 from dsetkit.dataset import Dataset
 from dsetkit.dataset_writer import DatasetWriter, stored_assets
@@ -23,7 +24,7 @@ from dsetkit.errors import DatasetError, TeacherError
 from dsetkit.label_quality import evenly_spread, judge_labels
 from dsetkit.labelling import describe_teacher, label
 from dsetkit.redraw import is_drawn, pixels_checksum
-from dsetkit.render import DrawnBatch, stores
+from dsetkit.render import DrawnBatch, joined, stores
 from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, with_range
 
 
@@ -33,6 +34,7 @@ def relabel(
     *,
     teacher: str,
     teacher_options: TeacherOptions | None = None,
+    edge_reach: float | None = None,
     batch_size: int = 32,
     device: str = "auto",
     at_most: int | None = None,
@@ -45,6 +47,7 @@ def relabel(
         output: Directory of the new one.
         teacher: What gives the depth; see `dsetkit.teachers`.
         teacher_options: What the other `--teacher-...` flags say.
+        edge_reach: As `generate`; without masks there is none.
         batch_size: Samples the teacher sees at once; part of what makes the dataset repeatable.
         device: Where the teacher runs.
         at_most: Only that many samples, spread evenly, for a look at a few.
@@ -58,6 +61,7 @@ def relabel(
     """
     if batch_size < 1:
         raise DatasetError(f"--batch-size {batch_size}: expected at least 1")
+    check_edge_reach(edge_reach)
     source = Dataset(path)
     if Path(output).resolve() == Path(path).resolve():
         raise DatasetError(f"--output {output} is the dataset itself: choose another directory")
@@ -68,10 +72,14 @@ def relabel(
 
     def show(indices: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
         for index in indices:
-            yield [index], _shown(source, source.record(chosen[index]))[1][None]
+            yield [index], _shown(source, source.record(chosen[index])).pixels
 
     network = with_range(network, output=output, count=len(chosen), show=show)
-    manifest = _describe(source.manifest, network, batch_size, len(chosen))
+    has_masks = "mask" in source.manifest.fields
+    about = describe_teacher(
+        network, batch_size=batch_size, edge_reach=edge_reach if has_masks else 0
+    )
+    manifest = _describe(source.manifest, network, about, len(chosen))
     with DatasetWriter(
         output,
         manifest,
@@ -82,7 +90,7 @@ def relabel(
         # As in `generate`, commits fall between batches.
         for first in range(writer.count, len(chosen), batch_size):
             batch = source.records(chosen[first : first + batch_size])
-            writer.add(_label(batch, source, network, manifest.codecs, first=first))
+            writer.add(_label(batch, source, network, manifest, first=first))
             progress(writer.count, len(chosen))
         return writer.finish(judge=partial(judge_labels, redrawer=source.redrawer))
 
@@ -91,36 +99,38 @@ def _label(
     records: list[Record],
     source: Dataset,
     teacher: Teacher,
-    codecs: Mapping[str, str],
+    manifest: m.Manifest,
     *,
     first: int,
 ) -> list[Record]:
     """A batch with its new depth; imported pictures of several sizes go in runs of one size."""
-    drawn = [_shown(source, record) for record in records]
+    shown = [_shown(source, record) for record in records]
     labelled: list[Record] = []
-    for _, run in groupby(drawn, key=lambda pair: pair[1].shape):
-        same_size, pixels = zip(*run, strict=True)
-        batch = DrawnBatch(list(same_size), np.stack(pixels))
-        labelled += label(batch, teacher, codecs, first=first + len(labelled))
+    for _, run in groupby(shown, key=lambda one: one.pixels.shape):
+        labelled += label(joined(run), teacher, manifest, first=first + len(labelled))
     return labelled
 
 
-def _shown(source: Dataset, record: Record) -> tuple[Record, np.ndarray]:
-    """A sample, and its composite as the teacher sees it: uint8 (H,W,3) RGB."""
-    if not is_drawn(record):
-        return record, source.image(record, "composite")
-    image, mask = source.redrawer.draw(record)
-    if source.manifest.layout == "recipe":
-        return replace(record, drawn=pixels_checksum(image, mask)), image
-    if stores(source.manifest, record, image, mask):
-        return record, image
-    return record, source.image(record, "composite")
+def _shown(source: Dataset, record: Record) -> DrawnBatch:
+    """A sample as a batch of one, its composite as the teacher sees it."""
+    if is_drawn(record):
+        image, mask = source.redrawer.draw(record)
+        if source.manifest.layout == "recipe":
+            record = replace(record, drawn=pixels_checksum(image, mask))
+            return DrawnBatch([record], image[None], mask[None])
+        if stores(source.manifest, record, image, mask):
+            return DrawnBatch([record], image[None], mask[None])
+    composite = source.image(record, "composite")
+    has_mask = "mask" in source.manifest.fields
+    mask = source.image(record, "mask")[None] if has_mask else None
+    return DrawnBatch([record], composite[None], mask)
 
 
-def _describe(there: m.Manifest, teacher: Teacher, batch_size: int, num_samples: int) -> m.Manifest:
+def _describe(
+    there: m.Manifest, teacher: Teacher, about_teacher: dict, num_samples: int
+) -> m.Manifest:
     """The new dataset's manifest: the old one's but for the depth, and which one it came from."""
     fields = [name for name in there.fields if name != "depth"] + ["depth"]
-    about = describe_teacher(teacher, batch_size=batch_size)
     return replace(
         there,
         num_samples=num_samples,
@@ -131,5 +141,5 @@ def _describe(there: m.Manifest, teacher: Teacher, batch_size: int, num_samples:
         codecs={"depth": LAYOUT_CODECS[there.layout]["depth"]} | there.codecs,
         depth_kind=teacher.kind,
         max_depth_m=teacher.max_depth_m,
-        teacher=about | {"relabelled": there.fingerprint},
+        teacher=about_teacher | {"relabelled": there.fingerprint},
     )

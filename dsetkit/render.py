@@ -1,6 +1,6 @@
 """Indices to drawn and encoded samples."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,10 +15,27 @@ from dsetkit.redraw import DRAWN, Redrawer, pixels_checksum
 
 @dataclass(frozen=True)
 class DrawnBatch:
-    """Samples with composite and mask encoded; `pixels` uint8 (N,S,S,3) RGB for a teacher."""
+    """Samples with composite and mask encoded.
+
+    Attributes:
+        records: The samples.
+        pixels: Their composites for a teacher, uint8 (N,S,S,3) RGB; None: nobody asked.
+        masks: Their alphas, for the edges of its depth, uint8 (N,S,S); None: there are none.
+    """
 
     records: list[Record]
-    pixels: np.ndarray | None
+    pixels: np.ndarray | None = None
+    masks: np.ndarray | None = None
+
+
+def joined(batches: Iterable[DrawnBatch]) -> DrawnBatch:
+    """Batches of pictures of one size, with or without masks, as one batch."""
+    batches = list(batches)
+    records = [record for batch in batches for record in batch.records]
+    pixels = np.concatenate([batch.pixels for batch in batches])
+    if batches[0].masks is None:
+        return DrawnBatch(records, pixels)
+    return DrawnBatch(records, pixels, np.concatenate([batch.masks for batch in batches]))
 
 
 class Renderer:
@@ -28,8 +45,8 @@ class Renderer:
         full_set: What sample `index` is.
         asset: As `Redrawer`.
         codecs: Codec names of what is stored of a sample, `{}` in the recipe layout.
-        keep_pixels: Give the composites' pixels along (a teacher wants them), and in the recipe
-            layout the checksum of what was drawn.
+        keep_pixels: Give the pixels of composites and masks along (for a teacher), and in the
+            recipe layout the checksum of what was drawn.
     """
 
     def __init__(
@@ -54,18 +71,24 @@ class Renderer:
     def draw(self, indices: Sequence[int]) -> DrawnBatch:
         """Draws and encodes the samples with these indices of the full set."""
         drawn = [self._draw_one(recipe) for recipe in self.full_set.recipes(indices)]
-        records, images = zip(*drawn, strict=True)
-        return DrawnBatch(list(records), np.stack(images) if self.keep_pixels else None)
+        records, *pixels = zip(*drawn, strict=True)
+        if not self.keep_pixels:
+            return DrawnBatch(list(records))
+        return DrawnBatch(list(records), *map(np.stack, pixels))
 
-    def _draw_one(self, recipe: CompositeRecipe) -> tuple[Record, np.ndarray | None]:
+    def _draw_one(
+        self, recipe: CompositeRecipe
+    ) -> tuple[Record, np.ndarray | None, np.ndarray | None]:
         about = {"index": recipe.index, "flip": recipe.flip, "box": list(recipe.box)}
         record = Record(recipe.background, recipe.foreground, about, {})
         if not (self._codecs or self.keep_pixels):
-            return record, None
+            return record, None, None
         image, mask = self._redrawer.draw(record)
-        if not self._codecs:
-            return replace(record, drawn=pixels_checksum(image, mask)), image
-        return store_drawn(record, image, mask, self._codecs), image
+        if self._codecs:
+            record = store_drawn(record, image, mask, self._codecs)
+        else:
+            record = replace(record, drawn=pixels_checksum(image, mask))
+        return record, image, mask
 
 
 def stores(manifest: Manifest, record: Record, image: np.ndarray, mask: np.ndarray) -> bool:

@@ -125,7 +125,7 @@ def write(
         borders = zip(starts, ends, strict=True)
         batches = [plan.chosen[a - plan.first : b - plan.first] for a, b in borders]
         for drawn in _draw(plan.renderer(asset), batches, drawing_workers):
-            writer.add(label(drawn, network, plan.manifest.codecs, first=writer.count))
+            writer.add(label(drawn, network, plan.manifest, first=writer.count))
             progress(writer.count - first, writer.stop - first)
         return writer.finish(judge=judge)
 

@@ -76,6 +76,24 @@ def add_teacher_flags(add, *, default: str | None) -> None:
     add("--device", default="auto", help="where the teacher runs: auto, cpu or cuda")
 
 
+def add_label_flags(add) -> None:
+    """Adds what is said of labels beside their teacher."""
+    add(
+        "--teacher-edges",
+        type=float,
+        metavar="SHARE",
+        help="this near to the alpha's edges, as a share of the shorter side, take depth from "
+        "farther inside of foreground or background, so that its edges lie where the alpha's do; "
+        "0 = as the teacher answers (default: bundled 0.0625, others 0)",
+    )
+    add(
+        "--teacher-check",
+        type=Path,
+        metavar="FILE.png",
+        help="label 16 samples, draw them as a contact sheet there, and stop before the long run",
+    )
+
+
 def teacher_options(args: argparse.Namespace) -> "TeacherOptions":
     """What the flags of `add_teacher_flags` say."""
     from dsetkit.teachers import TeacherOptions
@@ -101,12 +119,7 @@ def _add_relabel(verbs) -> None:
     add("dataset", type=Path, metavar="DATASET", help="the dataset's directory; it is only read")
     add("--output", type=Path, required=True, metavar="NEW", help="directory to write; goes on")
     add_teacher_flags(add, default=None)
-    add(
-        "--teacher-check",
-        type=Path,
-        metavar="FILE.png",
-        help="label 16 samples, draw them as a contact sheet there, and stop before the long run",
-    )
+    add_label_flags(add)
 
 
 def _relabel(args: argparse.Namespace) -> None:
@@ -116,6 +129,7 @@ def _relabel(args: argparse.Namespace) -> None:
     settings = {
         "teacher": args.teacher,
         "teacher_options": teacher_options(args),
+        "edge_reach": args.teacher_edges,
         "batch_size": args.batch_size,
         "device": args.device,
     }

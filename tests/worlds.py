@@ -134,7 +134,7 @@ def tiny_dataset(
         backgrounds=[StoredAsset(a.name, a.split, encode_asset(a.pixels)) for a in backgrounds],
         foregrounds=[StoredAsset(a.name, a.split, encode_asset(a.pixels)) for a in foregrounds],
     ) as writer:
-        writer.add(label(renderer.draw(chosen[:stop_after]), teacher, manifest.codecs, first=0))
+        writer.add(label(renderer.draw(chosen[:stop_after]), teacher, manifest, first=0))
         if stop_after is None:
             writer.finish()
     return path

@@ -1,0 +1,58 @@
+"""Depth labels whose edges lie where the alpha is.
+
+A small depth network answers soft shapes: near the outline of a pasted object its depth passes
+gradually from the object's to the background's, and the pixels in between are at neither. But where
+the object ends is known exactly. So what lies within some reach of the alpha's edge is taken from
+the nearest pixel of its own side that lies farther from it: inside the object from the object,
+outside from the background. A wrong depth stays wrong; only the passage between the two goes.
+"""
+
+import cv2
+import numpy as np
+
+from dsetkit.errors import TeacherError
+from dsetkit.label_quality import EDGE_ALPHA, resized
+
+
+def check_edge_reach(reach: float | None) -> None:
+    """Raises TeacherError unless `reach`, as of --teacher-edges, is None or a share up to 0.5."""
+    if reach is not None and not 0 <= reach <= 0.5:
+        raise TeacherError(
+            f"--teacher-edges {reach:g}: expected a share of the picture's shorter side, 0 to 0.5"
+        )
+
+
+def edges_at_alpha(depth: np.ndarray, alpha: np.ndarray, *, reach: float) -> np.ndarray:
+    """A depth map with its passage between foreground and background put at the alpha's edge.
+
+    Args:
+        depth: uint16 (h,w) as stored, 0 = invalid; invalid pixels stay so, and lend nothing.
+        alpha: uint8 (H,W) of the placed foreground; its edge is that of boundary recall.
+        reach: How far from the edge depth is replaced, as a share of the shorter side. Of an
+            object that is thinner, its middle lends.
+
+    Returns:
+        uint16 (h,w); `depth` itself where there is no edge.
+    """
+    inside = resized(alpha, depth.shape) > EDGE_ALPHA * 255
+    if not reach or inside.all() or not inside.any():
+        return depth
+    result = depth.copy()
+    for side in (inside, ~inside):
+        from_edge = cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5)  # [px]
+        kept = min(reach * min(depth.shape), from_edge.max() / 2)
+        lends = (from_edge > kept) & (depth > 0)
+        if lends.any():
+            replaced = side & ~lends & (depth > 0)
+            result[replaced] = depth.ravel()[_nearest(lends)[replaced]]
+    return result
+
+
+def _nearest(wanted: np.ndarray) -> np.ndarray:
+    """For every pixel of bool (h,w) the flat index of the nearest wanted one: int64 (h,w)."""
+    _, labels = cv2.distanceTransformWithLabels(
+        (~wanted).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    index_of = np.zeros(labels.max() + 1, np.int64)
+    index_of[labels[wanted]] = np.flatnonzero(wanted)  # each wanted pixel has a label of its own
+    return index_of[labels]
