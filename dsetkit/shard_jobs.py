@@ -68,6 +68,10 @@ class Plan:
         chosen = self.chosen[indices.start : indices.stop]
         return replace(self, chosen=chosen, cells=self.cells[:0], first=indices.start)
 
+    def without_samples(self) -> "Plan":
+        """All but the samples: quick to send, which a process waits for before it starts."""
+        return replace(self, chosen=self.chosen[:0], cells=self.cells[:0])
+
     @property
     def batch_size(self) -> int:
         """Samples that the teacher sees at once."""
@@ -179,7 +183,7 @@ def write_in_processes(
         min(workers, len(ranges)),
         context,
         initializer=_start_process,
-        initargs=(plan.part(0), asset, threads, news),
+        initargs=(plan.without_samples(), asset, threads, news),
     ) as pool:
         for _ in range(workers):  # the processes start and import while this one encodes assets
             pool.submit(_nothing)
