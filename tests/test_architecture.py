@@ -34,7 +34,7 @@ FLOORS = (
         "image_conventions",
     ),
     ("render", "dataset_writer", "plane_cache", "teachers", "image_tables", "image_checks"),
-    ("labelling", "label_quality", "joined"),
+    ("labelling", "alpha_edges", "label_quality", "joined"),
     ("processes",),
     ("shard_jobs",),
     ("ray_engine",),
