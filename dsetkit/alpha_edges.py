@@ -37,22 +37,23 @@ def edges_at_alpha(depth: np.ndarray, alpha: np.ndarray, *, reach: float) -> np.
     inside = resized(alpha, depth.shape) > EDGE_ALPHA * 255
     if not reach or inside.all() or not inside.any():
         return depth
-    result = depth.copy()
+    valid, result = depth > 0, depth.copy()
     for side in (inside, ~inside):
-        from_edge = cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5)  # [px]
+        from_edge = cv2.distanceTransform(side.view(np.uint8), cv2.DIST_L2, 3)  # [px]
         kept = min(reach * min(depth.shape), from_edge.max() / 2)
-        lends = (from_edge > kept) & (depth > 0)
+        lends = (from_edge > kept) & valid
         if lends.any():
-            replaced = side & ~lends & (depth > 0)
-            result[replaced] = depth.ravel()[_nearest(lends)[replaced]]
+            replaced = np.flatnonzero(side & valid & ~lends)
+            result.ravel()[replaced] = _nearest(depth, lends, replaced)
     return result
 
 
-def _nearest(wanted: np.ndarray) -> np.ndarray:
-    """For every pixel of bool (h,w) the flat index of the nearest wanted one: int64 (h,w)."""
+def _nearest(depth: np.ndarray, lends: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """For the flat indices `places` (n,) the depth of the nearest pixel that lends: uint16 (n,)."""
     _, labels = cv2.distanceTransformWithLabels(
-        (~wanted).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        (~lends).view(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
     )
-    index_of = np.zeros(labels.max() + 1, np.int64)
-    index_of[labels[wanted]] = np.flatnonzero(wanted)  # each wanted pixel has a label of its own
-    return index_of[labels]
+    labels, lenders = labels.ravel(), np.flatnonzero(lends)
+    lent = np.zeros(labels.max() + 1, depth.dtype)  # by label: each lender has one of its own
+    lent[labels[lenders]] = depth.ravel()[lenders]
+    return lent[labels[places]]

@@ -1,10 +1,18 @@
 """A teacher's depth into drawn samples, and what the manifest says of the teacher."""
 
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import repeat
+
+import numpy as np
 
 from dsetkit.alpha_edges import edges_at_alpha
 from dsetkit.codecs import CODECS
 from dsetkit.encoding import Record, quantise_metric, quantise_relative
+from dsetkit.errors import TeacherError
 from dsetkit.manifest import Manifest
 from dsetkit.render import DrawnBatch
 from dsetkit.teachers import Teacher, checked_depth, settings_of
@@ -12,40 +20,79 @@ from dsetkit.teachers import Teacher, checked_depth, settings_of
 # Of teachers known to blur: as a share of the shorter side, how far from an edge.
 EDGE_REACH = {"bundled": 1 / 16}
 
+MOST_THREADS = 8  # that finish labels; OpenCV and the codecs let them run side by side
+
 
 def label(
     drawn: DrawnBatch, teacher: Teacher | None, manifest: Manifest, *, first: int
 ) -> list[Record]:
-    """The samples of a batch with the teacher's depth added.
+    """The samples of one batch with the teacher's depth added; as `labelled`."""
+    [records] = labelled([drawn], teacher, manifest, first=first)
+    return records
+
+
+def labelled(
+    batches: Iterable[DrawnBatch], teacher: Teacher | None, manifest: Manifest, *, first: int
+) -> Iterator[list[Record]]:
+    """The samples of batches with the teacher's depth added, batch after batch.
+
+    While the teacher looks at a batch, threads finish the one before: depth is quantised, put right
+    at the alpha's edges and encoded.
 
     Args:
-        drawn: The batch.
+        batches: In order.
         teacher: None adds nothing.
-        manifest: The dataset's: the codec, and how far depth is put right at the alpha's edges.
-        first: Index of the batch's first sample, for messages.
+        manifest: The dataset's: the codec, and how far depth is put right.
+        first: Index of the first sample, for messages.
+
+    Raises:
+        TeacherError: An answer is no depth map; what was labelled before it was given out.
     """
     if teacher is None:
-        return drawn.records
-    answer = teacher(drawn.pixels)
-    depth = checked_depth(
-        answer,
+        yield from (drawn.records for drawn in batches)
+        return
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        finishing = None
+        for drawn in batches:
+            try:
+                depth = _answer(teacher, drawn, first=first)
+            except TeacherError:
+                if finishing is not None:
+                    yield list(finishing)
+                raise
+            first += len(drawn.records)
+            masks = drawn.masks if "edge_reach" in manifest.teacher else repeat(None)
+            jobs = pool.map(partial(_finish, manifest), drawn.records, depth, masks)
+            if finishing is not None:
+                yield list(finishing)
+            finishing = jobs
+        if finishing is not None:
+            yield list(finishing)
+
+
+def _answer(teacher: Teacher, drawn: DrawnBatch, *, first: int) -> np.ndarray:
+    """The teacher's depth of a batch, after making sure that it is one: float32 (N,h,w)."""
+    return checked_depth(
+        teacher(drawn.pixels),
         len(drawn.records),
         teacher=teacher.name,
         first=first,
         max_depth_m=teacher.max_depth_m,
     )
-    if teacher.kind == "metric":
-        stored = [quantise_metric(one, teacher.max_depth_m) for one in depth]
+
+
+def _finish(
+    manifest: Manifest, record: Record, depth: np.ndarray, mask: np.ndarray | None
+) -> Record:
+    """A sample with its depth, float (h,w) as the teacher answered, as the dataset stores it."""
+    if manifest.depth_kind == "metric":
+        stored = quantise_metric(depth, manifest.max_depth_m)
     else:
-        stored = [quantise_relative(one) for one in depth]
-    if reach := manifest.teacher.get("edge_reach", 0):
-        pairs = zip(stored, drawn.masks, strict=True)
-        stored = [edges_at_alpha(one, mask, reach=reach) for one, mask in pairs]
-    encode = CODECS[manifest.codecs["depth"]].encode
-    return [
-        replace(record, fields=record.fields | {"depth": encode(one)})
-        for record, one in zip(drawn.records, stored, strict=True)
-    ]
+        stored = quantise_relative(depth)
+    if mask is not None:
+        stored = edges_at_alpha(stored, mask, reach=manifest.teacher["edge_reach"])
+    encoded = CODECS[manifest.codecs["depth"]].encode(stored)
+    return replace(record, fields=record.fields | {"depth": encoded})
 
 
 def describe_teacher(

@@ -20,7 +20,7 @@ import numpy as np
 from dsetkit.dataset_writer import DatasetWriter, StoredAsset, judge_shards
 from dsetkit.errors import DatasetError, DsetkitError
 from dsetkit.label_quality import judge_with
-from dsetkit.labelling import label
+from dsetkit.labelling import labelled
 from dsetkit.manifest import Manifest
 from dsetkit.processes import in_processes
 from dsetkit.recipe import FullSet
@@ -128,8 +128,9 @@ def write(
         ends = [min(start + plan.batch_size, writer.stop) for start in starts]
         borders = zip(starts, ends, strict=True)
         batches = [plan.chosen[a - plan.first : b - plan.first] for a, b in borders]
-        for drawn in _draw(plan.renderer(asset), batches, drawing_workers):
-            writer.add(label(drawn, network, plan.manifest, first=writer.count))
+        drawn = _draw(plan.renderer(asset), batches, drawing_workers)
+        for records in labelled(drawn, network, plan.manifest, first=writer.count):
+            writer.add(records)
             progress(writer.count - first, writer.stop - first)
         return writer.finish(judge=judge)
 

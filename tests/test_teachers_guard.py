@@ -12,7 +12,9 @@ from dsetkit import pipeline
 from dsetkit.__main__ import main
 from dsetkit.dataset import Dataset
 from dsetkit.errors import TeacherError
+from dsetkit.lmdb_store import StoreReader
 from dsetkit.pipeline import generate
+from dsetkit.shards import shard_path
 from dsetkit.teachers import TeacherOptions, densedepth, load_teacher
 from dsetkit.teachers.flip import FlipAveraged
 from dsetkit.teachers.guard import checked_depth
@@ -103,8 +105,10 @@ def test_a_bad_answer_in_the_middle_ends_the_run_at_that_sample(
             return depth
 
     use(FailsLater(), monkeypatch)
+    monkeypatch.setattr("dsetkit.dataset_writer.SECONDS_BETWEEN_COMMITS", 0)
     with pytest.raises(TeacherError, match="not finite for sample 19 "):
         generate(**pictures, output=tmp_path / "d", **SMALL)
+    assert StoreReader(shard_path(tmp_path / "d")).count("samples") == 16  # the batches before
 
 
 # ---- one range for a whole dataset -------------------------------------------------------------
