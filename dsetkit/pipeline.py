@@ -159,8 +159,8 @@ def generate(
     network = with_range(network, output=output, count=len(chosen), show=show)
     about = describe_teacher(network, batch_size=batch_size, edge_reach=edge_reach)
     manifest = _describe(full_set, assets, len(chosen), network, about, layout, codecs, shards)
-    about_teacher = {"teacher": teacher, "teacher_options": teacher_options, "device": device}
-    plan = Plan(output, manifest, full_set, chosen, all_cells[chosen], **about_teacher)
+    asked_for = {"teacher": teacher, "teacher_options": teacher_options, "device": device}
+    plan = Plan(output, manifest, full_set, chosen, all_cells[chosen], **asked_for)
     _check_shard_index(shard_index, len(shard_ranges(manifest)))
 
     stored = {
