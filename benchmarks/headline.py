@@ -68,7 +68,8 @@ def main() -> None:
     if args.share > 1:
         notes["extrapolated to the full set, in proportion [s]"] = round(total * args.share)
         print(
-            f"in proportion the full set would take {total * args.share / 3600:.1f} h; not measured"
+            f"in proportion the full set would take {total * args.share / 3600:.1f} h with as many "
+            "epochs; not measured"
         )
     keep("headline", {"title": "headline", "seconds": seconds, "notes": notes})
 
