@@ -35,7 +35,7 @@ def edges_at_alpha(depth: np.ndarray, alpha: np.ndarray, *, reach: float) -> np.
         uint16 (h,w); `depth` itself where there is no edge.
     """
     inside = resized(alpha, depth.shape) > EDGE_ALPHA * 255
-    if not reach or inside.all() or not inside.any():
+    if inside.all() or not inside.any():
         return depth
     valid, result = depth > 0, depth.copy()
     for side in (inside, ~inside):

@@ -23,14 +23,6 @@ EDGE_REACH = {"bundled": 1 / 16}
 MOST_THREADS = 8  # that finish labels; OpenCV and the codecs let them run side by side
 
 
-def label(
-    drawn: DrawnBatch, teacher: Teacher | None, manifest: Manifest, *, first: int
-) -> list[Record]:
-    """The samples of one batch with the teacher's depth added; as `labelled`."""
-    [records] = labelled([drawn], teacher, manifest, first=first)
-    return records
-
-
 def labelled(
     batches: Iterable[DrawnBatch], teacher: Teacher | None, manifest: Manifest, *, first: int
 ) -> Iterator[list[Record]]:

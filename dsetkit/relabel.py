@@ -9,7 +9,7 @@ pictures; a composite that an earlier version drew otherwise) it sees the stored
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from dsetkit.dataset_writer import DatasetWriter, stored_assets
 from dsetkit.encoding import Record
 from dsetkit.errors import DatasetError, TeacherError
 from dsetkit.label_quality import evenly_spread, judge_labels
-from dsetkit.labelling import describe_teacher, label
+from dsetkit.labelling import describe_teacher, labelled
 from dsetkit.redraw import is_drawn, pixels_checksum
 from dsetkit.render import DrawnBatch, joined, stores
 from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, with_range
@@ -105,20 +105,18 @@ def _label(
 ) -> list[Record]:
     """A batch with its new depth; imported pictures of several sizes go in runs of one size."""
     shown = [_shown(source, record) for record in records]
-    labelled: list[Record] = []
-    for _, run in groupby(shown, key=lambda one: one.pixels.shape):
-        labelled += label(joined(run), teacher, manifest, first=first + len(labelled))
-    return labelled
+    runs = [joined(run) for _, run in groupby(shown, key=lambda one: one.pixels.shape)]
+    return list(chain.from_iterable(labelled(runs, teacher, manifest, first=first)))
 
 
 def _shown(source: Dataset, record: Record) -> DrawnBatch:
     """A sample as a batch of one, its composite as the teacher sees it."""
     if is_drawn(record):
         image, mask = source.redrawer.draw(record)
-        if source.manifest.layout == "recipe":
+        keeps_recipe = source.manifest.layout == "recipe"
+        if keeps_recipe:
             record = replace(record, drawn=pixels_checksum(image, mask))
-            return DrawnBatch([record], image[None], mask[None])
-        if stores(source.manifest, record, image, mask):
+        if keeps_recipe or stores(source.manifest, record, image, mask):
             return DrawnBatch([record], image[None], mask[None])
     composite = source.image(record, "composite")
     has_mask = "mask" in source.manifest.fields

@@ -20,11 +20,12 @@ class DrawnBatch:
     Attributes:
         records: The samples.
         pixels: Their composites for a teacher, uint8 (N,S,S,3) RGB; None: nobody asked.
-        masks: Their alphas, for the edges of its depth, uint8 (N,S,S); None: there are none.
+        masks: Their alphas, for the edges of its depth, uint8 (N,S,S); None: nobody asked, or
+            there are none.
     """
 
     records: list[Record]
-    pixels: np.ndarray | None = None
+    pixels: np.ndarray | None
     masks: np.ndarray | None = None
 
 
@@ -33,9 +34,9 @@ def joined(batches: Iterable[DrawnBatch]) -> DrawnBatch:
     batches = list(batches)
     records = [record for batch in batches for record in batch.records]
     pixels = np.concatenate([batch.pixels for batch in batches])
-    if batches[0].masks is None:
-        return DrawnBatch(records, pixels)
-    return DrawnBatch(records, pixels, np.concatenate([batch.masks for batch in batches]))
+    has_masks = batches[0].masks is not None
+    masks = np.concatenate([batch.masks for batch in batches]) if has_masks else None
+    return DrawnBatch(records, pixels, masks)
 
 
 class Renderer:
@@ -45,8 +46,9 @@ class Renderer:
         full_set: What sample `index` is.
         asset: As `Redrawer`.
         codecs: Codec names of what is stored of a sample, `{}` in the recipe layout.
-        keep_pixels: Give the pixels of composites and masks along (for a teacher), and in the
-            recipe layout the checksum of what was drawn.
+        keep_pixels: Give the composites' pixels along (a teacher wants them), and in the recipe
+            layout the checksum of what was drawn.
+        keep_masks: With them give those of the masks.
     """
 
     def __init__(
@@ -56,8 +58,9 @@ class Renderer:
         codecs: Mapping[str, str],
         *,
         keep_pixels: bool,
+        keep_masks: bool = False,
     ) -> None:
-        self.full_set, self.keep_pixels = full_set, keep_pixels
+        self.full_set, self.keep_pixels, self.keep_masks = full_set, keep_pixels, keep_masks
         self._asset = asset
         self._codecs = {name: codecs[name] for name in DRAWN if name in codecs}
 
@@ -71,10 +74,12 @@ class Renderer:
     def draw(self, indices: Sequence[int]) -> DrawnBatch:
         """Draws and encodes the samples with these indices of the full set."""
         drawn = [self._draw_one(recipe) for recipe in self.full_set.recipes(indices)]
-        records, *pixels = zip(*drawn, strict=True)
-        if not self.keep_pixels:
-            return DrawnBatch(list(records))
-        return DrawnBatch(list(records), *map(np.stack, pixels))
+        records, images, masks = zip(*drawn, strict=True)
+        return DrawnBatch(
+            list(records),
+            np.stack(images) if self.keep_pixels else None,
+            np.stack(masks) if self.keep_masks else None,
+        )
 
     def _draw_one(
         self, recipe: CompositeRecipe

@@ -79,8 +79,13 @@ class Plan:
 
     def renderer(self, asset: AssetPixels) -> Renderer:
         """What draws the samples."""
-        keeps_pixels = self.manifest.depth_kind != "none"
-        return Renderer(self.full_set, asset, self.manifest.codecs, keep_pixels=keeps_pixels)
+        return Renderer(
+            self.full_set,
+            asset,
+            self.manifest.codecs,
+            keep_pixels=self.manifest.depth_kind != "none",
+            keep_masks="edge_reach" in self.manifest.teacher,
+        )
 
     def judge(self, asset: AssetPixels) -> Callable:
         """What `DatasetWriter.finish` takes to score the labels."""

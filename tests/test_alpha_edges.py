@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from dsetkit.alpha_edges import edges_at_alpha
-from dsetkit.codecs import CODECS
 from dsetkit.dataset import Dataset
 from dsetkit.errors import TeacherError
 from dsetkit.label_quality import LabelQuality
@@ -21,10 +20,10 @@ REACH = 1 / 16
 KEPT = SIZE * REACH  # [px]
 
 
-def soft(front_m: float = 2, back_m: float = 4) -> tuple[np.ndarray, np.ndarray]:
+def soft() -> tuple[np.ndarray, np.ndarray]:
     """A square's mask, and depth that passes gradually over its edge, as a small network's does."""
     mask = square_mask()
-    sharp = labels(front_m, back_m, mask).astype(np.float32)
+    sharp = labels(2, 4, mask).astype(np.float32)
     return mask, cv2.blur(sharp, (5, 5)).astype(np.uint16)
 
 
@@ -108,8 +107,7 @@ def both(pictures: dict, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 def depths(path: Path) -> list[np.ndarray]:
     dataset = Dataset(path)
-    decode = CODECS[dataset.manifest.codecs["depth"]].decode
-    return [decode(dataset.record(i).fields["depth"]) for i in range(len(dataset))]
+    return [dataset.image(dataset.record(i), "depth") for i in range(len(dataset))]
 
 
 def test_the_bundled_teachers_labels_are_put_right_and_the_manifest_says_so(both):

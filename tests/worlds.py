@@ -13,7 +13,7 @@ from dsetkit.dataset import Dataset
 from dsetkit.dataset_writer import DatasetWriter, StoredAsset
 from dsetkit.encoding import Record, pack_record
 from dsetkit.import_rgbd import import_rgbd
-from dsetkit.labelling import label
+from dsetkit.labelling import labelled
 from dsetkit.lmdb_environments import ENGINE_VERSION
 from dsetkit.lmdb_store import StoreWriter, u64_key
 from dsetkit.recipe import FullSet
@@ -134,7 +134,8 @@ def tiny_dataset(
         backgrounds=[StoredAsset(a.name, a.split, encode_asset(a.pixels)) for a in backgrounds],
         foregrounds=[StoredAsset(a.name, a.split, encode_asset(a.pixels)) for a in foregrounds],
     ) as writer:
-        writer.add(label(renderer.draw(chosen[:stop_after]), teacher, manifest, first=0))
+        for records in labelled([renderer.draw(chosen[:stop_after])], teacher, manifest, first=0):
+            writer.add(records)
         if stop_after is None:
             writer.finish()
     return path
