@@ -4,8 +4,8 @@
     python -m benchmarks.bench_read --data DATASET --peers         also says which are not installed
 
 From a dataset it makes, in a temporary folder or in --work DIR, the tiers: the rendered layout as
-`generate` makes it and with zstd for masks and depths, the recipe layout, and a cache at each
-size; and the peers' stores (`benchmarks/peers`). What lies in DIR is not made again.
+`generate` makes it and with zstd for masks and Pco for depths, the recipe layout, and a cache at
+each size; and the peers' stores (`benchmarks/peers`). What lies in DIR is not made again.
 
 Every figure comes from a process of its own (`read_once`) that reads one warm epoch before the one
 that counts; readers take turns, round after round. The page cache is warm, the order random, the
@@ -39,9 +39,9 @@ from dsetkit.plane_cache import cache_path
 REPOSITORY = Path(__file__).parents[1]
 TIERS = {  # name -> settings of `convert`
     "rendered": {"layout": "rendered", "codecs": DEFAULT_CODECS},
-    "rendered, zstd": {
+    "rendered, zstd and pco": {
         "layout": "rendered",
-        "codecs": DEFAULT_CODECS | {"mask": "zstd8", "depth": "zstd16"},
+        "codecs": DEFAULT_CODECS | {"mask": "zstd8", "depth": "pco16"},
     },
     "recipe": {"layout": "recipe"},
 }
@@ -164,7 +164,7 @@ def make_tiers(
     else:
         convert(data, rendered, **TIERS["rendered"])
     for name in names:
-        store = rendered if name == "rendered" else work / name.replace(", ", "-")
+        store = rendered if name == "rendered" else work / name.replace(",", "").replace(" ", "-")
         if name == "cache":
             for size in sizes:
                 SampleDataset(rendered, split=None, size=size, cache=store)

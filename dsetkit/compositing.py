@@ -9,6 +9,7 @@ more than the composite itself, so each one is kept as a pyramid of area-filtere
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 
 import cv2
@@ -68,6 +69,11 @@ class ForegroundPyramid:
             shrink *= LEVEL_STEP
         return cls(tuple(levels))
 
+    @cached_property
+    def sides(self) -> tuple[int, ...]:
+        """Longer side of each level [px]."""
+        return tuple(max(level.shape[:2]) for level in self.levels)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the largest level [px]."""
@@ -75,8 +81,7 @@ class ForegroundPyramid:
 
     def at(self, width: int, height: int) -> np.ndarray:
         """The cut-out at a size: premultiplied uint8 (height, width, 4)."""
-        sides = (max(level.shape[:2]) for level in self.levels)
-        level = self.levels[fitting_level(sides, max(width, height))]
+        level = self.levels[fitting_level(self.sides, max(width, height))]
         if level.shape[:2] == (height, width):
             return level
         # Bit-exact interpolation: the same pixels on every machine.

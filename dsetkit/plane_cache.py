@@ -32,7 +32,7 @@ from dsetkit.console import progress_bar
 from dsetkit.dataset import Dataset, Size
 from dsetkit.errors import DatasetError
 
-VERSION = 1
+VERSION = 2  # 1 held depths shrunk by another filter
 
 _BLOCK = 4096
 _SAMPLES_AT_ONCE = 256

@@ -56,8 +56,8 @@ def add_layout_flags(add, *, default: str | None) -> None:
         type=_field_codec,
         nargs="+",
         metavar="FIELD=NAME",
-        help="composite=jpeg95|png, mask=png8|zstd8, depth=png16|zstd16 "
-        "(default: jpeg95, png8, png16; of recipe: zstd16)",
+        help="composite=jpeg95|png, mask=png8|zstd8, depth=png16|zstd16|pco16 "
+        "(default: jpeg95, png8, png16; of recipe: pco16)",
     )
 
 

@@ -22,6 +22,7 @@ IMAGES = {
     "png16": ((48, 40), np.uint16),
     "zstd8": ((48, 40), np.uint8),
     "zstd16": ((48, 40), np.uint16),
+    "pco16": ((48, 40), np.uint16),
 }
 
 

@@ -323,7 +323,7 @@ def test_png_of_another_make_is_read_all_the_same(name: str) -> None:
     assert np.array_equal(CODECS[name].decode(encoded), image)
 
 
-@pytest.mark.parametrize("name", ["png8", "png16", "zstd8", "zstd16"])
+@pytest.mark.parametrize("name", ["png8", "png16", "zstd8", "zstd16", "pco16"])
 def test_damaged_fields_are_an_error(name: str) -> None:
     dtype = np.uint8 if name.endswith("d8") or name == "png8" else np.uint16
     encoded = CODECS[name].encode(np.arange(40 * 30).reshape(40, 30).astype(dtype))

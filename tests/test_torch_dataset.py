@@ -159,6 +159,27 @@ def test_shrinking_leaves_invalid_depth_out() -> None:
     assert (resize_depth(depth, (4, 4)) == 0).all()
 
 
+@pytest.mark.parametrize("size", [(64, 64), (50, 95), (48, 48), (47, 47), (95, 95), (33, 20)])
+def test_every_pixel_of_a_depth_map_counts_when_it_shrinks(size: tuple[int, int]) -> None:
+    depth = np.full((96, 96), 0.5, np.float32)
+    before = resize_depth(depth, size)
+    for row, column in np.random.default_rng(0).integers(0, 96, (60, 2)).tolist() + [[0, 95]]:
+        depth[row, column] = 0.75
+        assert (resize_depth(depth, size) != before).any(), (row, column)
+        depth[row, column] = 0.5
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 48), (70, 90), (20, 30), (224, 224)])
+def test_a_plane_of_depth_stays_that_plane_at_any_size(size: tuple[int, int]) -> None:
+    def plane(height: int, width: int) -> np.ndarray:
+        y, x = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
+        return (0.2 + 0.3 * y[:, None] + 0.4 * x).astype(np.float32)
+
+    inner = np.s_[3:-3, 3:-3]  # the filters have but half their pixels at the border
+    resized = resize_depth(plane(96, 96), size)
+    assert np.allclose(resized[inner], plane(*size)[inner], atol=1e-3)
+
+
 def test_shrinking_an_image_averages_areas() -> None:
     image = np.zeros((8, 8), np.uint8)
     image[:, 1::2] = 200
