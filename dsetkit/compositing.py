@@ -15,8 +15,6 @@ from math import sqrt
 import cv2
 import numpy as np
 
-from dsetkit.recipe import CompositeRecipe
-
 LEVEL_STEP = sqrt(2)  # the last resize shrinks by less than this, where linear needs no area filter
 SMALLEST_LEVEL = 8  # px, longer side
 
@@ -86,24 +84,6 @@ class ForegroundPyramid:
             return level
         # Bit-exact interpolation: the same pixels on every machine.
         return cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
-
-
-def composite(
-    background: np.ndarray, foreground: ForegroundPyramid, recipe: CompositeRecipe
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one sample.
-
-    Args:
-        background: uint8 (S,S,3) RGB.
-        foreground: The cut-out's pyramid.
-        recipe: Where it goes, how large, and whether mirrored.
-
-    Returns:
-        The composite, uint8 (S,S,3) RGB, and the placed alpha, uint8 (S,S).
-    """
-    image, mask = background.copy(), np.zeros(background.shape[:2], np.uint8)
-    place(foreground, recipe.box, flip=recipe.flip, image=image, mask=mask)
-    return image, mask
 
 
 def place(

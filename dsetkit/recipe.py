@@ -43,7 +43,7 @@ class CompositeRecipe:
         background: Asset id.
         foreground: Asset id.
         flip: The foreground is mirrored left to right.
-        box: x, y, width, height of the placed foreground [px]; may reach over the canvas's edge.
+        box: x, y, width, height of the placed foreground, inside the canvas [px].
     """
 
     index: int
