@@ -71,9 +71,11 @@ def _decode_colour(encoded: bytes) -> np.ndarray:
     return _imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
+_HALF = cv2.IMREAD_REDUCED_COLOR_2 & ~cv2.IMREAD_COLOR_BGR  # the size without the order of colours
+
+
 def _decode_half(encoded: bytes) -> np.ndarray:
-    bgr = _imdecode(encoded, cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION)
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return _imdecode(encoded, _HALF | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 # ---- masks and depths --------------------------------------------------------------------------
