@@ -25,7 +25,7 @@ from torch.utils.data import default_collate
 from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DsetkitError
 from dsetkit.manifest import Manifest
-from models import ModelError, answer, load_model
+from models import ModelError, answer, load_model, prepare_device
 from training.alignment import check_comparable
 from training.baselines import MeanDepthMap, own_mean
 from training.cli import image_size, positive_int, run
@@ -80,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
-    device = pick_device(args.device)
+    device = prepare_device(pick_device(args.device))
 
     # ---- Network and data ----------------------------------------------------------------------
     net, about = load_model(args.checkpoint, device=device, needs="depth")

@@ -17,7 +17,7 @@ from torch.utils.data import Subset, default_collate
 
 from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DsetkitError
-from models import ModelError, answer, load_model
+from models import ModelError, answer, load_model, prepare_device
 from training.baselines import BestThreshold, difference
 from training.cli import image_size, positive_int, run
 from training.errors import RunError
@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
-    device = pick_device(args.device)
+    device = prepare_device(pick_device(args.device))
 
     # ---- Network and data ----------------------------------------------------------------------
     net, about = load_model(args.checkpoint, device=device, needs="mask")

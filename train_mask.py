@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DsetkitError
-from models import MODELS, ModelError, answer, create_model, load_model, save_model
+from models import MODELS, ModelError, answer, create_model, load_model, prepare_device, save_model
 from models.pretrained import load_pretrained_encoder
 from training import loop, ranks, run_dir
 from training.augment import make_augment
@@ -86,7 +86,7 @@ def train(args: argparse.Namespace) -> None:
         )
 
     # ---- Network -------------------------------------------------------------------------------
-    device = run_dir.prepare_device(args.device)
+    device = prepare_device(ranks.own_device(run_dir.pick_device(args.device)))
     torch.manual_seed(args.seed)
     channels = 3 * len(args.inputs)
     net = create_model(args.arch, in_channels=channels, **dict(args.arch_options))

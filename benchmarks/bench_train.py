@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from benchmarks.common import keep, rounds
 from dsetkit import SampleDataset, make_loader
-from models import MODELS, create_model
+from models import MODELS, create_model, prepare_device
 from models.blocks import Normalize
 from training import loop, run_dir
 from training.losses import depth_loss, mask_loss
@@ -172,8 +172,9 @@ def serve(client: Connection, case: Case) -> None:
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     plain = case.variant == "eager"
-    prepare = run_dir.pick_device if plain else run_dir.prepare_device
-    device = prepare(case.device)
+    device = run_dir.pick_device(case.device)
+    if not plain:
+        prepare_device(device)
     step = make_step(case, device)
     batches = make_batches(case, device)
     step(next(batches))  # the first one also chooses algorithms

@@ -2,6 +2,7 @@
 
 from models.errors import ModelError
 from models.heads import answer
+from models.host_memory import prepare_device
 from models.pretrained import load_pretrained_encoder
 from models.registry import MODELS, create_model
 from models.weights import load_model, save_model
@@ -13,5 +14,6 @@ __all__ = [
     "create_model",
     "load_model",
     "load_pretrained_encoder",
+    "prepare_device",
     "save_model",
 ]

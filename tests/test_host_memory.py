@@ -1,4 +1,4 @@
-"""What a training on the CPU asks of malloc; in processes of their own, for it cannot be undone."""
+"""What networks on the CPU ask of malloc; in processes of their own, for it cannot be undone."""
 
 import platform
 import subprocess
@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from training import run_dir
+from dsetkit.teachers import load_teacher
+from models import host_memory, prepare_device
 
 REPOSITORY = Path(__file__).parents[1]
 FAULTS = """
 import ctypes, resource, sys
-from training.host_memory import keep_freed_memory
+from models.host_memory import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
@@ -42,17 +44,15 @@ def test_memory_that_was_freed_is_had_again_without_page_faults() -> None:
     assert last_faults("keep") < 16
 
 
-def test_only_trainings_on_the_cpu_keep_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_networks_on_the_cpu_keep_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(run_dir, "keep_freed_memory", lambda: calls.append("keep"))
-    assert run_dir.pick_device("cpu").type == "cpu" and not calls
-    assert run_dir.prepare_device("cpu").type == "cpu" and calls == ["keep"]
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert run_dir.prepare_device("cuda").type == "cuda" and calls == ["keep"]
+    monkeypatch.setattr(host_memory, "keep_freed_memory", lambda: calls.append("keep"))
+    assert prepare_device(torch.device("cuda")).type == "cuda" and not calls
+    assert prepare_device(torch.device("cpu")).type == "cpu" and calls == ["keep"]
+    load_teacher("bundled", device="cpu")
+    assert calls == ["keep", "keep"]
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from training.host_memory import keep_freed_memory
-
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    assert keep_freed_memory() is False
+    assert host_memory.keep_freed_memory() is False

@@ -28,7 +28,6 @@ import torch
 from training import ranks
 from training.checkpoint import STATE_FILE, Stateful, load_state, write_whole
 from training.errors import RunError
-from training.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -188,18 +187,6 @@ def pick_device(name: str) -> torch.device:
         )
     has_cuda = torch.cuda.is_available()
     return torch.device(("cuda" if has_cuda else "cpu") if name == "auto" else name)
-
-
-def prepare_device(name: str) -> torch.device:
-    """`pick_device` for a training; on the CPU the process then keeps the memory it frees.
-
-    Raises:
-        RunError: as `pick_device`, or several processes have fewer GPUs.
-    """
-    device = ranks.own_device(pick_device(name))
-    if device.type == "cpu":
-        keep_freed_memory()
-    return device
 
 
 def mixed_precision(name: str, device: torch.device) -> torch.autocast:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from dsetkit.errors import TeacherError
+from models import prepare_device
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -59,8 +60,10 @@ class Runner:
     def prepare(self, network: Network) -> Network:
         """A network that lies on the device -> what runs it as said.
 
-        Its outputs, a tensor or a dict of them, are float32.
+        Its outputs, a tensor or a dict of them, are float32. On the CPU the process keeps from now
+        on the memory it frees.
         """
+        prepare_device(torch.device(self.device))
         dtype = DTYPES.get(self.precision, torch.float32)
         lower = dtype != torch.float32
         device_type = torch.device(self.device).type

@@ -1,24 +1,36 @@
-"""How the process holds memory while it trains on the CPU: what is freed serves the next step."""
+"""How a process holds memory while networks run on its CPU: what is freed serves the next step."""
 
 import ctypes
 import platform
+
+import torch
 
 # mallopt(3): parameters of <malloc.h>, and the values that the manual gives for "never"
 M_TRIM_THRESHOLD, NEVER_TRIM = -1, -1
 M_MMAP_MAX, NO_MMAP = -4, 0
 
 
+def prepare_device(device: torch.device) -> torch.device:
+    """The device, made ready for networks: on the CPU by `keep_freed_memory`.
+
+    CUDA's own allocator keeps its blocks, so there would be nothing to gain.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
+
+
 def keep_freed_memory() -> bool:
     """Makes malloc keep what is freed, for the rest of the process.
 
-    A training step takes and frees the same hundreds of megabytes each time. By default glibc gives
+    A network takes and frees the same hundreds of megabytes at each step. By default glibc gives
     every large block back to the system at once, which then hands it out anew page by page, zeroed.
-    The price: the process stays at its peak of memory until it ends. On CUDA, whose own allocator
-    keeps its blocks, there would be nothing to gain.
+    The price: the process stays at its peak of memory until it ends.
 
     Measured on an AMD EPYC, one thread, medians of 6 steps of `resnet50_upproj` at 64 px, batches
     of 16, the two in turn: 3.41 -> 3.03 s of CPU time a step, 162,000 page faults -> none, peak
-    memory 2,416 -> 2,441 MB.
+    memory 2,416 -> 2,441 MB. The bundled teacher, asked for 32 depths at once, the two in turn
+    beside other work: 4,900 page faults a picture -> none, 30 -> 36 pictures/s.
 
     Returns:
         Whether that is so now: False without glibc (macOS, Windows, musl), where nothing changes.
