@@ -1,4 +1,4 @@
-"""Recipe and pixels to composite and mask: no files, no randomness, exact rounding.
+"""A cut-out over a background, composite and mask: no files, no randomness, exact rounding.
 
     C = alpha * F + (1 - alpha) * B        (Porter & Duff 1984, "over", straight alpha)
 
