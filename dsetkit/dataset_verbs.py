@@ -290,6 +290,7 @@ def _add_cache(verbs) -> None:
     ).add_argument
     add("--size", type=at_least_1, required=True, metavar="PX", help="side of the pictures [px]")
     add("--output", type=Path, required=True, metavar="DIR", help="directory of caches")
+    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="processes")
 
 
 def _cache(args: argparse.Namespace) -> None:
@@ -297,6 +298,6 @@ def _cache(args: argparse.Namespace) -> None:
     from dsetkit.plane_cache import cache_path, open_cache
 
     dataset, size = Dataset(args.dataset), (args.size, args.size)
-    open_cache(args.output, dataset, size)
+    open_cache(args.output, dataset, size, jobs=args.jobs)
     path = cache_path(args.output, dataset, size)
     print(f"{path}: {len(dataset):,} samples, {path.stat().st_size:,} bytes")

@@ -22,6 +22,7 @@ Each part begins at a multiple of 4096.
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import filelock
@@ -31,6 +32,7 @@ import numpy as np
 from dsetkit.console import progress_bar
 from dsetkit.dataset import Dataset, Size
 from dsetkit.errors import DatasetError
+from dsetkit.processes import in_processes
 
 VERSION = 2  # 1 held depths shrunk by another filter
 
@@ -40,13 +42,14 @@ _DEPTH_SCALE = np.float32(65535)
 _DEPTH_STEP = 1 / _DEPTH_SCALE  # multiplying takes less time than dividing
 
 
-def open_cache(directory: Path, dataset: Dataset, size: Size) -> "PlaneCache":
+def open_cache(directory: Path, dataset: Dataset, size: Size, *, jobs: int = 1) -> "PlaneCache":
     """The cache of a dataset at a size, made first if it is not there.
 
     Args:
         directory: Where caches are; created if missing.
         dataset: What to cache, complete.
         size: Height and width [px].
+        jobs: Processes that make it; they never change a byte.
 
     Raises:
         DatasetError: No room, or the pictures of the dataset cannot be cached.
@@ -58,7 +61,7 @@ def open_cache(directory: Path, dataset: Dataset, size: Size) -> "PlaneCache":
             with filelock.FileLock(f"{path}.lock"):  # the first makes it, the others wait
                 if not path.exists():
                     with progress_bar("cache") as progress:
-                        _build(path, dataset, size, progress)
+                        _build(path, dataset, size, jobs, progress)
         except OSError as error:
             raise DatasetError(
                 f"cannot write the cache {path} ({error.strerror}): it takes "
@@ -112,18 +115,18 @@ class PlaneCache:
 # ---- making one --------------------------------------------------------------------------------
 
 
-def _build(path: Path, dataset: Dataset, size: Size, progress: Callable[[int, int], None]) -> None:
-    layout, length = _layout(dataset, size)
+def _build(
+    path: Path, dataset: Dataset, size: Size, jobs: int, progress: Callable[[int, int], None]
+) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             # Reserved now: a full disk under a memory map would kill the process.
-            os.posix_fallocate(file.fileno(), 0, length)
+            os.posix_fallocate(file.fileno(), 0, _layout(dataset, size)[1])
             file.write(_head(dataset, size))
-        parts = _map(Path(temporary), layout, mode="r+")
-        _fill(parts, dataset, size, progress)
-        for part in parts.values():
-            part.flush()
+            file.flush()
+            _fill(Path(temporary), dataset, size, jobs, progress)
+            os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # others of this machine read it too
         os.replace(temporary, path)
     finally:
@@ -131,23 +134,31 @@ def _build(path: Path, dataset: Dataset, size: Size, progress: Callable[[int, in
 
 
 def _fill(
-    parts: dict[str, np.memmap],
-    dataset: Dataset,
-    size: Size,
-    progress: Callable[[int, int], None],
+    path: Path, dataset: Dataset, size: Size, jobs: int, progress: Callable[[int, int], None]
 ) -> None:
-    for number in range(len(parts.get("background", ()))):
-        parts["background"][number] = dataset.redrawer.background(number, size)
+    backgrounds = _map(path, _layout(dataset, size)[0], mode="r+").get("background", ())
+    for number in range(len(backgrounds)):
+        backgrounds[number] = dataset.redrawer.background(number, size)
+    count = len(dataset)
+    starts = range(0, count, _SAMPLES_AT_ONCE)
+    chunks = [range(start, min(start + _SAMPLES_AT_ONCE, count)) for start in starts]
+    work, jobs = partial(_fill_chunk, path, dataset, size), min(jobs, len(chunks))
+    filled = in_processes(work, chunks, jobs=jobs) if jobs > 1 else map(work, chunks)
+    for done in filled:
+        progress(done, count)
+
+
+def _fill_chunk(path: Path, dataset: Dataset, size: Size, indices: range) -> int:
+    """Writes some samples into the file; gives the index after the last of them."""
+    parts = _map(path, _layout(dataset, size)[0], mode="r+")
     fields = [name for name in parts if name not in ("ids", "background")]
-    for first in range(0, len(dataset), _SAMPLES_AT_ONCE):
-        indices = range(first, min(first + _SAMPLES_AT_ONCE, len(dataset)))
-        for index, record in zip(indices, dataset.records(indices), strict=True):
-            parts["ids"][index] = record.background or 0
-            for name, image in dataset.images(record, fields, size).items():
-                if name == "depth":
-                    image = np.rint(image * _DEPTH_SCALE)
-                parts[name][index] = image
-        progress(indices.stop, len(dataset))
+    for index, record in zip(indices, dataset.records(indices), strict=True):
+        parts["ids"][index] = record.background or 0
+        for name, image in dataset.images(record, fields, size).items():
+            if name == "depth":
+                image = np.rint(image * _DEPTH_SCALE)
+            parts[name][index] = image
+    return indices.stop
 
 
 # ---- what lies where ---------------------------------------------------------------------------

@@ -19,7 +19,8 @@ FLOORS = (
     ("errors",),
     (
         *("encoding", "codecs", "png", "resizing", "lmdb_environments", "lmdb_store", "manifest"),
-        *("pictures", "files", "console", "drawing", "shared_assets", "shard_list", "shard_cache"),
+        *("pictures", "files", "console", "processes", "drawing", "shared_assets"),
+        *("shard_list", "shard_cache"),
     ),
     ("remote",),
     ("shards",),
@@ -35,7 +36,6 @@ FLOORS = (
     ),
     ("render", "dataset_writer", "plane_cache", "teachers", "image_tables", "image_checks"),
     ("labelling", "alpha_edges", "label_quality", "joined"),
-    ("processes",),
     ("shard_jobs",),
     ("ray_engine",),
     (

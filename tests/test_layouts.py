@@ -263,6 +263,18 @@ def test_a_cache_gives_what_the_dataset_gives(
         assert ((ours["depth"] == 0) == (expected["depth"] == 0)).all()
 
 
+@pytest.mark.parametrize("layout", ["rendered", "recipe"])
+def test_processes_never_change_a_byte_of_a_cache(
+    worlds: dict[str, Path], layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsetkit.plane_cache._SAMPLES_AT_ONCE", 7)
+    dataset, files = Dataset(worlds[layout]), []
+    for jobs in (1, 2):
+        open_cache(tmp_path / str(jobs), dataset, (16, 16), jobs=jobs)
+        files.append(cache_path(tmp_path / str(jobs), dataset, (16, 16)).read_bytes())
+    assert files[0] == files[1]
+
+
 def test_a_cache_is_made_once(worlds: dict[str, Path], tmp_path: Path) -> None:
     dataset = Dataset(worlds["recipe"])
     path = cache_path(tmp_path, dataset, (16, 16))

@@ -153,8 +153,9 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=int, default=0, metavar="N",
         help=f"processes that load samples; 0 = threads of this one {SHOWN}")
     add("--cache", type=Path, metavar="DIR",
-        help="keep every sample decoded and resized in a file there, made at the first use, and "
-        "read it at the speed of memory: about 24 kB a sample at 64 px (default: no cache)")
+        help="keep every sample decoded and resized in a file there, made at the first use "
+        "(by all cores: `dsetkit cache`), and read it at the speed of memory: about 24 kB a sample "
+        "at 64 px (default: no cache)")
     add("--limit-samples", type=positive_int, metavar="N",
         help="use N samples, spread over each split, for a quick look (default: all)")
     add("--augment", default="flip", metavar="SPEC",
