@@ -144,6 +144,7 @@ def _fill(
     chunks = [range(start, min(start + _SAMPLES_AT_ONCE, count)) for start in starts]
     work, jobs = partial(_fill_chunk, path, dataset, size), min(jobs, len(chunks))
     filled = in_processes(work, chunks, jobs=jobs) if jobs > 1 else map(work, chunks)
+    progress(0, count)  # the rate counts from here
     for done in filled:
         progress(done, count)
 
