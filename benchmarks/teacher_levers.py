@@ -3,7 +3,7 @@
     python -m benchmarks.teacher_levers --pairs nyu/train --others rgbd --foregrounds DIR \
         --photographs DIR --encoders efficientnet-lite*.pth --output runs/levers
 
-One stretch of 25 neighbouring frames in four is held out, so that no room is on both sides, and is
+One stretch of 25 neighbouring frames in four is held out, so that hardly a room is on both, and is
 what the networks are scored on. All take about as many steps, a tenth of what the bundled teacher
 took, at half its size: what pays late (more augmentation, a larger encoder) shows less here. How
 much a score means is told by the first setting trained a second time with another seed.
