@@ -11,14 +11,10 @@ no network has seen either.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from benchmarks.common import keep
+from benchmarks.common import keep, link_into, run_python
 
-REPOSITORY = Path(__file__).parents[1]
 PARTS = ("A", "B", "C", "rest")
 # Of the rest, whose foregrounds are unseen whatever their split: what has an unseen background too.
 CELLS = ("test: unseen background", "test: both unseen")
@@ -43,14 +39,11 @@ def main() -> None:
     dealt["all"] = dealt["A"] + dealt["B"] + dealt["C"]
     for part, members in dealt.items():
         folder = args.output / "foregrounds" / part
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in members:
-            if not (folder / path.name).exists():
-                (folder / path.name).symlink_to(path.resolve())
+        link_into(folder, members)
         count = args.samples * (3 if part == "all" else 1)
-        _python("-m", "dsetkit", "generate", "--foregrounds", folder, "--backgrounds",
-                args.backgrounds, "--output", args.output / part, "--num-samples", count,
-                "--size", 64)  # fmt: skip
+        run_python("-m", "dsetkit", "generate", "--foregrounds", folder, "--backgrounds",
+                   args.backgrounds, "--output", args.output / part, "--num-samples", count,
+                   "--size", 64)  # fmt: skip
 
     # ---- trainings: as many steps each ---------------------------------------------------------
     recipe = ["--arch", args.arch, "--mask-loss", "bce", "--depth-loss", "bce", "--opt", "adam"]
@@ -66,12 +59,12 @@ def main() -> None:
     for name, data in runs.items():
         run = args.output / "runs" / name.replace(", ", "-").replace(" ", "-")
         if not (run / "mask.json").exists():
-            _python("train_joint.py", "--output", run, *recipe, "--data", *data)
+            run_python("train_joint.py", "--output", run, *recipe, "--data", *data)
             weights = sorted(run.rglob("best.safetensors"))[-1]  # of a chain, the last link's
             for task in ("mask", "depth"):
-                _python(f"evaluate_{task}.py", "--data", args.output / "rest", "--checkpoint",
-                        weights, "--train-data", args.output / "all",
-                        "--output", run / f"{task}.json")  # fmt: skip
+                run_python(f"evaluate_{task}.py", "--data", args.output / "rest", "--checkpoint",
+                           weights, "--train-data", args.output / "all",
+                           "--output", run / f"{task}.json")  # fmt: skip
         scores[name] = {
             "mask_iou": _unseen(run / "mask.json", "iou_per_image"),
             "depth_rmse_m": _unseen(run / "depth.json", "rmse_m_per_image"),
@@ -93,12 +86,6 @@ def _unseen(path: Path, score: str) -> float:
 def _images(path: Path) -> int:
     cells = json.loads(path.read_text())["cells"]
     return sum(cells[cell]["model"]["images"] for cell in CELLS)
-
-
-def _python(*words: object) -> None:
-    command = [sys.executable, *map(str, words)]
-    print("$", " ".join(command[1:]), flush=True)
-    subprocess.run(command, check=True, cwd=REPOSITORY, env=os.environ)
 
 
 if __name__ == "__main__":

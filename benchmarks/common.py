@@ -4,6 +4,8 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+REPOSITORY = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -34,6 +37,22 @@ def machine() -> dict:
         "python": platform.python_version(),
         **versions,
     }
+
+
+def run_python(*words: object) -> None:
+    """Runs a command of the repository in a process of its own, as `python WORDS`; shows it."""
+    command = [sys.executable, *map(str, words)]
+    print("$", " ".join(command[1:]), flush=True)
+    subprocess.run(command, check=True, cwd=REPOSITORY)
+
+
+def link_into(folder: Path, files: Iterable[Path]) -> None:
+    """Makes a folder of links to files; those that are there stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        link = folder / file.name
+        if not link.exists():
+            link.symlink_to(file.resolve())
 
 
 def rounds(

@@ -11,13 +11,11 @@ much a score means is told by the first setting trained a second time with anoth
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from benchmarks.common import keep, markdown_table
+from benchmarks.common import keep, link_into, markdown_table, run_python
+from dsetkit.drawing import write_rgbd
 
-REPOSITORY = Path(__file__).parents[1]
 STRETCH = 25  # neighbouring frames, which often show one room
 HELD_OUT = 4  # one stretch of so many
 DRAWN_ROOMS = 600
@@ -58,18 +56,18 @@ def main() -> None:
     frames = _dealt(args.pairs, args.output / "pairs")
     data = {side: args.output / side for side in frames}
     for side, folder in frames.items():
-        _dsetkit("import-rgbd", "--root", folder, "--output", data[side], "--split", side)
+        _import(folder, data[side], split=side)
 
     rows = {}
     for name, changed in settings(encoders).items():
         if args.only and name not in args.only:
             continue
-        more = _more_data(changed.pop("data", None), args, data["train"])
-        if more is None:
+        trained_on = _trained_on(changed.pop("data", None), args, data["train"])
+        if not trained_on:
             print(f"{name}: left out, no pictures for it")
             continue
         run = args.output / "runs" / name.replace(" ", "-").replace(",", "")
-        rows[name] = _score(run, BASE | changed, [*more], encoders, data["test"])
+        rows[name] = _score(run, BASE | changed, trained_on, encoders, data["test"])
         print(f"{name}: δ1 {rows[name]['delta_1']:.3f}, RMSE {rows[name]['rmse_m']:.3f} m")
     table = [(name, f"{row['delta_1']:.3f}", f"{row['rmse_m']:.3f}") for name, row in rows.items()]
     print(markdown_table(["setting", "δ1", "RMSE [m]"], table))
@@ -107,47 +105,43 @@ def settings(encoders: dict[str, Path]) -> dict[str, dict[str, list]]:
 
 def _dealt(pairs: Path, output: Path) -> dict[str, Path]:
     """Folders of links to the frames of either side: `train` and `test`."""
-    sides = {side: output / side for side in ("train", "test")}
-    for folder in sides.values():
-        folder.mkdir(parents=True, exist_ok=True)
-    colours = sorted(pairs.glob("*_color.*"))
-    for number, colour in enumerate(colours):
+    files: dict[str, list[Path]] = {"train": [], "test": []}
+    for number, colour in enumerate(sorted(pairs.glob("*_color.*"))):
         held_out = number // STRETCH % HELD_OUT == HELD_OUT - 1
-        depth = colour.name.split("_color")[0] + "_depth.png"
-        for name in (colour.name, depth):
-            link = sides["test" if held_out else "train"] / name
-            if not link.exists():
-                link.symlink_to((pairs / name).resolve())
-    return sides
+        depth = colour.with_name(colour.name.split("_color")[0] + "_depth.png")
+        files["test" if held_out else "train"] += [colour, depth]
+    for side, members in files.items():
+        link_into(output / side, members)
+    return {side: output / side for side in files}
 
 
-def _more_data(kind: str | None, args: argparse.Namespace, train: Path) -> list[Path] | None:
-    """The datasets of a setting; None where their pictures were not given."""
-    more = args.output / str(kind)
+def _trained_on(kind: str | None, args: argparse.Namespace, train: Path) -> list[Path]:
+    """The datasets of a setting; none where their pictures were not given."""
     if kind is None:
         return [train]
+    more, base = args.output / kind, args.output / "runs/base/last.safetensors"
+    photos = ["--foregrounds", args.foregrounds, "--backgrounds", args.photographs]
     if kind == "others" and args.others:
-        _dsetkit("import-rgbd", "--root", args.others, "--output", more, "--split", "train")
-        return [train, more]
-    if kind == "drawn":
+        _import(args.others, more)
+    elif kind == "drawn":
         rooms = args.output / "rooms"
         if not rooms.exists():
-            from dsetkit.drawing import write_rgbd
-
             write_rgbd(rooms, DRAWN_ROOMS)
-        _dsetkit("import-rgbd", "--root", rooms, "--output", more, "--split", "train")
-        return [train, more]
-    if kind == "pasted" and args.foregrounds:
-        _dsetkit("import-rgbd", "--root", args.output / "pairs/train", "--output", more, "--split",
-                 "train", "--foregrounds", args.foregrounds, "--pastes", 1)  # fmt: skip
-        return [more]
-    base = args.output / "runs/base/last.safetensors"
-    if kind == "composites" and args.foregrounds and args.photographs and base.exists():
-        _dsetkit("generate", "--foregrounds", args.foregrounds, "--backgrounds", args.photographs,
-                 "--output", more, "--num-samples", COMPOSITES, "--teacher", f"checkpoint:{base}",
-                 )  # fmt: skip
-        return [train, more]
-    return None
+        _import(rooms, more)
+    elif kind == "pasted" and args.foregrounds:
+        _import(args.output / "pairs/train", more, "--foregrounds", args.foregrounds, "--pastes", 1)
+        return [more]  # the frames as they are stand there too
+    elif kind == "composites" and None not in photos and base.exists():
+        run_python("-m", "dsetkit", "generate", *photos, "--output", more,
+                   "--num-samples", COMPOSITES, "--teacher", f"checkpoint:{base}")  # fmt: skip
+    else:
+        return []
+    return [train, more]
+
+
+def _import(pairs: Path, dataset: Path, *flags: object, split: str = "train") -> None:
+    run_python("-m", "dsetkit", "import-rgbd", "--root", pairs, "--output", dataset,
+               "--split", split, *flags)  # fmt: skip
 
 
 # ---- training and scoring ----------------------------------------------------------------------
@@ -162,20 +156,12 @@ def _score(
         words = [word for flag, values in flags.items() for word in (flag, *values)]
         begin = ["--data", *data, "--pretrained", encoders[encoder], *words]
         rest = ["--resume"] if (run / "state.pt").exists() else begin
-        _python("train_depth.py", "--output", run, *rest)
-        _python("evaluate_depth.py", "--data", test, "--train-data", data[0], "--checkpoint",
-                run / "last.safetensors", "--native", "--protocol", "nyu", "--output", scores,
-                )  # fmt: skip
+        run_python("train_depth.py", "--output", run, *rest)
+        run_python("evaluate_depth.py", "--data", test, "--train-data", data[0], "--checkpoint",
+                   run / "last.safetensors", "--native", "--protocol", "nyu", "--output", scores,
+                   )  # fmt: skip
     model = json.loads(scores.read_text())["scores"]["model"]
     return {"delta_1": model["delta_1_per_image"], "rmse_m": model["rmse_m_per_image"]}
-
-
-def _dsetkit(*words: object) -> None:
-    _python("-m", "dsetkit", *words)
-
-
-def _python(*words: object) -> None:
-    subprocess.run([sys.executable, *map(str, words)], check=True, cwd=REPOSITORY)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import zstandard
 from dsetkit import png
 from dsetkit.errors import DatasetError
 
+UNDECODABLE = "an encoded image cannot be decoded"
+
 
 @dataclass(frozen=True)
 class Codec:
@@ -53,7 +55,7 @@ def _imencode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes
 def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if encoded else None
     if image is None:
-        raise DatasetError("an encoded image cannot be decoded")
+        raise DatasetError(UNDECODABLE)
     return image
 
 
@@ -149,7 +151,7 @@ def _unpacked(encoded: bytes, *, itemsize: int) -> tuple[tuple[int, int], np.nda
             raise ValueError
         octets = _zstd().unpack(frame)
     except (zstandard.ZstdError, ValueError):
-        raise DatasetError("an encoded image cannot be decoded") from None
+        raise DatasetError(UNDECODABLE) from None
     return (height, width), np.frombuffer(octets, np.uint8)
 
 
@@ -174,7 +176,7 @@ def _pco_decode_depth(encoded: bytes) -> np.ndarray:
         if not progress.finished or progress.n_processed != depth.size:
             raise ValueError
     except (RuntimeError, TypeError, ValueError):
-        raise DatasetError("an encoded image cannot be decoded") from None
+        raise DatasetError(UNDECODABLE) from None
     return depth.reshape(height, width)
 
 

@@ -32,7 +32,7 @@ import numpy as np
 from dsetkit.console import progress_bar
 from dsetkit.dataset import Dataset, Size
 from dsetkit.errors import DatasetError
-from dsetkit.processes import in_processes
+from dsetkit.processes import in_jobs
 
 VERSION = 2  # 1 held depths shrunk by another filter
 
@@ -118,14 +118,16 @@ class PlaneCache:
 def _build(
     path: Path, dataset: Dataset, size: Size, jobs: int, progress: Callable[[int, int], None]
 ) -> None:
+    layout, length = _layout(dataset, size)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             # Reserved now: a full disk under a memory map would kill the process.
-            os.posix_fallocate(file.fileno(), 0, _layout(dataset, size)[1])
+            os.posix_fallocate(file.fileno(), 0, length)
             file.write(_head(dataset, size))
             file.flush()
-            _fill(Path(temporary), dataset, size, jobs, progress)
+            map_parts = partial(_map, Path(temporary), layout, mode="r+")
+            _fill(map_parts, dataset, size, jobs, progress)
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # others of this machine read it too
         os.replace(temporary, path)
@@ -134,24 +136,28 @@ def _build(
 
 
 def _fill(
-    path: Path, dataset: Dataset, size: Size, jobs: int, progress: Callable[[int, int], None]
+    map_parts: Callable[[], dict[str, np.memmap]],
+    dataset: Dataset,
+    size: Size,
+    jobs: int,
+    progress: Callable[[int, int], None],
 ) -> None:
-    backgrounds = _map(path, _layout(dataset, size)[0], mode="r+").get("background", ())
+    backgrounds = map_parts().get("background", ())
     for number in range(len(backgrounds)):
         backgrounds[number] = dataset.redrawer.background(number, size)
     count = len(dataset)
     starts = range(0, count, _SAMPLES_AT_ONCE)
     chunks = [range(start, min(start + _SAMPLES_AT_ONCE, count)) for start in starts]
-    work, jobs = partial(_fill_chunk, path, dataset, size), min(jobs, len(chunks))
-    filled = in_processes(work, chunks, jobs=jobs) if jobs > 1 else map(work, chunks)
     progress(0, count)  # the rate counts from here
-    for done in filled:
+    for done in in_jobs(partial(_fill_chunk, map_parts, dataset, size), chunks, jobs=jobs):
         progress(done, count)
 
 
-def _fill_chunk(path: Path, dataset: Dataset, size: Size, indices: range) -> int:
+def _fill_chunk(
+    map_parts: Callable[[], dict[str, np.memmap]], dataset: Dataset, size: Size, indices: range
+) -> int:
     """Writes some samples into the file; gives the index after the last of them."""
-    parts = _map(path, _layout(dataset, size)[0], mode="r+")
+    parts = map_parts()
     fields = [name for name in parts if name not in ("ids", "background")]
     for index, record in zip(indices, dataset.records(indices), strict=True):
         parts["ids"][index] = record.background or 0

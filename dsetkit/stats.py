@@ -15,7 +15,7 @@ import numpy as np
 
 from dsetkit.dataset import Dataset
 from dsetkit.label_quality import SAME_DEPTH_RATIO, THRESHOLDS
-from dsetkit.processes import in_processes
+from dsetkit.processes import in_jobs
 from dsetkit.sample_table import indices_of
 from dsetkit.stats_fields import CHANNELS, COVERED_ALPHA, DatasetStats
 
@@ -51,8 +51,7 @@ def measure(
     chunks = [indices[start : start + SAMPLES_PER_CHUNK] for start in starts]
     total = DatasetStats(dataset.manifest)
     done = 0
-    work, jobs = partial(_measure_chunk, dataset), min(jobs, len(chunks))
-    measured = in_processes(work, chunks, jobs=jobs) if jobs > 1 else map(work, chunks)
+    measured = in_jobs(partial(_measure_chunk, dataset), chunks, jobs=jobs)
     for chunk, stats in zip(chunks, measured, strict=True):
         total.merge(stats)
         done += len(chunk)
