@@ -88,6 +88,8 @@ def settings(encoders: dict[str, Path]) -> dict[str, dict[str, list]]:
         "augment flip+scale": {"--augment": ["flip+scale"]},
         "augment flip+colour": {"--augment": ["flip+colour"]},
         "augment full+cutdepth": {"--augment": ["full+cutdepth"]},
+        "head linear": {"--arch-options": ["encoder=lite0", "head=linear"]},
+        "head inverse": {"--arch-options": ["encoder=lite0", "head=inverse"]},
         "no EMA": {"--ema": [0]},
         "twice as long": {"--epochs": [12]},
         "pasted cut-outs": {"data": "pasted", "--epochs": [3]},

@@ -5,6 +5,7 @@ encoder and decoder class; only the head differs.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +13,19 @@ from torch import nn
 
 from models.blocks import Normalize, check_input, init_he
 from models.efficientnet_lite import LITE_MEAN, LITE_STD, ConvBN, EfficientNetLite
+from models.errors import ModelError
 
 DECODER_CHANNELS = (32, 64, 128, 256, 256)  # at strides 2, 4, 8, 16, 32
-LOG_DEPTH_RANGE = (math.log(1e-3), math.log(1.2))
 INITIAL_DEPTH = 0.3  # share of the greatest depth
+
+# What a head may give, each with a way there from depth and back, and the depths it spans. They
+# reach past 1 to keep the gradient alive for the farthest targets.
+Scale = tuple[Callable, Callable, tuple[float, float]]
+DEPTH_HEADS: dict[str, Scale] = {
+    "log": (math.log, torch.exp, (1e-3, 1.2)),
+    "linear": (float, torch.clone, (0.0, 1.2)),
+    "inverse": (lambda depth: 1 / depth, torch.reciprocal, (1.2, 0.05)),
+}
 
 
 class LiteNetwork(nn.Module):
@@ -39,28 +49,44 @@ class DepthLite(LiteNetwork):
     """RGB (N, in_channels, H, W) in 0..1 -> depth (N, 1, H/2, W/2), a share of the greatest depth.
 
     The head gives the logarithm of depth, since errors of depth grow with depth. A sigmoid spans it
-    over LOG_DEPTH_RANGE: depth lies in 0.001..1.2 and `exp` cannot overflow. The range reaches past
-    1 to keep the gradient alive for the farthest targets. `full_size=True` resizes to (N, 1, H, W).
+    over the logarithms of 0.001..1.2, so that `exp` cannot overflow.
+
+    Args:
+        in_channels: Of the input.
+        full_size: Resize the depth to (N, 1, H, W).
+        encoder: `lite0`, `lite1` or `lite2`.
+        head: Key of DEPTH_HEADS: what the sigmoid spans in place of the logarithm.
+
+    Raises:
+        ModelError: No such encoder or head.
     """
 
     task = "depth"
     heads = {"depth": "linear"}
 
     def __init__(
-        self, *, in_channels: int = 3, full_size: bool = False, encoder: str = "lite0"
+        self,
+        *,
+        in_channels: int = 3,
+        full_size: bool = False,
+        encoder: str = "lite0",
+        head: str = "log",
     ) -> None:
+        if head not in DEPTH_HEADS:
+            raise ModelError(f"head {head!r}; expected {', '.join(DEPTH_HEADS)}")
         super().__init__(in_channels=in_channels, encoder=encoder)
         self.full_size = full_size
         self.head = nn.Conv2d(DECODER_CHANNELS[0], 1, 3, padding=1)
-        low, high = LOG_DEPTH_RANGE
-        share = (math.log(INITIAL_DEPTH) - low) / (high - low)
+        from_depth, self.to_depth, (first, last) = DEPTH_HEADS[head]
+        self.start, end = from_depth(first), from_depth(last)
+        self.extent = end - self.start
+        share = (from_depth(INITIAL_DEPTH) - self.start) / self.extent
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.constant_(self.head.bias, math.log(share / (1 - share)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        low, high = LOG_DEPTH_RANGE
         raw = self.head(self.decode(x)).float()  # exp in bfloat16 would cost two digits of depth
-        depth = torch.exp(low + (high - low) * torch.sigmoid(raw))
+        depth = self.to_depth(self.start + self.extent * torch.sigmoid(raw))
         if self.full_size:
             depth = F.interpolate(depth, size=x.shape[-2:], mode="bilinear", align_corners=False)
         return depth

@@ -19,6 +19,7 @@ from models import (
     save_model,
 )
 from models.drn import drn_d_22
+from models.lite import DEPTH_HEADS
 
 SMALL = "mask_lite"
 HALF_SIZE_DEPTH = {"resnet50_upproj", "depth_lite", "fcrn"}
@@ -167,13 +168,28 @@ def test_full_size_depth_is_the_half_size_depth_resized() -> None:
     assert shape == (1, 1, 32, 64)
 
 
-def test_depth_lite_stays_in_its_range_and_trainable_for_any_features() -> None:
-    net = create_model("depth_lite").eval()
-    nn.init.constant_(net.head.bias, 20.0)
+@pytest.mark.parametrize("head", DEPTH_HEADS)
+def test_depth_lite_stays_in_its_range_for_any_features(head: str) -> None:
+    net = create_model("depth_lite", head=head).eval()
+    nearest, farthest = sorted(DEPTH_HEADS[head][2])
+    for bias in (20.0, -20.0):
+        nn.init.constant_(net.head.bias, bias)
+        depth = net(torch.rand(1, 3, 32, 32))
+        assert depth.isfinite().all()
+        assert nearest - 1e-6 <= depth.min() and depth.max() <= farthest + 1e-5
+
+
+@pytest.mark.parametrize("head", DEPTH_HEADS)
+def test_depth_lite_begins_at_the_same_depth_with_any_head(head: str) -> None:
+    net = create_model("depth_lite", head=head).eval()
+    nn.init.zeros_(net.head.weight)
     depth = net(torch.rand(1, 3, 32, 32))
-    assert depth.max() <= 1.2 + 1e-5 and depth.isfinite().all()
-    nn.init.constant_(net.head.bias, -20.0)
-    assert net(torch.rand(1, 3, 32, 32)).min() >= 1e-3 - 1e-8
+    torch.testing.assert_close(depth, torch.full_like(depth, 0.3))
+
+
+def test_an_unknown_depth_head_is_an_error() -> None:
+    with pytest.raises(ModelError, match="head 'cubic'; expected log, linear, inverse"):
+        create_model("depth_lite", head="cubic")
 
 
 def test_normalisation_constants_are_no_weights() -> None:
