@@ -1,5 +1,6 @@
 """The networks by name: `create_model`, and saving and loading of their weights."""
 
+from models.averaging import average_models
 from models.errors import ModelError
 from models.heads import answer
 from models.host_memory import prepare_device
@@ -11,6 +12,7 @@ __all__ = [
     "MODELS",
     "ModelError",
     "answer",
+    "average_models",
     "create_model",
     "load_model",
     "load_pretrained_encoder",
