@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.common import report, rounds
+from benchmarks.common import REPOSITORY, report, rounds
 from benchmarks.peers import PEERS
 from benchmarks.peers.shared import BATCH, FIELDS
 from dsetkit import SampleDataset
@@ -36,7 +36,6 @@ from dsetkit.convert import convert
 from dsetkit.dataset import Dataset
 from dsetkit.plane_cache import cache_path
 
-REPOSITORY = Path(__file__).parents[1]
 TIERS = {  # name -> settings of `convert`
     "rendered": {"layout": "rendered", "codecs": DEFAULT_CODECS},
     "rendered, zstd and pco": {

@@ -24,7 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import keep
+from benchmarks.common import REPOSITORY, keep
 from dsetkit.codecs import LAYOUT_CODECS
 from dsetkit.dataset import Dataset
 from dsetkit.pipeline import generate
@@ -133,7 +133,7 @@ def info_seconds(path: Path) -> float:
     start = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "dsetkit", "info", str(path)],
-        cwd=Path(__file__).parents[1], check=True, stdout=subprocess.DEVNULL,
+        cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     return time.perf_counter() - start
 

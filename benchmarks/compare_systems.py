@@ -20,10 +20,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common import keep, rounds
+from benchmarks.common import REPOSITORY, keep, rounds
 from models import create_model
 
-REPOSITORY = Path(__file__).parents[1]
 UNSEEN = "test: both unseen"
 BOTH = ["composite", "background"]
 

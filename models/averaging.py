@@ -9,7 +9,7 @@ from torch import nn
 from models.errors import ModelError
 from models.weights import load_model
 
-OF_ONE_TRAINING = ("dataset_fingerprint", "epoch", "step", "metrics")  # may differ; not kept
+OF_ONE_TRAINING = ("dataset_fingerprint", "epoch", "step", "metrics", "averaged")  # not kept
 
 
 def average_models(paths: Sequence[Path | str]) -> tuple[nn.Module, dict[str, object]]:
@@ -40,11 +40,10 @@ def average_models(paths: Sequence[Path | str]) -> tuple[nn.Module, dict[str, ob
                     f"{path} has {name} {second!r}, {paths[0]} has {first!r}: only weights of one"
                     " network, trained for the same, have a mean"
                 )
-    state = net.state_dict()
-    for name, tensor in state.items():
+    states = [net.state_dict(), *(other.state_dict() for other, _ in others)]
+    for name, tensor in states[0].items():
         if tensor.is_floating_point():
-            members = [tensor, *(other.state_dict()[name] for other, _ in others)]
-            tensor.copy_(torch.stack(members).mean(dim=0))
+            tensor.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
     shared = {name: value for name, value in about.items() if name not in OF_ONE_TRAINING}
     return net, shared | {"averaged": len(paths)}
 

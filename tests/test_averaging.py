@@ -13,11 +13,12 @@ ABOUT = {"inputs": ["composite"], "img_size": [64, 96]}
 SMALL = "depth_lite"
 
 
-def trained(path: Path, seed: int, arch: str = SMALL, **changes: object) -> Path:
+def trained(
+    path: Path, seed: int, *, arch: str = SMALL, options: dict | None = None, **changes: object
+) -> Path:
     """A weights file as a training leaves it, with weights that depend on the seed."""
-    options = changes.pop("options", {})
     torch.manual_seed(seed)
-    net = create_model(arch, **options)
+    net = create_model(arch, **(options or {}))
     save_model(path, net, ABOUT | {"epoch": seed, "metrics": {"rmse": seed}} | changes)
     return path
 
@@ -51,6 +52,12 @@ def test_what_the_files_share_is_kept_and_what_was_of_one_training_is_not(tmp_pa
     output = tmp_path / "mean.safetensors"
     script.main([*map(str, paths), "--output", str(output)])
     assert load_model(output)[1] == ABOUT | {"averaged": 2}
+
+
+def test_a_mean_can_be_averaged_with_a_training(tmp_path: Path) -> None:
+    mean = trained(tmp_path / "a.safetensors", 0, averaged=3)
+    plain = trained(tmp_path / "b.safetensors", 1)
+    assert average_models([mean, plain])[1] == ABOUT | {"averaged": 2}
 
 
 @pytest.mark.parametrize(
