@@ -110,12 +110,15 @@ def _shared_environment(path: Path) -> Opened:
         )
         databases = {name: env.open_db(name.encode(), create=False) for name in DATABASES}
     except lmdb.NotFoundError:
-        # One without any database may be of ours, and so new that it has none yet.
-        kind = DatasetError if env.stat()["entries"] else UnfinishedError
+        foreign = env.stat()["entries"] > 0
         env.close()
-        raise kind(
-            f"{path} is an LMDB file of another program (no database 'manifest'): "
-            "expected a dataset made by `python -m dsetkit generate`"
+        if foreign:
+            raise DatasetError(
+                f"{path} is an LMDB file of another program (no database 'manifest'): "
+                "expected a dataset made by `python -m dsetkit generate`"
+            ) from None
+        raise UnfinishedError(
+            f"{path} holds nothing yet: run the command that makes it again, it continues"
         ) from None
     except lmdb.Error as error:
         raise DatasetError(f"cannot open {path}: {error}") from None

@@ -18,7 +18,9 @@ import pytest
 from dsetkit import ray_engine
 from dsetkit.dataset import Dataset
 from dsetkit.dataset_writer import DatasetWriter
-from dsetkit.errors import DatasetError, DsetkitError
+from dsetkit.errors import DatasetError, DsetkitError, UnfinishedError
+from dsetkit.lmdb_store import StoreReader
+from dsetkit.manifest import MANIFEST_KEY, Manifest
 from dsetkit.pipeline import generate
 from dsetkit.ray_engine import cluster as ray_cluster
 from dsetkit.ray_engine import crew
@@ -54,13 +56,18 @@ class TwoNodes:
         self.cluster.remove_node(self.second, allow_graceful=False)
         self.second = None
 
-    def writing_on_second(self) -> list[int]:
-        """Processes of the second node that hold the lock of a shard."""
-        raylet = self.second.all_processes["raylet"][0].process.pid
-        return [pid for pid in children(raylet) if holds_a_shard(pid)]
+    def writing(self) -> list[int]:
+        """Processes of both nodes that hold the lock of a shard."""
+        return writing_on(self.cluster.head_node) + self.writing_on_second()
 
-    def kill_a_worker(self) -> None:
-        os.kill(self.writing_on_second()[0], signal.SIGKILL)
+    def writing_on_second(self) -> list[int]:
+        return writing_on(self.second)
+
+
+def writing_on(node: object) -> list[int]:
+    """Processes of a node that hold the lock of a shard."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    return [pid for pid in children(raylet) if holds_a_shard(pid)]
 
 
 def children(parent: int) -> list[int]:
@@ -116,16 +123,23 @@ def on_ray(options: dict, nodes: TwoNodes, tmp_path: Path) -> Callable:
     return run
 
 
-def when_second_writes(nodes: TwoNodes, happen: Callable[[], None]) -> Callable[[int, int], None]:
-    """A progress that lets something happen once, while a worker of the second node writes."""
-    happened = []
+def once(
+    writing: Callable[[], list[int]], happen: Callable[[list[int]], None]
+) -> Callable[[int, int], None]:
+    """A progress that lets something happen, once, to processes that write."""
+    happened = False
 
     def progress(done: int, total: int) -> None:
-        if not happened and nodes.writing_on_second():
-            happened.append(done)
-            happen()
+        nonlocal happened
+        if not happened and (processes := writing()):
+            happened = True
+            happen(processes)
 
     return progress
+
+
+def kill_the_first(processes: list[int]) -> None:
+    os.kill(processes[0], signal.SIGKILL)
 
 
 # ---- what is written ---------------------------------------------------------------------------
@@ -173,7 +187,7 @@ def test_a_node_that_is_lost_in_mid_run_changes_nothing(
 ) -> None:
     generate(**options, **SLOW, output=tmp_path / "one")
     with caplog.at_level(logging.INFO, logger="dsetkit"):
-        lose = when_second_writes(nodes, nodes.remove_second)
+        lose = once(nodes.writing_on_second, lambda _: nodes.remove_second())
         on_ray(**SLOW, shards=3, progress=lose)
     assert nodes.second is None
     assert "retries: 1" in caplog.text
@@ -184,7 +198,7 @@ def test_a_worker_that_dies_is_replaced(
     on_ray: Callable, nodes: TwoNodes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="dsetkit"):
-        on_ray(**LONG, shards=2, progress=when_second_writes(nodes, nodes.kill_a_worker))
+        on_ray(**LONG, shards=2, progress=once(nodes.writing, kill_the_first))
     assert "retries: 1" in caplog.text
     assert "another takes its place" in caplog.text
     assert Dataset(tmp_path / "d").shards.is_complete()
@@ -193,11 +207,16 @@ def test_a_worker_that_dies_is_replaced(
 # ---- what fails --------------------------------------------------------------------------------
 
 
-def incomplete(path: Path) -> list[int]:
-    """Of the shards that are there, the first samples of those that lack some."""
-    shards = Dataset(path, allow_incomplete=True).shards
-    planned = {indices.start: len(indices) for indices in shards.ranges}
-    return [there.start for there in shards.there() if len(there) < planned[there.start]]
+def incomplete(path: Path) -> list[str]:
+    """Names of the shards that are there and lack samples."""
+    return [file.name for file in sorted(path.glob("*.lmdb")) if not is_complete(file)]
+
+
+def is_complete(shard: Path) -> bool:
+    with contextlib.suppress(UnfinishedError):  # its writer died before its first samples
+        packed = StoreReader(shard).get("manifest", MANIFEST_KEY)
+        return packed is not None and Manifest.from_bytes(packed).complete
+    return False
 
 
 def test_a_shard_whose_workers_keep_dying_is_named_and_the_others_finish(
@@ -206,7 +225,7 @@ def test_a_shard_whose_workers_keep_dying_is_named_and_the_others_finish(
     monkeypatch.setattr(crew, "RETRIES", 0)
     said = r"1 of 3 shards are not complete; shard \d: its worker died 1 times, last: "
     with pytest.raises(DatasetError, match=said):
-        on_ray(**LONG, shards=3, progress=when_second_writes(nodes, nodes.kill_a_worker))
+        on_ray(**LONG, shards=3, progress=once(nodes.writing, kill_the_first))
     assert len(incomplete(tmp_path / "d")) == 1
 
 

@@ -64,7 +64,14 @@ def folder_of_pictures(path: Path) -> None:
 
 def foreign_lmdb(path: Path) -> None:
     path.mkdir()
-    with lmdb.open(str(shard_path(path)), subdir=False, lock=False) as env, env.begin(write=True):
+    with lmdb.open(str(shard_path(path)), subdir=False, lock=False) as env:
+        with env.begin(write=True) as transaction:
+            transaction.put(b"key", b"value")
+
+
+def killed_before_its_first_samples(path: Path) -> None:
+    path.mkdir()
+    with lmdb.open(str(shard_path(path)), subdir=False, lock=False):
         pass
 
 
@@ -88,6 +95,7 @@ NO_DATASETS = {
     nothing: "no dataset at",
     folder_of_pictures: "is not a dataset",
     foreign_lmdb: "LMDB file of another program",
+    killed_before_its_first_samples: "holds nothing yet: run the command that makes it again",
     newer_format: "install a newer dsetkit",
     incomplete: "is not complete: 3 of 8 samples",
 }
