@@ -209,14 +209,19 @@ def test_a_worker_that_dies_is_replaced(
 
 def incomplete(path: Path) -> list[str]:
     """Names of the shards that are there and lack samples."""
-    return [file.name for file in sorted(path.glob("*.lmdb")) if not is_complete(file)]
+    return [file.name for file in sorted(path.glob("*.lmdb")) if not holds_all(file)]
 
 
-def is_complete(shard: Path) -> bool:
-    with contextlib.suppress(UnfinishedError):  # its writer died before its first samples
-        packed = StoreReader(shard).get("manifest", MANIFEST_KEY)
-        return packed is not None and Manifest.from_bytes(packed).complete
-    return False
+def holds_all(shard: Path) -> bool:
+    try:
+        store = StoreReader(shard)
+    except UnfinishedError:  # its writer died before its first samples
+        return False
+    packed = store.get("manifest", MANIFEST_KEY)
+    if packed is None:
+        return False
+    manifest = Manifest.from_bytes(packed)
+    return store.count("samples") == len(shard_ranges(manifest)[manifest.shard["number"]])
 
 
 def test_a_shard_whose_workers_keep_dying_is_named_and_the_others_finish(
