@@ -77,9 +77,10 @@ def children(parent: int) -> list[int]:
 
 
 def holds_a_shard(pid: int) -> bool:
+    """Whether a process has the lock of a shard, and the shard itself, open."""
     with contextlib.suppress(OSError):  # it has ended
-        files = Path(f"/proc/{pid}/fd").iterdir()
-        return any(os.readlink(file).endswith(".lmdb.lock") for file in files)
+        files = {os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()}
+        return any(f"{file}.lock" in files for file in files if file.endswith(".lmdb"))
     return False
 
 
