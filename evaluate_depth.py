@@ -24,18 +24,19 @@ from torch.utils.data import default_collate
 
 from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DsetkitError
-from dsetkit.manifest import Manifest
+from dsetkit.store.manifest import Manifest
 from models import ModelError, answer, load_model, prepare_device
-from training.alignment import check_comparable
-from training.baselines import MeanDepthMap, own_mean
 from training.cli import image_size, positive_int, run
 from training.errors import RunError
 from training.loop import Batch, evaluate, prepare_batch
-from training.metrics import DepthMetrics
-from training.pictures import depth_grid
-from training.protocols import Protocol, add_protocol_arguments
-from training.published_scores import score_published
-from training.report import (
+from training.run_dir import pick_device
+from training.scoring.alignment import check_comparable
+from training.scoring.baselines import MeanDepthMap, own_mean
+from training.scoring.metrics import DepthMetrics
+from training.scoring.pictures import depth_grid
+from training.scoring.protocols import Protocol, add_protocol_arguments
+from training.scoring.published_scores import score_published
+from training.scoring.report import (
     DEPTH_ROWS,
     cell_scores,
     cell_table,
@@ -47,7 +48,6 @@ from training.report import (
     write_json,
     write_picture,
 )
-from training.run_dir import pick_device
 
 SCRIPT = "evaluate_depth.py"
 GRID_SAMPLES = 6

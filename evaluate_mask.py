@@ -18,14 +18,15 @@ from torch.utils.data import Subset, default_collate
 from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DsetkitError
 from models import ModelError, answer, load_model, prepare_device
-from training.baselines import BestThreshold, difference
 from training.cli import image_size, positive_int, run
 from training.errors import RunError
 from training.loop import Batch, evaluate, prepare_batch
-from training.metrics import MaskMetrics
-from training.pictures import mask_grid
-from training.published_scores import score_published
-from training.report import (
+from training.run_dir import pick_device
+from training.scoring.baselines import BestThreshold, difference
+from training.scoring.metrics import MaskMetrics
+from training.scoring.pictures import mask_grid
+from training.scoring.published_scores import score_published
+from training.scoring.report import (
     AVERAGES,
     cell_scores,
     cell_table,
@@ -37,7 +38,6 @@ from training.report import (
     write_json,
     write_picture,
 )
-from training.run_dir import pick_device
 
 SCRIPT = "evaluate_mask.py"
 GRID_SAMPLES = 6

@@ -21,18 +21,18 @@ import numpy as np
 import torch
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.cli.teacher_verbs import add_teacher_flags, teacher_options
 from dsetkit.errors import DsetkitError
-from dsetkit.teacher_verbs import add_teacher_flags, teacher_options
 from dsetkit.teachers import Teacher, checked_depth, load_teacher
 from models import ModelError
-from training.alignment import check_comparable
-from training.baselines import own_mean
 from training.cli import run
 from training.errors import RunError
 from training.loop import Batch, evaluate
-from training.metrics import DepthMetrics
-from training.protocols import Protocol, add_protocol_arguments
-from training.report import DEPTH_ROWS, protocol_table, score_table, show, write_json
+from training.scoring.alignment import check_comparable
+from training.scoring.baselines import own_mean
+from training.scoring.metrics import DepthMetrics
+from training.scoring.protocols import Protocol, add_protocol_arguments
+from training.scoring.report import DEPTH_ROWS, protocol_table, score_table, show, write_json
 
 SCRIPT = "score_teacher.py"
 

@@ -31,10 +31,10 @@ from training.checkpoint import STATE_FILE, copy_weights, save_state
 from training.cli import CONTINUE, SHOWN, add_training_arguments, parse_run, run
 from training.ema import AveragedWeights
 from training.errors import RunError
-from training.losses import DEPTH_LOSS_HELP, depth_loss
-from training.metrics import DepthMetrics, resize_to
-from training.pictures import depth_grid
+from training.losses.specs import DEPTH_LOSS_HELP, depth_loss
 from training.schedule import Plateau, make_optimizer, make_schedule
+from training.scoring.metrics import DepthMetrics, resize_to
+from training.scoring.pictures import depth_grid
 from training.sync_batch_norm import sync_batch_norm
 
 SCRIPT = "train_depth.py"

@@ -31,11 +31,11 @@ from training.checkpoint import STATE_FILE, copy_weights, save_state
 from training.cli import CONTINUE, SHOWN, add_training_arguments, parse_run, run
 from training.ema import AveragedWeights
 from training.errors import RunError
-from training.losses import MASK_LOSS_HELP, mask_loss
-from training.metrics import MaskMetrics
-from training.pictures import mask_grid
-from training.saliency import saliency_loss
+from training.losses.saliency import saliency_loss
+from training.losses.specs import MASK_LOSS_HELP, mask_loss
 from training.schedule import Plateau, make_optimizer, make_schedule
+from training.scoring.metrics import MaskMetrics
+from training.scoring.pictures import mask_grid
 from training.sync_batch_norm import sync_batch_norm
 
 SCRIPT = "train_mask.py"

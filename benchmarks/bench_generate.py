@@ -18,14 +18,14 @@ import numpy as np
 
 from benchmarks import seeds_way
 from benchmarks.common import report, rounds
-from dsetkit.assets import Asset
-from dsetkit.codecs import CODECS, DEFAULT_CODECS, LAYOUT_CODECS
-from dsetkit.dataset import Dataset
-from dsetkit.dataset_writer import DatasetWriter
-from dsetkit.pipeline import _load_assets, generate
-from dsetkit.recipe import FullSet
-from dsetkit.redraw import Redrawer
-from dsetkit.render import Renderer
+from dsetkit.assets.folders import Asset
+from dsetkit.compositing.batches import Renderer
+from dsetkit.compositing.compositor import Redrawer
+from dsetkit.compositing.recipe import FullSet
+from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets.writer import DatasetWriter
+from dsetkit.generating.pipeline import _load_assets, generate
+from dsetkit.store.codecs import CODECS, DEFAULT_CODECS, LAYOUT_CODECS
 from dsetkit.teachers import load_teacher
 
 SEEDS_WAY = "the seeds' way: Pillow, JPEG files, zip"

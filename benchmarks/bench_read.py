@@ -31,10 +31,10 @@ from benchmarks.common import REPOSITORY, report, rounds
 from benchmarks.peers import PEERS
 from benchmarks.peers.shared import BATCH, FIELDS
 from dsetkit import SampleDataset
-from dsetkit.codecs import DEFAULT_CODECS
-from dsetkit.convert import convert
-from dsetkit.dataset import Dataset
-from dsetkit.plane_cache import cache_path
+from dsetkit.datasets.reader import Dataset
+from dsetkit.loading.plane_cache import cache_path
+from dsetkit.store.codecs import DEFAULT_CODECS
+from dsetkit.verbs.convert import convert
 
 TIERS = {  # name -> settings of `convert`
     "rendered": {"layout": "rendered", "codecs": DEFAULT_CODECS},

@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import REPOSITORY, keep
-from dsetkit.codecs import LAYOUT_CODECS
-from dsetkit.dataset import Dataset
-from dsetkit.pipeline import generate
+from dsetkit.datasets.reader import Dataset
+from dsetkit.generating.pipeline import generate
+from dsetkit.store.codecs import LAYOUT_CODECS
 
 COLUMNS = {  # of the table -> how it is written
     "layout": "{layout}",

@@ -38,12 +38,12 @@ import xxhash
 from benchmarks.bench_scale import in_fresh_process
 from benchmarks.common import keep, markdown_table, rounds
 from benchmarks.make_once import Run
-from dsetkit.codecs import LAYOUT_CODECS
-from dsetkit.dataset import Dataset
-from dsetkit.lmdb_environments import MOST_OPEN
-from dsetkit.loader import epoch_order
-from dsetkit.remote import RemoteShards
-from dsetkit.shards import list_shards
+from dsetkit.datasets.reader import Dataset
+from dsetkit.loading.loader import epoch_order
+from dsetkit.store.codecs import LAYOUT_CODECS
+from dsetkit.store.environments import MOST_OPEN
+from dsetkit.store.remote import RemoteShards
+from dsetkit.store.shards import list_shards
 
 ONE, TWO, RAY = "1 shard, no worker", "2 shards, 2 workers", "2 shards, Ray, 2 workers"
 BESIDE = "2 shards, 2 commands"

@@ -29,7 +29,7 @@ from dsetkit.teachers import (
     load_teacher,
     pick_device,
 )
-from models.densedepth import DenseDepth
+from dsetkit.teachers.densedepth_network import DenseDepth
 
 CANVAS_PX = 224
 RANDOM = "random weights: only speed is measured"

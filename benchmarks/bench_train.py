@@ -37,9 +37,9 @@ from dsetkit import SampleDataset, make_loader
 from models import MODELS, create_model, prepare_device
 from models.blocks import Normalize
 from training import loop, run_dir
-from training.losses import depth_loss, mask_loss
-from training.metrics import resize_to
+from training.losses.specs import depth_loss, mask_loss
 from training.schedule import make_optimizer
+from training.scoring.metrics import resize_to
 
 # A network of others that does similar work; "encoder alone" is a bound.
 KIN = {
@@ -99,8 +99,8 @@ def main() -> None:
 
 def draw_dataset(folder: Path, samples: int, size: int) -> Path:
     """A dataset of drawn rooms and cut-outs with the bundled teacher's depth."""
-    from dsetkit.drawing import write_pictures
-    from dsetkit.pipeline import generate
+    from dsetkit.demo.scenes import write_pictures
+    from dsetkit.generating.pipeline import generate
 
     foregrounds, backgrounds = write_pictures(folder / "pictures", rooms=8, cutouts=8)
     folders = {"foregrounds": foregrounds, "backgrounds": backgrounds}

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks.common import keep
-from dsetkit.assets import load_backgrounds, load_foregrounds
+from dsetkit.assets.folders import load_backgrounds, load_foregrounds
 
 PLACEMENTS = 20
 

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 from multiprocessing import active_children
 from pathlib import Path
 
-from dsetkit.pipeline import generate
+from dsetkit.generating.pipeline import generate
 
 
 @dataclass(frozen=True)

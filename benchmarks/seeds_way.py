@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from dsetkit.encoding import Record
+from dsetkit.store.records import Record
 
 
 def open_backgrounds(paths: Iterable[Path], size: int) -> list[Image.Image]:

@@ -28,11 +28,11 @@ from types import SimpleNamespace
 import numpy as np
 
 from benchmarks.common import keep, markdown_table
-from dsetkit.dataset import Dataset
-from dsetkit.dataset_writer import SAMPLES_BETWEEN_COMMITS, SECONDS_BETWEEN_COMMITS
-from dsetkit.loader import EpochBatches, epoch_order
-from dsetkit.recipe import FullSet
-from dsetkit.selection import select, split_cells
+from dsetkit.compositing.recipe import FullSet
+from dsetkit.compositing.selection import select, split_cells
+from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets.writer import SAMPLES_BETWEEN_COMMITS, SECONDS_BETWEEN_COMMITS
+from dsetkit.loading.loader import EpochBatches, epoch_order
 
 SAMPLES = 10**9
 SHARD_SIZES = (10**7, 3 * 10**6, 10**6, 3 * 10**5, 10**5, 3 * 10**4, 10**4)

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from benchmarks.common import keep, link_into, markdown_table, run_python
-from dsetkit.drawing import write_rgbd
+from dsetkit.demo.scenes import write_rgbd
 
 STRETCH = 25  # neighbouring frames, which often show one room
 HELD_OUT = 4  # one stretch of so many

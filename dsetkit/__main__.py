@@ -5,16 +5,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsetkit.console import progress_bar, run
-from dsetkit.dataset_verbs import add_dataset_verbs
-from dsetkit.manifest import VERSION
-from dsetkit.teacher_verbs import (
+from dsetkit.cli.dataset_verbs import add_dataset_verbs
+from dsetkit.cli.flags import add_layout_flags, add_verb, at_least_1
+from dsetkit.cli.teacher_verbs import (
     add_label_flags,
     add_teacher_flags,
     add_teacher_verbs,
     teacher_options,
 )
-from dsetkit.verb_flags import add_layout_flags, add_verb, at_least_1
+from dsetkit.console import progress_bar, run
+from dsetkit.store.manifest import VERSION
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,7 +58,7 @@ def _add_demo(verbs) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from dsetkit.demo import demo
+    from dsetkit.demo.run import demo
 
     demo(args.output, samples=args.samples, epochs=args.epochs)
 
@@ -118,8 +118,8 @@ def _add_generate(verbs) -> None:
 
 
 def _generate(args: argparse.Namespace) -> None:
-    from dsetkit.pipeline import generate
-    from dsetkit.teacher_check import check_teacher
+    from dsetkit.generating.pipeline import generate
+    from dsetkit.verbs.teacher_check import check_teacher
 
     settings = {
         "foregrounds": args.foregrounds,
@@ -186,7 +186,7 @@ def _add_import_rgbd(verbs) -> None:
 
 
 def _import_rgbd(args: argparse.Namespace) -> None:
-    from dsetkit.import_rgbd import import_rgbd
+    from dsetkit.importing.rgbd import import_rgbd
 
     with progress_bar("import-rgbd") as progress:
         count = import_rgbd(
@@ -255,7 +255,7 @@ def _add_import_images(verbs) -> None:
 
 
 def _import_images(args: argparse.Namespace) -> None:
-    from dsetkit.import_images import import_images
+    from dsetkit.importing.images import import_images
 
     with progress_bar("import-images") as progress:
         manifest = import_images(

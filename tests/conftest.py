@@ -15,7 +15,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded; for commands that
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, dict], Path]:
     """A dataset of import-images that no test changes, of (system, options)."""
-    from tests.image_sets import ImportedSets  # loads torch
+    from tests.helpers.image_sets import ImportedSets  # loads torch
 
     return ImportedSets(tmp_path_factory.mktemp)
 
@@ -25,7 +25,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of five drawn foregrounds and five backgrounds, as arguments of `generate`."""
     import cv2
 
-    from tests.worlds import draw_background, draw_foreground
+    from tests.helpers.worlds import draw_background, draw_foreground
 
     root = tmp_path_factory.mktemp("pictures")
     folders = {name: root / name for name in ("foregrounds", "backgrounds")}

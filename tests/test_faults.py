@@ -12,11 +12,11 @@ import torch
 from dsetkit import SampleDataset
 from models import MODELS, create_model
 from models.heads import answer
-from tests.worlds import tiny_dataset
+from tests.helpers.worlds import tiny_dataset
 from training import cli, loop
-from training.losses import depth_loss, mask_loss
-from training.metrics import DepthMetrics, MaskMetrics
+from training.losses.specs import depth_loss, mask_loss
 from training.schedule import Plateau, make_schedule
+from training.scoring.metrics import DepthMetrics, MaskMetrics
 
 
 def defaults_of(script) -> dict:

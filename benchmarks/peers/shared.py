@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from dsetkit import dataset
-from dsetkit.codecs import DEFAULT_CODECS
-from dsetkit.redraw import is_drawn
+from dsetkit.compositing.compositor import is_drawn
+from dsetkit.datasets import reader as dataset
+from dsetkit.store.codecs import DEFAULT_CODECS
 
 BATCH = 64
 FIELDS = ("composite", "mask", "depth")

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from dsetkit.encoding import LARGEST_DEPTH_M
 from dsetkit.errors import TeacherError
+from dsetkit.store.records import LARGEST_DEPTH_M
+from dsetkit.teachers.densedepth_network import BLOCK_LAYERS, ENCODER_CHANNELS, STRIDE, DenseDepth
 from dsetkit.teachers.options import check_height
 from dsetkit.teachers.resizing import as_batch, fitted_size
 from dsetkit.teachers.running import PLAIN, Runner
-from models.densedepth import BLOCK_LAYERS, ENCODER_CHANNELS, STRIDE, DenseDepth
 
 if TYPE_CHECKING:
     import h5py

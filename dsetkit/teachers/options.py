@@ -5,8 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
-from dsetkit.encoding import LARGEST_DEPTH_M
 from dsetkit.errors import TeacherError
+from dsetkit.store.records import LARGEST_DEPTH_M
 
 KINDS = ("metric", "relative")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

@@ -1,0 +1,1 @@
+"""Folders of pictures to checked pixels with an id and a split."""

@@ -1,0 +1,303 @@
+"""The verbs that read a dataset that is there: parsing only, no logic; see `__main__`."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from dsetkit.cli.flags import (
+    add_dataset_verb,
+    add_layout_flags,
+    add_split_choice,
+    add_verb,
+    at_least_1,
+    write_json,
+)
+from dsetkit.console import progress_bar
+
+PROBLEMS_SHOWN = 20  # by verify
+
+
+def add_dataset_verbs(verbs) -> None:
+    """Adds info, verify, stats, split, show, export, convert, merge, list-shards, cache."""
+    for add in (
+        *(_add_info, _add_verify, _add_stats, _add_split),
+        *(_add_show, _add_export, _add_convert, _add_merge),
+        *(_add_list_shards, _add_cache),
+    ):
+        add(verbs)
+
+
+def _add_info(verbs) -> None:
+    add = add_dataset_verb(verbs, "info", _info, "what a dataset is, complete or not").add_argument
+    add("--json", action="store_true", help="the same as JSON")
+
+
+def _info(args: argparse.Namespace) -> None:
+    from dsetkit.verbs import info
+
+    about = info.describe(args.dataset)
+    print(json.dumps(about, indent=2) if args.json else "\n".join(info.as_lines(about)))
+
+
+def _add_verify(verbs) -> None:
+    add = add_dataset_verb(
+        verbs, "verify", _verify, "check every checksum, image, count and id"
+    ).add_argument
+    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="threads")
+    add("--output", type=Path, metavar="FILE.json", help="also write all that is bad there")
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from dsetkit.verbs.verify import as_report, raise_if_bad, verify
+
+    with progress_bar("verify") as progress:
+        problems = verify(args.dataset, jobs=args.jobs, progress=progress)
+    if args.output:
+        write_json(args.output, as_report(args.dataset, problems))
+    for problem in problems[:PROBLEMS_SHOWN]:
+        print(problem)
+    if len(problems) > PROBLEMS_SHOWN:
+        print(f"... and {len(problems) - PROBLEMS_SHOWN:,} more (all of them: --output FILE.json)")
+    raise_if_bad(args.dataset, problems)
+    print(f"{args.dataset}: nothing is bad")
+
+
+def _add_stats(verbs) -> None:
+    add = add_dataset_verb(
+        verbs,
+        "stats",
+        _stats,
+        "mean and std of each field, mask coverage, depth histogram, labels against masks",
+    ).add_argument
+    add_split_choice(add)
+    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="processes")
+    add("--output", type=Path, metavar="FILE.json", help="also write the numbers there")
+
+
+def _stats(args: argparse.Namespace) -> None:
+    from dsetkit.verbs import stats
+
+    with progress_bar("stats") as progress:
+        measured = stats.measure(args.dataset, split=args.split, jobs=args.jobs, progress=progress)
+    if args.output:
+        write_json(args.output, measured)
+    print("\n".join(stats.as_lines(measured)))
+
+
+def _add_split(verbs) -> None:
+    parser = add_dataset_verb(
+        verbs,
+        "split",
+        _split,
+        "show, change, import or export which split each sample is in",
+        reads_addresses=False,
+    )
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
+        "--split-by",
+        choices=("asset", "sample"),
+        help="asset: as generated, test assets are never seen in training; sample: by chance",
+    )
+    way.add_argument(
+        "--import-csv",
+        type=Path,
+        metavar="FILE.csv",
+        help="take the splits from its columns index, split and, if there, cell",
+    )
+    add = parser.add_argument
+    add(
+        "--shares",
+        type=float,
+        nargs=3,
+        default=[0.8, 0.05, 0.15],
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="of --split-by sample",
+    )
+    add("--seed", type=int, default=0, help="key of the choice of --split-by sample")
+    add("--export", type=Path, metavar="FILE.csv", help="then write one row for each sample")
+
+
+def _split(args: argparse.Namespace) -> None:
+    from dsetkit.datasets.reader import Dataset
+    from dsetkit.verbs import info, splits
+
+    if args.split_by == "sample":
+        splits.split_by_sample(args.dataset, shares=args.shares, seed=args.seed)
+    elif args.split_by == "asset":
+        with progress_bar("split") as progress:
+            splits.split_by_asset(args.dataset, progress=progress)
+    elif args.import_csv:
+        splits.import_csv(args.dataset, args.import_csv)
+    if args.export:
+        with progress_bar("export") as progress:
+            splits.export_csv(args.dataset, args.export, progress=progress)
+    print("\n".join(info.split_lines(info.count_splits(Dataset(args.dataset)))))
+
+
+def _add_show(verbs) -> None:
+    add = add_dataset_verb(
+        verbs, "show", _show, "draw a contact sheet: background, composite, mask and depth"
+    ).add_argument
+    add(
+        "--output",
+        type=Path,
+        default=Path("contact_sheet.png"),
+        metavar="FILE.png",
+        help="picture to write",
+    )
+    add("--num", type=at_least_1, default=8, metavar="N", help="samples, chosen by chance")
+    add_split_choice(add)
+    add("--seed", type=int, default=0, help="key of the choice")
+    add("--indices", type=int, nargs="+", metavar="I", help="these samples instead of a choice")
+
+
+def _show(args: argparse.Namespace) -> None:
+    from dsetkit.datasets.reader import Dataset
+    from dsetkit.verbs import show
+
+    dataset = Dataset(args.dataset)
+    indices = args.indices or show.choose(dataset, split=args.split, count=args.num, seed=args.seed)
+    show.save_png(show.contact_sheet(dataset, indices), args.output)
+    print(f"{args.output}: {len(indices)} samples")
+
+
+def _add_export(verbs) -> None:
+    add = add_dataset_verb(
+        verbs, "export", _export, "write plain files: pictures, depths and index.csv; goes on"
+    ).add_argument
+    add("--output", type=Path, required=True, metavar="DIR", help="directory to write")
+    add_split_choice(add)
+    add(
+        "--depth-format",
+        default="png16",
+        choices=("png16", "npy"),
+        help="png16: as stored; npy: float32, metres or inverse depth in 0..1; 0 = invalid in both",
+    )
+
+
+def _export(args: argparse.Namespace) -> None:
+    from dsetkit.verbs.export import export
+
+    with progress_bar("export") as progress:
+        count = export(
+            args.dataset,
+            args.output,
+            split=args.split,
+            depth_format=args.depth_format,
+            progress=progress,
+        )
+    print(f"{args.output}: {count:,} samples")
+
+
+def _add_convert(verbs) -> None:
+    add = add_dataset_verb(
+        verbs,
+        "convert",
+        _convert,
+        "make a dataset of the same samples in another layout or with other codecs; goes on",
+    ).add_argument
+    add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
+    add_layout_flags(add, default=None)
+    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="threads")
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from dsetkit.datasets.reader import Dataset
+    from dsetkit.verbs.convert import convert
+
+    layout = args.layout or Dataset(args.dataset).manifest.layout
+    with progress_bar("convert") as progress:
+        manifest = convert(
+            args.dataset,
+            args.output,
+            layout=layout,
+            codecs=dict(args.codec or ()),
+            jobs=args.jobs,
+            progress=progress,
+        )
+    print(f"{args.output}: {manifest.num_samples:,} samples, complete")
+
+
+def _add_merge(verbs) -> None:
+    add = add_verb(
+        verbs,
+        "merge",
+        _merge,
+        "make one dataset of several, or of the shards of one that lie in several places; goes on",
+    ).add_argument
+    add("datasets", type=Path, nargs="+", metavar="DATASET", help="directories, in this order")
+    add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
+    add(
+        "--shards",
+        type=at_least_1,
+        metavar="K",
+        help="files it becomes (default: 1; of shards of one dataset: as many as it has)",
+    )
+    add(
+        "--split-by",
+        choices=("asset", "sample"),
+        help="asset: a picture has the split of the first dataset that holds it, and samples "
+        "follow; sample: by chance (default: samples keep their splits, which have to agree)",
+    )
+    add(
+        "--allow-mixed-teachers",
+        action="store_true",
+        help="accept labels of several teachers; the manifest tells which samples have which",
+    )
+
+
+def _merge(args: argparse.Namespace) -> None:
+    from dsetkit.verbs.merging.merge import merge
+
+    with progress_bar("merge") as progress:
+        manifest = merge(
+            args.datasets,
+            args.output,
+            shards=args.shards,
+            split_by=args.split_by,
+            allow_mixed_teachers=args.allow_mixed_teachers,
+            progress=progress,
+        )
+    print(f"{args.output}: {manifest.num_samples:,} samples, complete")
+
+
+def _add_list_shards(verbs) -> None:
+    add_dataset_verb(
+        verbs,
+        "list-shards",
+        _list_shards,
+        "write shards.json, by which readers of object storage fetch and check the shards",
+        reads_addresses=False,
+    )
+
+
+def _list_shards(args: argparse.Namespace) -> None:
+    from dsetkit.store.shards import list_shards
+
+    with progress_bar("list-shards") as progress:
+        made = list_shards(args.dataset, progress=progress)
+    count = len(made.shards)
+    print(f"{args.dataset}: {count:,} shards, {made.num_bytes:,} bytes; upload shards.json last")
+
+
+def _add_cache(verbs) -> None:
+    add = add_dataset_verb(
+        verbs,
+        "cache",
+        _cache,
+        "decode and resize every sample once, for trainings with --cache at the speed of memory",
+    ).add_argument
+    add("--size", type=at_least_1, required=True, metavar="PX", help="side of the pictures [px]")
+    add("--output", type=Path, required=True, metavar="DIR", help="directory of caches")
+    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="processes")
+
+
+def _cache(args: argparse.Namespace) -> None:
+    from dsetkit.datasets.reader import Dataset
+    from dsetkit.loading.plane_cache import cache_path, open_cache
+
+    dataset, size = Dataset(args.dataset), (args.size, args.size)
+    open_cache(args.output, dataset, size, jobs=args.jobs)
+    path = cache_path(args.output, dataset, size)
+    print(f"{path}: {len(dataset):,} samples, {path.stat().st_size:,} bytes")

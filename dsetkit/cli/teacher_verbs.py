@@ -1,0 +1,169 @@
+"""The verbs and flags about teachers: parsing only, no logic; see `__main__`."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsetkit.cli.flags import add_verb, at_least_1
+from dsetkit.console import progress_bar
+
+if TYPE_CHECKING:
+    from dsetkit.teachers import TeacherOptions
+
+
+def add_teacher_verbs(verbs) -> None:
+    """Adds relabel and export-model."""
+    for add in (_add_relabel, _add_export_model):
+        add(verbs)
+
+
+def add_teacher_flags(add, *, default: str | None) -> None:
+    """Adds `--teacher` and all that is said beside it; `default` None makes it required."""
+    add(
+        "--teacher",
+        default=default,
+        required=default is None,
+        metavar="NAME",
+        help="what gives depth: bundled, checkpoint:FILE, densedepth:FILE, densedepth-kitti:FILE, "
+        "hf:MODEL_OR_DIR, onnx:FILE or none",
+    )
+    add(
+        "--teacher-kind",
+        choices=("metric", "relative"),
+        help="of hf and onnx, where the model does not tell",
+    )
+    add(
+        "--teacher-max-depth",
+        type=float,
+        metavar="M",
+        help="of hf and onnx: farther is invalid [m] (default: the model's)",
+    )
+    add(
+        "--teacher-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="of relative hf and onnx: inverse depths that become 0 and 1 (default: measured)",
+    )
+    add(
+        "--teacher-size",
+        type=at_least_1,
+        metavar="PX",
+        help="height at which the teacher sees composites (default: the model's)",
+    )
+    add("--teacher-flip", action="store_true", help="average with the mirror image's depth")
+    for name, what in (("mean", "taken from the pixels"), ("std", "pixels are divided by it")):
+        add(
+            f"--teacher-{name}",
+            type=float,
+            nargs=3,
+            metavar=("R", "G", "B"),
+            help=f"of onnx: {what}, for pixels in 0..1 (default: of its .json)",
+        )
+    add(
+        "--teacher-precision",
+        default="auto",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        help="what networks of torch compute in; auto is fp32, on CUDA too: in bf16 depth goes in "
+        "steps of up to 0.8 %%, in fp16 (CUDA only) of up to 0.1 %%",
+    )
+    add(
+        "--teacher-compile",
+        action="store_true",
+        help="run networks of torch through torch.compile: compiling comes first; last bits differ",
+    )
+    add("--batch-size", type=int, default=32, help="samples the teacher sees at once")
+    add("--device", default="auto", help="where the teacher runs: auto, cpu or cuda")
+
+
+def add_label_flags(add) -> None:
+    """Adds what is said of labels beside their teacher."""
+    add(
+        "--teacher-edges",
+        type=float,
+        metavar="SHARE",
+        help="this near to the alpha's edges, as a share of the shorter side, take depth from "
+        "farther inside of foreground or background, so that its edges lie where the alpha's do; "
+        "0 = as the teacher answers (default: bundled 0.0625, others 0)",
+    )
+    add(
+        "--teacher-check",
+        type=Path,
+        metavar="FILE.png",
+        help="label 16 samples, draw them as a contact sheet there, and stop before the long run",
+    )
+
+
+def teacher_options(args: argparse.Namespace) -> "TeacherOptions":
+    """What the flags of `add_teacher_flags` say."""
+    from dsetkit.teachers import TeacherOptions
+
+    return TeacherOptions(
+        kind=args.teacher_kind,
+        max_depth_m=args.teacher_max_depth,
+        size=args.teacher_size,
+        flip=args.teacher_flip,
+        value_range=tuple(args.teacher_range) if args.teacher_range else None,
+        mean=tuple(args.teacher_mean) if args.teacher_mean else None,
+        std=tuple(args.teacher_std) if args.teacher_std else None,
+        precision=args.teacher_precision,
+        compiled=args.teacher_compile,
+    )
+
+
+def _add_relabel(verbs) -> None:
+    parser = add_verb(
+        verbs, "relabel", _relabel, "make a dataset of the same samples with another teacher"
+    )
+    add = parser.add_argument
+    add("dataset", type=Path, metavar="DATASET", help="the dataset's directory; it is only read")
+    add("--output", type=Path, required=True, metavar="NEW", help="directory to write; goes on")
+    add_teacher_flags(add, default=None)
+    add_label_flags(add)
+
+
+def _relabel(args: argparse.Namespace) -> None:
+    from dsetkit.verbs.relabel import relabel
+    from dsetkit.verbs.teacher_check import check_relabel
+
+    settings = {
+        "teacher": args.teacher,
+        "teacher_options": teacher_options(args),
+        "edge_reach": args.teacher_edges,
+        "batch_size": args.batch_size,
+        "device": args.device,
+    }
+    if args.teacher_check:
+        name = args.output.name
+        count = check_relabel(args.teacher_check, args.dataset, name=name, **settings)
+        print(f"{args.teacher_check}: {count} samples; without --teacher-check all are relabelled")
+        return
+    with progress_bar("relabel") as progress:
+        manifest = relabel(args.dataset, args.output, **settings, progress=progress)
+    print(f"{args.output}: {manifest.num_samples:,} samples, complete")
+
+
+def _add_export_model(verbs) -> None:
+    add = add_verb(
+        verbs,
+        "export-model",
+        _export_model,
+        "write a depth checkpoint as ONNX with the .json that --teacher onnx:FILE reads",
+    ).add_argument
+    add("checkpoint", type=Path, metavar="CHECKPOINT", help="a .safetensors of train_depth.py")
+    add("--output", type=Path, required=True, metavar="FILE.onnx", help="file to write")
+    add(
+        "--size",
+        type=at_least_1,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the pictures it takes [px] (default: a square of the trained height)",
+    )
+
+
+def _export_model(args: argparse.Namespace) -> None:
+    from dsetkit.teachers.export_onnx import export_model
+
+    size = tuple(args.size) if args.size else None
+    apart = export_model(args.checkpoint, args.output, size=size)
+    print(f"{args.output}: differs from {args.checkpoint} by at most {apart:.2g}")

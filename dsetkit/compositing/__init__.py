@@ -1,0 +1,1 @@
+"""(seed, index) to a recipe, and a recipe to a composite and its mask."""

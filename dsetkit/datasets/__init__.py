@@ -1,0 +1,1 @@
+"""Reading a dataset, writing one, and what it was made from."""

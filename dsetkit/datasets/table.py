@@ -1,0 +1,62 @@
+"""One row of plain values for each sample: what CSV files hold and what captions say."""
+
+import numpy as np
+
+from dsetkit.datasets.reader import Dataset
+from dsetkit.errors import DatasetError
+from dsetkit.store.manifest import CELL_NAMES, SPLITS
+from dsetkit.store.records import Record
+
+COLUMNS = ("index", "split", "cell", "background", "foreground", "flip", "box", "name")
+
+CELL_SPLIT = {cell: split for split, cells in SPLITS.items() for cell in cells}
+
+
+class SampleTable:
+    """The rows of a dataset.
+
+    | column                     | value                                                 |
+    |----------------------------|-------------------------------------------------------|
+    | `index`                    | of the sample in the dataset                          |
+    | `split`, `cell`            | train, val or test; one of CELL_NAMES                 |
+    | `background`, `foreground` | names of the assets; imported: empty where unknown    |
+    | `flip`, `box`              | 0 or 1; `x y w h` [px]; imported: empty where unknown |
+    | `name`                     | of the colour file; empty in generated datasets       |
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._cells = dataset.cells
+        self._backgrounds = [asset["name"] for asset in dataset.assets("backgrounds")]
+        self._foregrounds = [asset["name"] for asset in dataset.assets("foregrounds")]
+
+    def row(self, index: int, record: Record) -> dict[str, int | str]:
+        """The row of a sample, its keys as COLUMNS."""
+        cell = int(self._cells[index])
+        row = dict.fromkeys(COLUMNS, "")
+        row |= {"index": index, "split": CELL_SPLIT[cell], "cell": CELL_NAMES[cell]}
+        recipe = record.recipe  # an imported sample's tells what is known of it
+        if record.background is not None:
+            row["background"] = self._backgrounds[record.background]
+        row["foreground"] = (
+            recipe.get("foreground", "")
+            if record.foreground is None
+            else self._foregrounds[record.foreground]
+        )
+        if "flip" in recipe:
+            row["flip"] = int(recipe["flip"])
+        return row | {
+            "box": " ".join(map(str, recipe.get("box", ()))),
+            "name": recipe.get("name", ""),
+        }
+
+
+def indices_of(dataset: Dataset, split: str | None) -> np.ndarray:
+    """Ascending indices of the samples of a split (None: all of them).
+
+    Raises:
+        DatasetError: There is none.
+    """
+    indices = dataset.indices(split)
+    if len(indices) == 0:
+        raise DatasetError(f"{dataset.path} has no {split or ''} samples: choose another --split")
+    return indices

@@ -1,0 +1,82 @@
+"""What runs on the nodes of a cluster: an actor that writes shards."""
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from dsetkit.errors import BusyError, DatasetError, DsetkitError
+from dsetkit.generating.shard_jobs import Plan, teacher_of, write
+from dsetkit.store.shards import shard_path
+
+SECONDS_BETWEEN_TRIES = 0.5
+
+Pixels = Mapping[str, Sequence[np.ndarray]]
+
+
+class ShardWriter:
+    """Writes shards, one after another; a plain class, which the crew makes an actor of.
+
+    Args:
+        plan: What to make; its paths are absolute.
+        pixels: Of `backgrounds` and `foregrounds`, uint8 (h,w,c) in id order: arrays that lie in
+            the node's object store.
+    """
+
+    def __init__(self, plan: Plan, pixels: Pixels) -> None:
+        self._plan, self._pixels = plan, pixels
+        self._news = (-1, 0)
+
+    def prepare(self) -> None:
+        """Loads the teacher.
+
+        Raises:
+            DsetkitError: This node does not see the dataset, or cannot use the teacher.
+        """
+        cv2.setNumThreads(1)  # the actors are the parallelism
+        try:
+            if not shard_path(self._plan.output).exists():
+                raise DatasetError(
+                    f"{self._plan.output} is not there: expected the dataset's directory, under "
+                    "the same path on all nodes, in a file system that they share"
+                )
+            self._network = teacher_of(self._plan, threads=1)
+        except DsetkitError as error:
+            raise type(error)(f"on node {platform.node()}: {error}") from None
+
+    def write(self, number: int, *, patience_s: float) -> int:
+        """Writes what is missing of a shard.
+
+        Args:
+            number: Of the shard.
+            patience_s: How long to wait for another process that is writing it [s].
+
+        Returns:
+            Samples written.
+        """
+        written = 0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal written
+            self._news = (number, done)
+            written += (done - 1) % self._plan.batch_size + 1  # a shard's last batch may be short
+
+        until = time.monotonic() + patience_s
+        options = {"only": number, "progress": tell}
+        while True:
+            try:
+                write(self._plan, self._asset, self._network, **options)
+                return written
+            except BusyError:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(SECONDS_BETWEEN_TRIES)
+
+    def news(self) -> tuple[int, int]:
+        """The shard last written to, and how many of its samples are done; while `write` runs."""
+        return self._news
+
+    def _asset(self, kind: str, number: int) -> np.ndarray:
+        return self._pixels[kind][number]

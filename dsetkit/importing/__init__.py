@@ -1,0 +1,1 @@
+"""Pictures and RGB-D of others to datasets."""

@@ -1,0 +1,1 @@
+"""A teacher's depth into samples: units, edges, and how good the labels are."""

@@ -1,0 +1,162 @@
+"""export: a dataset as plain files for programs that know nothing of LMDB.
+
+    DIR/dataset.json              the manifest (units of depth!), the split, the depth format
+    DIR/composite/000000.jpg      the stored bytes as they are
+    DIR/mask/000000.png           8-bit alpha
+    DIR/depth/000000.png|.npy     uint16 as stored, or float32: metres, or inverse depth in [0, 1];
+                                  0 = invalid
+    DIR/background/0000.png       backgrounds, by id
+    DIR/index.csv                 the columns of `sample_table`, and a file for each field
+
+A file that stands under its own name is complete, so the same command goes on after a stop.
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets.table import COLUMNS, SampleTable, indices_of
+from dsetkit.errors import DatasetError
+from dsetkit.files import write_whole
+from dsetkit.store.codecs import CODECS, DEFAULT_CODECS
+from dsetkit.store.records import Record
+from dsetkit.verbs.splits import as_csv
+
+PNG_SIGNATURE = b"\x89PNG"
+JPEG_SIGNATURE = b"\xff\xd8\xff"
+
+
+def export(
+    path: Path,
+    output: Path,
+    *,
+    split: str | None = None,
+    depth_format: str = "png16",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Writes the samples as files; what is there already is kept.
+
+    Args:
+        path: The dataset's directory.
+        output: Directory to write, or to continue.
+        split: `train`, `val`, `test`, or None for all samples.
+        depth_format: `png16` or `npy`.
+        progress: Called with (samples done, samples in all).
+
+    Returns:
+        Number of samples.
+
+    Raises:
+        DatasetError: As `Dataset`, an empty split, or the output holds something else.
+    """
+    dataset = Dataset(path)
+    indices = indices_of(dataset, split)
+    _claim(output, _describe(dataset, split, depth_format))
+    # The table comes last: where it stands, all files it names do.
+    columns = (*COLUMNS, *(f"{name}_file" for name in dataset.manifest.fields))
+    rows = _export_samples(dataset, indices.tolist(), output, depth_format, progress)
+    write_whole(output / "index.csv", as_csv(rows, columns))
+    return len(indices)
+
+
+def _describe(dataset: Dataset, split: str | None, depth_format: str) -> dict:
+    return {"manifest": asdict(dataset.manifest), "split": split, "depth_format": depth_format}
+
+
+def _claim(output: Path, about: dict) -> None:
+    """Marks the directory as that of this export.
+
+    Raises:
+        DatasetError: It is that of another one, or holds foreign files.
+    """
+    marker = output / "dataset.json"
+    content = json.dumps(about, indent=2).encode()
+    if marker.exists():
+        if marker.read_bytes() != content:
+            raise DatasetError(
+                f"{output} holds the export of another dataset, split or depth format: "
+                "choose another --output"
+            )
+        return
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise DatasetError(f"{output} is there and is no export: choose another --output")
+    write_whole(marker, content)
+
+
+def _export_samples(
+    dataset: Dataset,
+    indices: list[int],
+    output: Path,
+    depth_format: str,
+    progress: Callable[[int, int], None],
+) -> Iterator[dict]:
+    """Writes the files of the samples; gives their rows of the table."""
+    backgrounds = _export_assets(dataset, output)
+    fields = [name for name in dataset.manifest.fields if name != "background"]
+    table = SampleTable(dataset)
+    for done, index in enumerate(indices, start=1):
+        record = dataset.record(index)
+        row = table.row(index, record)
+        if record.background is not None:
+            row["background_file"] = backgrounds[record.background]
+        for field in fields:
+            row[f"{field}_file"] = _export_field(
+                dataset, record, field, index, output, depth_format
+            )
+        yield row
+        progress(done, len(indices))
+
+
+def _export_assets(dataset: Dataset, output: Path) -> list[str]:
+    """Writes the backgrounds; gives their files, by id, relative to the output."""
+    files = []
+    for number, asset in enumerate(dataset.assets("backgrounds")):
+        files.append(f"background/{number:04d}{_suffix(asset['image'])}")
+        _write_new(output / files[-1], asset["image"])
+    return files
+
+
+def _export_field(
+    dataset: Dataset, record: Record, field: str, index: int, output: Path, depth_format: str
+) -> str:
+    """Writes a field of a sample; gives its file, relative to the output."""
+    if field == "depth" and depth_format == "npy":
+        content, suffix = _depth_npy(dataset, record), ".npy"
+    else:
+        content = _as_file(dataset, record, field)
+        suffix = _suffix(content)
+    file = f"{field}/{index:06d}{suffix}"
+    _write_new(output / file, content)
+    return file
+
+
+def _as_file(dataset: Dataset, record: Record, field: str) -> bytes:
+    """A field as a PNG or JPEG file: its own bytes where it is one."""
+    content = record.fields.get(field, b"")
+    if content.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)):
+        return content
+    return CODECS[DEFAULT_CODECS[field]].encode(dataset.image(record, field))
+
+
+def _write_new(file: Path, content: bytes) -> None:
+    if not file.exists():
+        write_whole(file, content)
+
+
+def _suffix(encoded: bytes) -> str:
+    # Told by the bytes: an imported dataset may hold JPEG and PNG colour files side by side.
+    return ".png" if encoded.startswith(PNG_SIGNATURE) else ".jpg"
+
+
+def _depth_npy(dataset: Dataset, record: Record) -> bytes:
+    """Depth as a .npy file, float32: metres or inverse depth in [0, 1]; 0 = invalid."""
+    manifest = dataset.manifest
+    scale = manifest.max_depth_m if manifest.depth_kind == "metric" else 1.0
+    buffer = io.BytesIO()
+    np.save(buffer, dataset.depth(record) * np.float32(scale))
+    return buffer.getvalue()

@@ -1,0 +1,156 @@
+"""info: what a dataset is, from its manifest; works on an incomplete one too."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dsetkit.datasets.reader import Dataset
+from dsetkit.store.manifest import CELL_NAMES, SPLITS
+
+DEPTH_UNITS = {
+    "metric": "millimetres, 0 = invalid",
+    "relative": "inverse depth scaled to 1..65535, 0 = invalid",
+    "none": "",
+}
+
+
+def describe(path: Path) -> dict:
+    """Everything `info` tells, as JSON values.
+
+    Raises:
+        DatasetError: As `Dataset`.
+    """
+    dataset = Dataset(path, allow_incomplete=True)
+    manifest = dataset.manifest
+    file_bytes = dataset.shards.num_bytes()
+    return {
+        "dataset": str(path),
+        "samples": len(dataset),
+        "num_samples": manifest.num_samples,
+        "complete": dataset.shards.is_complete(),
+        "shards": manifest.shard["shards"],
+        "size_px": manifest.size,
+        "layout": manifest.layout,
+        "fields": manifest.fields,
+        "codecs": manifest.codecs,
+        "depth": {
+            "kind": manifest.depth_kind,
+            "unit": DEPTH_UNITS[manifest.depth_kind],
+            "max_depth_m": manifest.max_depth_m,
+        },
+        "teacher": manifest.teacher,
+        "label_quality": manifest.label_quality,
+        "recipe": manifest.recipe,
+        "splits": manifest.splits | {"counts": count_splits(dataset)},
+        "assets": {
+            "backgrounds": manifest.num_backgrounds,
+            "foregrounds": manifest.num_foregrounds,
+            "fingerprint": manifest.assets_fingerprint,
+            "skipped": manifest.skipped,
+        },
+        "file_bytes": file_bytes,
+        "bytes_per_sample": file_bytes / max(1, len(dataset)),
+        "versions": {
+            "format": manifest.format_version,
+            "dsetkit": manifest.dsetkit_version,
+            "lmdb": manifest.engine,
+        },
+    }
+
+
+def count_splits(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Samples of every split, and of each of its cells that has any."""
+    there = [dataset.cells[held.start : held.stop] for held in dataset.shards.there()]
+    counts = np.bincount(np.concatenate(there), minlength=len(CELL_NAMES)).tolist()
+    return {
+        split: {CELL_NAMES[cell]: counts[cell] for cell in cells if counts[cell]}
+        for split, cells in SPLITS.items()
+    }
+
+
+def as_lines(about: dict) -> Iterator[str]:
+    """What `describe` gives, as aligned lines for people."""
+    height, width = about["size_px"]
+    splits, assets, versions = about["splits"], about["assets"], about["versions"]
+    yield _line("dataset", about["dataset"])
+    yield _line("samples", _progress(about))
+    yield _line("size", f"{width} x {height} px" if width else "as each picture came")
+    yield _line("fields", ", ".join(_field(name, about["codecs"]) for name in about["fields"]))
+    yield _line("depth", _depth(about["depth"]))
+    yield _line("teacher", _settings(about["teacher"]))
+    if about["label_quality"]:
+        yield _line("labels", _labels(about["label_quality"]))
+    yield _line("layout", about["layout"])
+    if about["recipe"]:
+        yield _line("recipe", _settings(about["recipe"]))
+    yield _line("splits", _settings({key: splits[key] for key in splits if key != "counts"}))
+    yield from split_lines(splits["counts"])
+    counts = {kind: assets[kind] for kind in ("backgrounds", "foregrounds")}
+    yield _line("assets", ", ".join(f"{count:,} {kind}" for kind, count in counts.items()))
+    yield _line("fingerprint", assets["fingerprint"])
+    for name, reason in assets["skipped"]:
+        yield _line("skipped", f"{name}: {reason}")
+    sizes = about["file_bytes"], round(about["bytes_per_sample"])
+    files = "file" if about["shards"] == 1 else f"{about['shards']:,} shards"
+    yield _line(files, "{:,} bytes, {:,} bytes a sample".format(*sizes))
+    yield _line("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def split_lines(counts: dict[str, dict[str, int]]) -> Iterator[str]:
+    """Counts and shares of the splits, and of the cells of a split that has several."""
+    total = max(1, sum(sum(cells.values()) for cells in counts.values()))
+    for split, cells in counts.items():
+        yield _count_line(split, sum(cells.values()), total)
+        if len(cells) > 1:
+            for cell, count in cells.items():
+                yield _count_line("  " + cell.removeprefix(f"{split}: "), count, total)
+
+
+def _line(label: str, text: str) -> str:
+    return f"{label:<13} {text}"
+
+
+def _count_line(label: str, count: int, total: int) -> str:
+    return f"  {label:<36} {count:>11,}  {count / total:6.1%}"
+
+
+def _progress(about: dict) -> str:
+    if about["complete"]:
+        return f"{about['samples']:,}, complete"
+    return f"{about['samples']:,} of {about['num_samples']:,}: incomplete"
+
+
+def _field(name: str, codecs: dict[str, str]) -> str:
+    return f"{name} ({codecs[name]})" if name in codecs else name
+
+
+def _depth(depth: dict) -> str:
+    if depth["kind"] == "none":
+        return "none"
+    scale = f"; a target of 1 is {depth['max_depth_m']:g} m" if depth["kind"] == "metric" else ""
+    return f"{depth['kind']}: {depth['unit']}{scale}"
+
+
+def _labels(scores: dict) -> str:
+    """The scores of `label_quality`; those that no sample could be judged by are left out."""
+    told = {
+        "SI boundary recall": scores["boundary_recall"],
+        "foreground in front": scores["in_front_share"],
+        "at the background's depth": scores["same_depth_share"],
+        "behind": scores["behind_share"],
+    }
+    shares = [f"{name} {share:.1%}" for name, share in told.items() if share is not None]
+    return ", ".join([*shares, f"of {scores['samples']:,} samples"])
+
+
+def _settings(settings: dict) -> str:
+    """{"seed": 0, "placements": 20} -> "seed 0, placements 20"; what is empty is left out."""
+    said = {name.replace("_", " "): value for name, value in settings.items() if value != ""}
+    return ", ".join(f"{name} {_value(value)}" for name, value in said.items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_value, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)

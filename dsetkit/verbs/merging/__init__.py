@@ -1,0 +1,1 @@
+"""Several datasets, or the parts of one, become one."""

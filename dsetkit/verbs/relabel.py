@@ -1,0 +1,143 @@
+"""relabel(...): the same samples with another teacher's depth, as a dataset of its own.
+
+Assets, recipes, composites, masks and splits are copied as they lie; only the depth is new. The
+teacher sees what it would see in `generate`: the composite is drawn again from the assets in the
+file, which gives the pixels before they were stored as JPEG. Where that cannot be done (imported
+pictures; a composite that an earlier version drew otherwise) it sees the stored one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain, groupby
+from pathlib import Path
+
+import numpy as np
+
+from dsetkit.compositing.batches import DrawnBatch, joined, stores
+from dsetkit.compositing.compositor import is_drawn, pixels_checksum
+from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets.writer import DatasetWriter, stored_assets
+from dsetkit.errors import DatasetError, TeacherError
+from dsetkit.labels.edges import check_edge_reach
+from dsetkit.labels.labelling import describe_teacher, labelled
+from dsetkit.labels.quality import evenly_spread, judge_labels
+from dsetkit.store import manifest as m
+from dsetkit.store.codecs import LAYOUT_CODECS
+from dsetkit.store.records import Record
+from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, with_range
+
+
+def relabel(
+    path: Path,
+    output: Path,
+    *,
+    teacher: str,
+    teacher_options: TeacherOptions | None = None,
+    edge_reach: float | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+    at_most: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> m.Manifest:
+    """Makes a dataset of the same samples with another depth, or continues one that was cut off.
+
+    Args:
+        path: A complete dataset; it is only read.
+        output: Directory of the new one.
+        teacher: What gives the depth; see `dsetkit.teachers`.
+        teacher_options: What the other `--teacher-...` flags say.
+        edge_reach: As `generate`; without masks there is none.
+        batch_size: Samples the teacher sees at once; part of what makes the dataset repeatable.
+        device: Where the teacher runs.
+        at_most: Only that many samples, spread evenly, for a look at a few.
+        progress: Called with (samples done, samples in all).
+
+    Returns:
+        The manifest of the complete new dataset.
+
+    Raises:
+        DsetkitError: Anything a user can mend.
+    """
+    if batch_size < 1:
+        raise DatasetError(f"--batch-size {batch_size}: expected at least 1")
+    check_edge_reach(edge_reach)
+    source = Dataset(path)
+    if Path(output).resolve() == Path(path).resolve():
+        raise DatasetError(f"--output {output} is the dataset itself: choose another directory")
+    network = load_teacher(teacher, device=device, options=teacher_options)
+    if network is None:
+        raise TeacherError("--teacher none gives no depth: expected bundled, hf:MODEL or another")
+    chosen = evenly_spread(len(source), at_most or len(source))
+
+    def show(indices: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
+        for index in indices:
+            yield [index], _shown(source, source.record(chosen[index])).pixels
+
+    network = with_range(network, output=output, count=len(chosen), show=show)
+    has_masks = "mask" in source.manifest.fields
+    about = describe_teacher(
+        network, batch_size=batch_size, edge_reach=edge_reach if has_masks else 0
+    )
+    manifest = _describe(source.manifest, network, about, len(chosen))
+    with DatasetWriter(
+        output,
+        manifest,
+        source.cells[chosen],
+        backgrounds=stored_assets(source, "backgrounds"),
+        foregrounds=stored_assets(source, "foregrounds"),
+    ) as writer:
+        # As in `generate`, commits fall between batches.
+        for first in range(writer.count, len(chosen), batch_size):
+            batch = source.records(chosen[first : first + batch_size])
+            writer.add(_label(batch, source, network, manifest, first=first))
+            progress(writer.count, len(chosen))
+        return writer.finish(judge=partial(judge_labels, redrawer=source.redrawer))
+
+
+def _label(
+    records: list[Record],
+    source: Dataset,
+    teacher: Teacher,
+    manifest: m.Manifest,
+    *,
+    first: int,
+) -> list[Record]:
+    """A batch with its new depth; imported pictures of several sizes go in runs of one size."""
+    shown = [_shown(source, record) for record in records]
+    runs = [joined(run) for _, run in groupby(shown, key=lambda one: one.pixels.shape)]
+    return list(chain.from_iterable(labelled(runs, teacher, manifest, first=first)))
+
+
+def _shown(source: Dataset, record: Record) -> DrawnBatch:
+    """A sample as a batch of one, its composite as the teacher sees it."""
+    if is_drawn(record):
+        image, mask = source.redrawer.draw(record)
+        keeps_recipe = source.manifest.layout == "recipe"
+        if keeps_recipe:
+            record = replace(record, drawn=pixels_checksum(image, mask))
+        if keeps_recipe or stores(source.manifest, record, image, mask):
+            return DrawnBatch([record], image[None], mask[None])
+    composite = source.image(record, "composite")
+    has_mask = "mask" in source.manifest.fields
+    mask = source.image(record, "mask")[None] if has_mask else None
+    return DrawnBatch([record], composite[None], mask)
+
+
+def _describe(
+    there: m.Manifest, teacher: Teacher, about_teacher: dict, num_samples: int
+) -> m.Manifest:
+    """The new dataset's manifest: the old one's but for the depth, and which one it came from."""
+    fields = [name for name in there.fields if name != "depth"] + ["depth"]
+    return replace(
+        there,
+        num_samples=num_samples,
+        complete=False,
+        shard=m.WHOLE,
+        label_quality={},  # of the old depth
+        fields=fields,
+        codecs={"depth": LAYOUT_CODECS[there.layout]["depth"]} | there.codecs,
+        depth_kind=teacher.kind,
+        max_depth_m=teacher.max_depth_m,
+        teacher=about_teacher | {"relabelled": there.fingerprint},
+    )

@@ -1,0 +1,243 @@
+"""show: a contact sheet, one row for each sample, one column for each field."""
+
+import io
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from dsetkit.compositing.recipe import SELECT, uniform
+from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets.table import SampleTable, indices_of
+from dsetkit.errors import DatasetError
+from dsetkit.files import write_whole
+from dsetkit.store.manifest import Manifest
+from dsetkit.store.records import Record
+
+TILE_PX = 208  # height of a tile; its width follows the shape of the first sample
+MIN_WIDTH_PX = 160  # of a tile; a heading and the colour bar find room in it
+GAP_PX, MARGIN_PX = 8, 24
+CAPTION_PX = 30  # below each row
+BAR_PX = 8
+TEXT_PX = 14
+
+PAPER, INK, FADED = (255, 255, 255), (28, 30, 36), (112, 116, 126)
+INVALID = (214, 214, 218)
+COLOURS = cv2.COLORMAP_VIRIDIS
+DARKEST, BRIGHTEST = 16, 255  # of its 256 colours
+
+
+def choose(dataset: Dataset, *, split: str | None, count: int, seed: int) -> list[int]:
+    """Ascending indices of `count` samples (or all, if fewer), chosen by chance from a split.
+
+    Raises:
+        DatasetError: The split is unknown or empty.
+    """
+    indices = indices_of(dataset, split)
+    order = np.argsort(uniform(seed, SELECT, indices))
+    return sorted(indices[order[:count]].tolist())
+
+
+def contact_sheet(dataset: Dataset, indices: list[int]) -> Image.Image:
+    """Draws samples beneath each other.
+
+    Depth colours run from near (bright) to far (dark) over what the sheet's samples hold, all rows
+    alike; invalid pixels are grey.
+
+    Raises:
+        DatasetError: An index out of range, or a damaged sample.
+    """
+    wrong = [index for index in indices if not 0 <= index < len(dataset)]
+    if wrong:
+        raise DatasetError(f"no sample {wrong[0]} in {dataset.path}: it holds {len(dataset):,}")
+    records = dataset.records(indices)
+    fields, table = dataset.manifest.fields, SampleTable(dataset)
+    height, width = dataset.image(records[0], "composite").shape[:2]
+    scale = _depth_scale(dataset, records) if "depth" in fields else None
+    tile_width = max(MIN_WIDTH_PX, round(TILE_PX * width / height))
+    sheet = _Sheet(len(fields), len(records), tile_width=tile_width)
+    sheet.title(Path(dataset.path).absolute().name, _subtitle(dataset.manifest, len(dataset)))
+    for column, field in enumerate(fields):
+        sheet.heading(column, field if field != "depth" else scale.name)
+    if scale:
+        sheet.bar(fields.index("depth"), scale)
+    for number, (index, record) in enumerate(zip(indices, records, strict=True)):
+        for column, field in enumerate(fields):
+            sheet.tile(number, column, _picture(dataset, record, field, scale))
+        sheet.caption(number, *_caption(table.row(index, record)))
+    return sheet.image
+
+
+def save_png(sheet: Image.Image, file: Path) -> None:
+    """Writes a sheet; the picture is whole or not there.
+
+    Raises:
+        DatasetError: The file cannot be written.
+    """
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    write_whole(file, buffer.getvalue())
+
+
+# ---- words -------------------------------------------------------------------------------------
+
+
+def _subtitle(manifest: Manifest, samples: int) -> str:
+    height, width = manifest.size
+    size = f"{width} x {height} px" if width else "pictures of their own size"
+    depth = {
+        "metric": f"depth in metres, up to {manifest.max_depth_m:g} m",
+        "relative": "relative inverse depth",
+        "none": "no depth",
+    }[manifest.depth_kind]
+    teacher = f", from {manifest.teacher['name']}" if manifest.depth_kind != "none" else ""
+    return f"{samples:,} samples   ·   {size}   ·   {depth}{teacher}"
+
+
+def _caption(row: dict) -> tuple[str, str]:
+    """What stands below a row: its number, then in a lighter ink what it is."""
+    if row["name"]:
+        assets = row["name"]
+    else:
+        flipped = " (mirrored)" if row["flip"] else ""
+        assets = f"{row['foreground']}{flipped}  on  {row['background']}"
+    return f"#{row['index']}", f"{row['cell']}   ·   {assets}"
+
+
+# ---- pixels ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _DepthScale:
+    """Which depths, in the unit shown, the colours run over."""
+
+    low: float
+    high: float
+    metric: bool
+    per_share: float  # unit shown = share x this
+
+    @property
+    def name(self) -> str:
+        """Heading of the column, with its unit."""
+        return "depth [m]" if self.metric else "inverse depth"
+
+    @property
+    def ticks(self) -> tuple[str, str, str]:
+        """Labels of the bar's ends and middle."""
+        digits = 1 if self.metric else 2
+        return tuple(f"{value:.{digits}f}" for value in np.linspace(self.low, self.high, 3))
+
+    def colour(self, share: np.ndarray) -> np.ndarray:
+        """Depth in [0,1] (h,w), 0 = invalid -> uint8 (h,w,3) RGB."""
+        nearness = (share * self.per_share - self.low) / max(self.high - self.low, 1e-9)
+        colours = _colours(1 - nearness if self.metric else nearness)
+        colours[share == 0] = INVALID
+        return colours
+
+    def bar(self, width: int) -> np.ndarray:
+        """The colours from `low` to `high`: uint8 (BAR_PX,width,3) RGB."""
+        ramp = np.linspace(1, 0, width) if self.metric else np.linspace(0, 1, width)
+        return _colours(np.tile(ramp, (BAR_PX, 1)))
+
+
+def _depth_scale(dataset: Dataset, records: list[Record]) -> _DepthScale:
+    """The middle 98 % of the valid depths of some samples."""
+    metric = dataset.manifest.depth_kind == "metric"
+    per_share = dataset.manifest.max_depth_m if metric else 1.0
+    shares = np.concatenate([dataset.depth(record).ravel() for record in records])
+    valid = shares[shares > 0]
+    low, high = np.percentile(valid, (1, 99)) * per_share if len(valid) else (0.0, per_share)
+    return _DepthScale(float(low), float(high), metric, per_share)
+
+
+def _colours(nearness: np.ndarray) -> np.ndarray:
+    """0 = far and dark, 1 = near and bright: (h,w) -> uint8 (h,w,3) RGB."""
+    level = DARKEST + np.clip(nearness, 0, 1) * (BRIGHTEST - DARKEST)
+    return cv2.applyColorMap(np.rint(level).astype(np.uint8), COLOURS)[..., ::-1].copy()
+
+
+def _picture(dataset: Dataset, record: Record, field: str, scale: _DepthScale | None) -> np.ndarray:
+    """A field as people see it: uint8 (h,w,3) RGB."""
+    if field == "background":
+        return dataset.background(record.background)
+    if field == "depth":
+        return scale.colour(dataset.depth(record))
+    image = dataset.image(record, field)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
+
+
+# ---- layout ------------------------------------------------------------------------------------
+
+
+class _Sheet:
+    """A page with a head, and a grid of tiles with a caption below each row."""
+
+    HEAD_PX = 108
+    TITLE_Y, SUBTITLE_Y, TICKS_Y, HEADING_Y, BAR_Y = 18, 46, 72, 86, 90
+
+    def __init__(self, columns: int, rows: int, *, tile_width: int) -> None:
+        self._tile_width = tile_width
+        width = 2 * MARGIN_PX + columns * (tile_width + GAP_PX) - GAP_PX
+        height = self.HEAD_PX + rows * (TILE_PX + CAPTION_PX) + GAP_PX
+        self.image = Image.new("RGB", (width, height), PAPER)
+        self._draw = ImageDraw.Draw(self.image)
+
+    def title(self, text: str, subtitle: str) -> None:
+        self._write((MARGIN_PX, self.TITLE_Y), text, size=20)
+        self._write((MARGIN_PX, self.SUBTITLE_Y), subtitle, ink=FADED)
+
+    def heading(self, column: int, text: str) -> None:
+        self._write((self._left(column), self.HEADING_Y), text)
+
+    def bar(self, column: int, scale: _DepthScale) -> None:
+        """The colour bar, beside the heading of its column."""
+        left = self._left(column) + 2 + round(self._draw.textlength(scale.name, _font())) + GAP_PX
+        right = self._left(column) + self._tile_width
+        self.image.paste(Image.fromarray(scale.bar(right - left)), (left, self.BAR_Y))
+        places = ((left, "la"), ((left + right) / 2, "ma"), (right, "ra"))
+        for (x, anchor), text in zip(places, scale.ticks, strict=True):
+            self._write((x, self.TICKS_Y), text, size=12, ink=FADED, anchor=anchor)
+
+    def tile(self, row: int, column: int, picture: np.ndarray) -> None:
+        """Pastes a picture, as large as fits."""
+        height, width = picture.shape[:2]
+        zoom = min(TILE_PX / height, self._tile_width / width)
+        size = (round(width * zoom), round(height * zoom))
+        how = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+        fitted = Image.fromarray(cv2.resize(picture, size, interpolation=how))
+        left = self._left(column) + (self._tile_width - size[0]) // 2
+        self.image.paste(fitted, (left, self._top(row) + (TILE_PX - size[1]) // 2))
+
+    def caption(self, row: int, number: str, text: str) -> None:
+        y = self._top(row) + TILE_PX + 5
+        self._write((MARGIN_PX, y), number)
+        after = MARGIN_PX + self._draw.textlength(number, _font()) + 2 * GAP_PX
+        self._write((after, y), text, ink=FADED)
+
+    def _left(self, column: int) -> int:
+        return MARGIN_PX + column * (self._tile_width + GAP_PX)
+
+    def _top(self, row: int) -> int:
+        return self.HEAD_PX + row * (TILE_PX + CAPTION_PX)
+
+    def _write(
+        self,
+        place: tuple[float, float],
+        text: str,
+        *,
+        size: int = TEXT_PX,
+        ink: tuple[int, int, int] = INK,
+        anchor: str = "la",
+    ) -> None:
+        room = self.image.width - place[0]
+        while self._draw.textlength(text, _font(size)) > room and anchor == "la":
+            text = text[:-2] + "…"
+        self._draw.text(place, text, ink, _font(size), anchor=anchor)
+
+
+@cache
+def _font(size: int = TEXT_PX) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)

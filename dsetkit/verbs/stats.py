@@ -1,0 +1,133 @@
+"""stats: mean and std of each field, mask coverage, where the depths lie, and how well they know
+the pasted foreground (see `label_quality`); one exact pass.
+
+The reference systems report two different things as "mean and std", so both are given: `pooled`
+takes all pixels of all images as one heap; `per_image` is the mean of each image's mean and std.
+Samples are taken in chunks that are the same for every number of processes, and the chunks are
+added up in their order.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets.table import indices_of
+from dsetkit.labels.quality import SAME_DEPTH_RATIO, THRESHOLDS
+from dsetkit.processes import in_jobs
+from dsetkit.verbs.stats_fields import CHANNELS, COVERED_ALPHA, DatasetStats
+
+SAMPLES_PER_CHUNK = 256
+BAR_WIDTH = 40
+
+
+def measure(
+    path: Path,
+    *,
+    split: str | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
+    """Statistics of a dataset's stored images.
+
+    Args:
+        path: The dataset's directory.
+        split: `train`, `val`, `test`, or None for all samples.
+        jobs: Processes; however many, the numbers are the same to the last digit.
+        progress: Called with (samples done, samples in all).
+
+    Returns:
+        JSON values: `dataset`, `split`, `samples`, one entry for each stored field, and `labels`
+        (see `LabelQuality.result`) where there are masks and depths.
+
+    Raises:
+        DatasetError: As `Dataset`, an empty split, or a damaged sample.
+    """
+    dataset = Dataset(path)
+    indices = indices_of(dataset, split)
+    starts = range(0, len(indices), SAMPLES_PER_CHUNK)
+    chunks = [indices[start : start + SAMPLES_PER_CHUNK] for start in starts]
+    total = DatasetStats(dataset.manifest)
+    done = 0
+    measured = in_jobs(partial(_measure_chunk, dataset), chunks, jobs=jobs)
+    for chunk, stats in zip(chunks, measured, strict=True):
+        total.merge(stats)
+        done += len(chunk)
+        progress(done, len(indices))
+    about = {"dataset": str(path), "split": split or "all", "samples": len(indices)}
+    return about | total.result()
+
+
+def _measure_chunk(dataset: Dataset, indices: np.ndarray) -> DatasetStats:
+    stats = DatasetStats(dataset.manifest)
+    for index in indices:
+        stats.add(dataset.stored_images(dataset.record(index)))
+    return stats
+
+
+# ---- as text -----------------------------------------------------------------------------------
+
+
+def as_lines(measured: dict) -> Iterator[str]:
+    """What `measure` gives, for people."""
+    yield f"{measured['dataset']}: {measured['samples']:,} samples, split: {measured['split']}"
+    yield ""
+    yield f"{'':<26}{'over all pixels':<22}mean over images"
+    yield f"{'':<26}{'mean':<10}{'std':<12}{'mean':<10}std"
+    for name in CHANNELS:
+        yield _moments_line(f"composite, {name}", measured["composite"][name])
+    if "mask" in measured:
+        yield _moments_line("mask", measured["mask"])
+    if "depth" in measured:
+        yield from _depth_moments(measured["depth"])
+    if "mask" in measured:
+        coverage = measured["mask"]["coverage"]
+        shares = ", ".join(f"{name} {share:.2%}" for name, share in coverage.items())
+        yield f"\nforeground (alpha >= {COVERED_ALPHA}) covers, of an image: {shares}"
+    if "labels" in measured:
+        yield from _label_lines(measured["labels"])
+    if "depth" in measured:
+        yield from _histogram_lines(measured["depth"])
+
+
+def _moments_line(label: str, moments: dict) -> str:
+    pooled, per_image = moments["pooled"], moments["per_image"]
+    values = (pooled["mean"], pooled["std"], per_image["mean"], per_image["std"])
+    return f"{label:<26}" + "{:<10.5f}{:<12.5f}{:<10.5f}{:.5f}".format(*values)
+
+
+def _depth_moments(depth: dict) -> Iterator[str]:
+    if depth["share"] is not None:
+        yield _moments_line("depth, target in 0..1", depth["share"])
+    if depth["metres"] is not None:
+        yield _moments_line("depth [m]", depth["metres"])
+
+
+def _label_lines(labels: dict) -> Iterator[str]:
+    if labels["boundary_recall"] is not None:
+        recall, own_size = labels["boundary_recall"], labels["own_size_boundary_recall"]
+        yield (
+            f"\ndepth edges at the mask's, of {labels['boundary_images']:,} images: SI boundary "
+            f"recall {recall:.2%} at the mask's size,"
+            + (f" {own_size:.2%} at the depth's," if own_size is not None else "")
+            + f" depth ratios {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g}"
+        )
+    if labels["same_depth_share"] is not None:
+        yield (
+            f"foreground in front of the background {labels['in_front_share']:.1%}, "
+            f"at the background's depth {labels['same_depth_share']:.1%} "
+            f"(within {SAME_DEPTH_RATIO - 1:.0%}), behind it {labels['behind_share']:.1%} "
+            f"of {labels['placed_images']:,} images"
+        )
+
+
+def _histogram_lines(depth: dict) -> Iterator[str]:
+    edges, counts = depth["histogram"]["edges"], depth["histogram"]["counts"]
+    total, highest = max(1, sum(counts)), max(1, *counts)
+    yield f"\ninvalid depth: {depth['invalid_share']:.2%} of the pixels; the others:"
+    yield f"{'from':>8} {'to':>6}  {depth['histogram']['unit']}"
+    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+        bar = "#" * round(BAR_WIDTH * count / highest)
+        yield f"{low:8.2f} {high:6.2f}  {count / total:6.1%}  {bar}"

@@ -1,0 +1,269 @@
+"""verify: every checksum, every image, every count and id; names what is bad and goes on."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import msgpack
+import numpy as np
+
+from dsetkit.assets.folders import Asset, decode_asset, fingerprint
+from dsetkit.compositing.compositor import Redrawer, is_drawn, pixels_checksum
+from dsetkit.datasets.reader import Dataset
+from dsetkit.errors import DatasetError
+from dsetkit.store.codecs import CODECS
+from dsetkit.store.lmdb_store import StoreReader, u32_key
+from dsetkit.store.manifest import CELL_NAMES, CELLS_KEY, SPLITS, Manifest
+from dsetkit.store.records import Record, unpack_record
+from dsetkit.store.shards import Shards, shard_path
+
+SAMPLES_PER_JOB = 64
+
+IMAGE_LAYOUTS = {"composite": (np.uint8, 3), "mask": (np.uint8, 2), "depth": (np.uint16, 2)}
+
+# What reading strange bytes may end in; anything else is a fault of ours.
+READ_ERRORS = (DatasetError, cv2.error, ValueError, TypeError, LookupError)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something bad: in the `dataset` itself, or in one `background`, `foreground` or `sample`."""
+
+    where: str
+    number: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        number = "" if self.number is None else f" {self.number}"
+        return f"{self.where}{number}: {self.reason}"
+
+
+def verify(
+    path: Path,
+    *,
+    jobs: int = 2,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Problem]:
+    """Checks all of a dataset; goes on past what is bad.
+
+    Args:
+        path: The dataset's directory.
+        jobs: Threads.
+        progress: Called with (samples done, samples in all).
+
+    Returns:
+        What is bad, samples last and in index order; empty if nothing is.
+
+    Raises:
+        DatasetError: As `Dataset`: nothing can be checked.
+    """
+    dataset = Dataset(path)
+    manifest = dataset.manifest
+    shards = dataset.shards
+    problems = [
+        *_check_counts(shards),
+        *_check_cells(shards.whole, manifest),
+        *_check_assets(shards.whole, manifest),
+    ]
+    total = manifest.num_samples
+    jobs_to_do = [
+        range(first, min(first + SAMPLES_PER_JOB, total))
+        for first in range(0, total, SAMPLES_PER_JOB)
+    ]
+    with ThreadPoolExecutor(jobs) as pool:
+        found = pool.map(partial(_check_samples, dataset), jobs_to_do)
+        for job, bad in zip(jobs_to_do, found, strict=True):
+            problems += bad
+            progress(job.stop, total)
+    return problems
+
+
+def raise_if_bad(path: Path, problems: list[Problem]) -> None:
+    """Ends a command if there are problems.
+
+    Raises:
+        DatasetError: How many there are, and what can be done.
+    """
+    if problems:
+        samples = sum(problem.where == "sample" for problem in problems)
+        raise DatasetError(
+            f"{path}: {len(problems):,} bad, {samples:,} of them samples: "
+            "copy it again from its source, or generate it anew"
+        )
+
+
+def as_report(path: Path, problems: list[Problem]) -> dict:
+    """What was found as JSON values."""
+    return {"dataset": str(path), "problems": [asdict(problem) for problem in problems]}
+
+
+# ---- the dataset as a whole --------------------------------------------------------------------
+
+
+def _check_counts(shards: Shards) -> Iterator[Problem]:
+    """What is missing is told sample by sample; here what is too much."""
+    for number, (there, expected) in enumerate(zip(shards.there(), shards.ranges, strict=True)):
+        if len(there) > len(expected):
+            name = "it" if len(shards.ranges) == 1 else shard_path(Path(), number)
+            counts = f"{len(there):,} samples stand in {name}, the manifest says {len(expected):,}"
+            yield Problem("dataset", None, counts)
+
+
+def _check_cells(store: StoreReader, manifest: Manifest) -> Iterator[Problem]:
+    cells = np.frombuffer(store.get("manifest", CELLS_KEY) or b"", np.uint8)
+    if len(cells) != manifest.num_samples:
+        counts = f"{len(cells):,} split cells for {manifest.num_samples:,} samples"
+        yield Problem("dataset", None, counts)
+    unknown = np.flatnonzero(cells >= len(CELL_NAMES))
+    if len(unknown):
+        yield Problem("dataset", None, f"unknown split cell {cells[unknown[0]]}")
+
+
+def _check_assets(store: StoreReader, manifest: Manifest) -> Iterator[Problem]:
+    """Assets carry no checksum of their own; the manifest's fingerprint is over all of them."""
+    size = tuple(manifest.size)
+    backgrounds = _read_assets(store, "backgrounds", manifest.num_backgrounds, 3, size)
+    foregrounds = _read_assets(store, "foregrounds", manifest.num_foregrounds, 4, None)
+    outcomes = [*backgrounds, *foregrounds]
+    bad = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
+    yield from bad
+    if (
+        outcomes
+        and not bad
+        and fingerprint(backgrounds, foregrounds) != manifest.assets_fingerprint
+    ):
+        yield Problem("dataset", None, "the assets are not those it was made from (fingerprint)")
+
+
+def _read_assets(
+    store: StoreReader, database: str, count: int, channels: int, size: tuple[int, int] | None
+) -> list[Asset | Problem]:
+    """The assets of a database, or what is bad about them."""
+    outcomes: list[Asset | Problem] = []
+    for number in range(count):
+        try:
+            packed = store.get(database, u32_key(number))
+            outcomes.append(_read_asset(packed, number, channels, size))
+        except READ_ERRORS as error:
+            outcomes.append(Problem(database.removesuffix("s"), number, _reason(error)))
+    if store.count(database) > count:
+        surplus = f"{store.count(database)} {database}, the manifest says {count}"
+        outcomes.append(Problem("dataset", None, surplus))
+    return outcomes
+
+
+def _read_asset(
+    packed: bytes | None, number: int, channels: int, size: tuple[int, int] | None
+) -> Asset:
+    if packed is None:
+        raise DatasetError("missing")
+    content = msgpack.unpackb(packed)
+    if content["split"] not in SPLITS:
+        raise DatasetError(f"unknown split {content['split']!r}")
+    pixels = decode_asset(content["image"])
+    if pixels.shape[2] != channels or (size and pixels.shape[:2] != size):
+        expected = f"({size[0]}, {size[1]}, {channels})" if size else f"(h, w, {channels})"
+        raise DatasetError(f"a picture of shape {pixels.shape}, expected {expected}")
+    return Asset(number, content["name"], content["split"], pixels)
+
+
+# ---- one sample --------------------------------------------------------------------------------
+
+
+def _check_samples(dataset: Dataset, indices: range) -> list[Problem]:
+    problems = []
+    for index in indices:
+        try:
+            _check_sample(dataset.shards.get_many([index])[0], dataset)
+        except READ_ERRORS as error:
+            problems.append(Problem("sample", index, _reason(error)))
+    return problems
+
+
+def _check_sample(packed: bytes | None, dataset: Dataset) -> None:
+    if packed is None:
+        raise DatasetError("missing")
+    manifest, record = dataset.manifest, unpack_record(packed)
+    if record.fields.keys() != manifest.codecs.keys():
+        there, expected = ", ".join(record.fields), ", ".join(manifest.codecs)
+        raise DatasetError(f"it holds {there}; expected {expected}")
+    images = {name: _decoded(record, name, manifest) for name in record.fields}
+    if manifest.layout == "recipe":
+        _check_ids(record, manifest)
+        images["composite"], images["mask"] = _drawn(record, dataset.redrawer)
+    height, width = images["composite"].shape[:2]
+    if manifest.size != [0, 0] and [height, width] != manifest.size:
+        raise DatasetError(f"composite is {height} x {width} px, expected {manifest.size}")
+    if "depth" in images:
+        _check_depth(images["depth"], manifest)
+    if "background" in manifest.fields:
+        _check_ids(record, manifest)
+    if manifest.num_foregrounds or "mask" in images:  # an imported sample without mask has no box
+        _check_box(record.recipe["box"], height, width)
+    if "mask" in images:
+        _check_mask(images["mask"], (height, width), record.recipe["box"])
+
+
+def _decoded(record: Record, name: str, manifest: Manifest) -> np.ndarray:
+    try:
+        image = CODECS[manifest.codecs[name]].decode(record.fields[name])
+    except (DatasetError, cv2.error):
+        raise DatasetError(f"{name} cannot be decoded") from None
+    dtype, ndim = IMAGE_LAYOUTS[name]
+    if image.dtype != dtype or image.ndim != ndim:
+        raise DatasetError(f"{name} is {image.dtype} {image.shape}")
+    return image
+
+
+def _drawn(record: Record, redrawer: Redrawer) -> tuple[np.ndarray, np.ndarray]:
+    if not is_drawn(record):
+        raise DatasetError("its recipe has no flip and box")
+    _check_box(record.recipe["box"], *redrawer.canvas)
+    image, mask = redrawer.draw(record)
+    if record.drawn is not None and record.drawn != pixels_checksum(image, mask):
+        raise DatasetError("drawing it gives other pixels than the teacher saw")
+    return image, mask
+
+
+def _check_depth(depth: np.ndarray, manifest: Manifest) -> None:
+    largest = round(manifest.max_depth_m * 1000)
+    if manifest.depth_kind == "metric" and depth.max() > largest:
+        raise DatasetError(f"depth reaches {depth.max()} mm, beyond the maximum of {largest} mm")
+
+
+def _check_ids(record: Record, manifest: Manifest) -> None:
+    for name, number, count in (
+        ("background", record.background, manifest.num_backgrounds),
+        ("foreground", record.foreground, manifest.num_foregrounds),
+    ):
+        came_without = name == "foreground" and count == 0  # imported: then each id has to be nil
+        if number not in ([None] if came_without else range(count)):
+            raise DatasetError(f"{name} {number}: there are {count}")
+
+
+def _check_box(box: list[int], height: int, width: int) -> None:
+    x, y, box_width, box_height = box
+    reaches_canvas = -box_width < x < width and -box_height < y < height
+    if box_width < 1 or box_height < 1 or not reaches_canvas:
+        raise DatasetError(f"box {box} does not meet the canvas of {width} x {height} px")
+
+
+def _check_mask(mask: np.ndarray, shape: tuple[int, int], box: list[int]) -> None:
+    if mask.shape != shape:
+        raise DatasetError(f"mask is {mask.shape}, composite {shape}")
+    if mask.max() <= 1:
+        raise DatasetError(f"mask reaches only {mask.max()}: expected something seen, alpha 0..255")
+    left, top, width, height = cv2.boundingRect(mask)
+    x, y, box_width, box_height = box
+    inside = x <= left and left + width <= x + box_width
+    if not (inside and y <= top and top + height <= y + box_height):
+        raise DatasetError(f"mask reaches outside its box {box}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, DatasetError):
+        return str(error)
+    return f"cannot be read ({type(error).__name__}: {error})"

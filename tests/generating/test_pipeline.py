@@ -1,0 +1,320 @@
+"""Generation: repeatable to the byte, whatever the workers, however often it was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets.writer import DatasetWriter
+from dsetkit.errors import AssetError, DatasetError, DsetkitError, TeacherError
+from dsetkit.generating.pipeline import generate
+from dsetkit.labels.quality import LabelQuality
+from dsetkit.store.lmdb_store import StoreReader
+from dsetkit.store.shards import shard_path
+from dsetkit.teachers import checked_depth, load_teacher
+from dsetkit.verbs.stats import measure
+from tests.helpers.worlds import draw_background
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = {"size": 64, "placements": 5, "batch_size": 8, "workers": 0}
+
+
+def contents(dataset: Path) -> dict[str, list[tuple[bytes, bytes]]]:
+    store = StoreReader(shard_path(dataset))
+    databases = ("manifest", "backgrounds", "foregrounds", "samples")
+    return {name: list(store.items(name)) for name in databases}
+
+
+def test_a_dataset_holds_what_it_says(pictures: dict, teacher: str, tmp_path: Path) -> None:
+    manifest = generate(**pictures, output=tmp_path / "d", num_samples=50, teacher=teacher, **SMALL)
+    dataset = Dataset(tmp_path / "d")
+    assert len(dataset) == manifest.num_samples == len(dataset.cells) == 50
+    assert dataset.manifest.complete and dataset.manifest.depth_kind == "metric"
+    record = dataset.record(17)
+    assert dataset.image(record, "composite").shape == (64, 64, 3)
+    assert dataset.image(record, "mask").shape == (64, 64)
+    assert dataset.image(record, "depth").shape == (32, 32)
+    assert [asset["name"] for asset in dataset.assets("backgrounds")] == [f"b{i}" for i in range(5)]
+
+
+def test_a_sample_is_drawn_from_the_stored_assets(pictures: dict, tmp_path: Path) -> None:
+    generate(**pictures, output=tmp_path / "d", num_samples=20, teacher="none", **SMALL)
+    dataset = Dataset(tmp_path / "d")
+    for index in range(20):
+        record = dataset.record(index)
+        shown = dataset.image(record, "composite").astype(int)
+        untouched = dataset.image(record, "mask") == 0
+        difference = np.abs(shown - dataset.background(record.background))[untouched]
+        assert difference.mean() < 3  # JPEG noise
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_never_change_a_byte(
+    pictures: dict, teacher: str, tmp_path: Path, workers: int
+) -> None:
+    options = {"num_samples": 60, "teacher": teacher}
+    generate(**pictures, output=tmp_path / "alone", **options, **SMALL)
+    generate(**pictures, output=tmp_path / "many", **options, **(SMALL | {"workers": workers}))
+    assert contents(tmp_path / "alone") == contents(tmp_path / "many")
+
+
+@pytest.mark.parametrize("kept", [1, 3, 6])
+def test_a_cut_off_run_goes_on_to_the_same_bytes(
+    pictures: dict, teacher: str, tmp_path: Path, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"num_samples": 60, "teacher": teacher, **SMALL}
+    generate(**pictures, output=tmp_path / "whole", **options)
+
+    monkeypatch.setattr("dsetkit.datasets.writer.SECONDS_BETWEEN_COMMITS", 0)
+
+    class CutOffError(Exception):
+        pass
+
+    def cut_off(done: int, total: int) -> None:
+        if done >= kept * 8:
+            raise CutOffError
+
+    with pytest.raises(CutOffError):
+        generate(**pictures, output=tmp_path / "cut", **options, progress=cut_off)
+    with pytest.raises(DatasetError, match=f"is not complete: {kept * 8} of 60 samples"):
+        Dataset(tmp_path / "cut")
+    done = []
+    generate(
+        **pictures, output=tmp_path / "cut", **options, progress=lambda n, total: done.append(n)
+    )
+    assert done[0] == (kept + 1) * 8  # what was there was not made again
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_the_manifest_has_the_scores_of_the_labels(
+    pictures: dict, teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"num_samples": 40, "teacher": teacher, **SMALL}
+    all_of_them = generate(**pictures, output=tmp_path / "all", **options)
+    assert all_of_them.label_quality == measure(tmp_path / "all")["labels"] | {"samples": 40}
+    assert Dataset(tmp_path / "all").manifest == all_of_them
+
+    looked_at = []
+
+    class Seen(LabelQuality):
+        def add(self, mask: np.ndarray, depth: np.ndarray) -> None:
+            looked_at.append(mask)
+            super().add(mask, depth)
+
+    monkeypatch.setattr("dsetkit.labels.quality.LabelQuality", Seen)
+    monkeypatch.setattr("dsetkit.labels.quality.JUDGED_SAMPLES", 7)
+    few = generate(**pictures, output=tmp_path / "few", **options)
+    assert few.label_quality["samples"] == len(looked_at) == 7
+    dataset = Dataset(tmp_path / "few")
+    for index, mask in zip((0, 6, 13, 20, 26, 32, 39), looked_at, strict=True):
+        np.testing.assert_array_equal(dataset.image(dataset.record(index), "mask"), mask)
+    assert few.fingerprint == all_of_them.fingerprint  # scores do not tell datasets apart
+    assert few.differences(all_of_them) == []
+
+
+def test_a_run_cut_off_before_its_last_commit_is_judged_when_it_goes_on(
+    pictures: dict, teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"num_samples": 40, "teacher": teacher, **SMALL}
+    generate(**pictures, output=tmp_path / "whole", **options)
+
+    def cut_off(*_) -> dict:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("dsetkit.labels.quality.LabelQuality.result", cut_off)
+        generate(**pictures, output=tmp_path / "cut", **options)
+    assert _samples_in(tmp_path / "cut") == 40
+    generate(**pictures, output=tmp_path / "cut", **options)
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_killing_it_again_and_again_ends_in_the_same_bytes(pictures: dict, tmp_path: Path) -> None:
+    """kill -9 at moments that do not know of commits; the same command each time."""
+    command = [
+        sys.executable, "-m", "dsetkit", "generate", "--teacher", "none", "--num-samples", "180",
+        "--size", "512", "--placements", "5", "--batch-size", "4", "--workers", "1",
+        "--foregrounds", str(pictures["foregrounds"]),
+        "--backgrounds", str(pictures["backgrounds"]),
+    ]  # fmt: skip
+    quick = "import dsetkit.datasets.writer as w; w.SECONDS_BETWEEN_COMMITS = 0.02; "
+    start = [
+        sys.executable,
+        "-c",
+        quick + "from dsetkit.__main__ import entry_point; entry_point()",
+    ]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    subprocess.run([*command, "--output", str(whole)], cwd=REPOSITORY, check=True)
+
+    lengths = []
+    for attempt in range(6):
+        process = subprocess.Popen(
+            [*start, *command[3:], "--output", str(cut)],
+            cwd=REPOSITORY,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        before = lengths[-1] if lengths else 0
+        while process.poll() is None and _samples_in(cut) <= before:
+            time.sleep(0.01)
+        time.sleep(0.005 * attempt)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        lengths.append(_samples_in(cut))
+    assert 0 < lengths[0] < 180  # it was really cut off in the middle
+    assert lengths == sorted(lengths)  # and nothing committed was lost
+    subprocess.run([*command, "--output", str(cut)], cwd=REPOSITORY, check=True)
+    assert contents(cut) == contents(whole)
+
+
+def _samples_in(dataset: Path) -> int:
+    try:
+        return StoreReader(shard_path(dataset)).count("samples")
+    except DatasetError:  # not begun yet
+        return 0
+
+
+def test_a_finished_dataset_is_left_as_it_is(pictures: dict, tmp_path: Path) -> None:
+    options = {**pictures, "output": tmp_path / "d", "num_samples": 30, "teacher": "none", **SMALL}
+    generate(**options)
+    before = contents(tmp_path / "d")
+    assert generate(**options).complete
+    assert contents(tmp_path / "d") == before
+
+
+def test_another_command_does_not_continue_a_dataset(pictures: dict, tmp_path: Path) -> None:
+    options = {**pictures, "output": tmp_path / "d", "teacher": "none", **SMALL}
+    generate(**options, num_samples=30)
+    with pytest.raises(DatasetError, match="made otherwise .*seed.*choose another --output"):
+        generate(**options, num_samples=30, seed=1)
+    with pytest.raises(DatasetError, match="num_samples: 30 there, 31 now"):
+        generate(**options, num_samples=31)
+
+
+def test_changed_pictures_do_not_continue_a_dataset(pictures: dict, tmp_path: Path) -> None:
+    options = {"output": tmp_path / "d", "num_samples": 30, "teacher": "none", **SMALL}
+    generate(**pictures, **options)
+    swapped = {"foregrounds": pictures["foregrounds"], "backgrounds": tmp_path / "other"}
+    swapped["backgrounds"].mkdir()
+    for number in range(5):
+        image = draw_background(number + 7, 80)
+        cv2.imwrite(str(swapped["backgrounds"] / f"b{number}.jpg"), image)
+    with pytest.raises(DatasetError, match="fingerprint"):
+        generate(**swapped, **options)
+
+
+# ---- bad input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"num_samples": 0}, r"--num-samples 0: expected 1 to 250"),
+        ({"num_samples": 251}, r"--num-samples 251: expected 1 to 250"),
+        ({"scale_range": (0.7, 0.3)}, r"--scale-range 0.7 0.3: expected 0 < low <= high <= 1"),
+        ({"size": 4}, r"--size 4.*at least 16 px"),
+        ({"placement": "spiral"}, r"--placement spiral: expected uniform or grid"),
+        ({"teacher": "oracle"}, r"no teacher 'oracle': expected bundled"),
+        ({"teacher": "checkpoint"}, r"teacher checkpoint needs a file: write checkpoint:FILE"),
+        ({"teacher": "checkpoint:/nowhere.safetensors"}, r"teacher checkpoint: .*nowhere"),
+        ({"teacher": "bundled", "device": "cuda:7"}, r"device cuda:7 .*no GPU|CUDA"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(
+    pictures: dict, tmp_path: Path, changes: dict, complaint: str
+) -> None:
+    options = {"teacher": "none", **SMALL} | changes
+    with pytest.raises(DsetkitError, match=complaint):
+        generate(**pictures, output=tmp_path / "d", **options)
+    assert not (tmp_path / "d").exists()
+
+
+def test_bad_pictures_of_both_folders_are_told_in_one_go(pictures: dict, tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in pictures}
+    for name, folder in folders.items():
+        folder.mkdir()
+        for path in pictures[name].iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+    (folders["foregrounds"] / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    (folders["backgrounds"] / "words.jpg").write_text("not a picture")
+    options = {**folders, "num_samples": 30, "teacher": "none", **SMALL}
+    with pytest.raises(AssetError) as error:
+        generate(**options, output=tmp_path / "d")
+    assert "broken.png" in str(error.value) and "words.jpg" in str(error.value)
+    assert not (tmp_path / "d").exists()
+    manifest = generate(**options, output=tmp_path / "d", skip_bad=True)
+    assert [name for name, _ in manifest.skipped] == ["broken.png", "words.jpg"]
+
+
+def test_the_command_ends_with_status_2_and_one_line(pictures: dict, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "dsetkit", "generate", "--foregrounds", str(tmp_path / "none"),
+         "--backgrounds", str(pictures["backgrounds"]), "--output", str(tmp_path / "d"),
+         "--teacher", "none"],
+        cwd=REPOSITORY, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("dsetkit: error: ") and len(ended.stderr.splitlines()) == 1
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_full_map_loses_nothing_and_goes_on(
+    pictures: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {**pictures, "num_samples": 100, "teacher": "none", **SMALL}
+    generate(**options, output=tmp_path / "whole")
+    monkeypatch.setattr("dsetkit.datasets.writer.SECONDS_BETWEEN_COMMITS", 0)
+    with monkeypatch.context() as small_disk:
+        limit = shard_path(tmp_path / "whole").stat().st_size // 2
+        begin = DatasetWriter.__init__
+        small_disk.setattr(
+            DatasetWriter, "__init__", lambda *a, **k: begin(*a, **k, map_limit=limit)
+        )
+        with pytest.raises(DatasetError, match="full at its limit .* run the same command again"):
+            generate(**options, output=tmp_path / "cut")
+    assert _samples_in(tmp_path / "cut") > 0
+    generate(**options, output=tmp_path / "cut")
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+# ---- teachers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (np.ones((3, 4, 4)), "expected \\(4, h, w\\)"),
+        (np.full((4, 4, 4), np.nan), "not finite for sample 100"),
+        (np.stack([np.eye(4)] * 3 + [np.ones((4, 4))]), "a constant map for sample 103"),
+    ],
+)
+def test_a_teacher_that_fails_stops_the_run_and_names_the_sample(
+    answer: np.ndarray, complaint: str
+) -> None:
+    with pytest.raises(TeacherError, match=complaint):
+        checked_depth(answer, 4, teacher="t", first=100)
+
+
+def test_a_teacher_sees_pictures_at_the_height_it_was_trained_at(teacher: str) -> None:
+    """Shown larger, everything would seem nearer. Depth comes at half that size, in metres."""
+    network = load_teacher(teacher)
+    composites = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    depth = network(composites)
+    assert depth.shape == (2, 32, 48) and depth.dtype == np.float32
+    assert network.kind == "metric" and 0 < depth.min() and depth.max() <= 10.0
+    assert network(composites.repeat(3, axis=1).repeat(3, axis=2)).shape == (2, 32, 48)
+    assert network(composites[:, :, :70]).shape == (2, 32, 32)
+
+
+def test_no_teacher_is_no_depth(pictures: dict, tmp_path: Path) -> None:
+    assert load_teacher("none") is None
+    manifest = generate(**pictures, output=tmp_path / "d", num_samples=9, teacher="none", **SMALL)
+    assert manifest.depth_kind == "none" and "depth" not in manifest.fields
+    assert manifest.label_quality == {}

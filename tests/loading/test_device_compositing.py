@@ -1,0 +1,92 @@
+"""Drawing on the device: whole batches equal what is drawn one by one, bit for bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Subset
+
+from dsetkit import SampleDataset, make_loader
+from dsetkit.datasets.reader import Dataset
+from dsetkit.loading import device_compositing as device_drawing
+from dsetkit.loading.device_compositing import DeviceDrawer
+from dsetkit.loading.loader import DrawingLoader, EpochBatches, can_draw
+from tests.helpers.worlds import tiny_dataset
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device here"))]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    path = tmp_path_factory.mktemp("device") / "recipe"
+    return Dataset(tiny_dataset(path, layout="recipe", size=96, num_samples=160))
+
+
+def drawer_of(dataset: Dataset, size: tuple[int, int], device: str) -> DeviceDrawer:
+    manifest = dataset.manifest
+    return DeviceDrawer(
+        dataset.asset,
+        num_backgrounds=manifest.num_backgrounds,
+        num_foregrounds=manifest.num_foregrounds,
+        canvas=tuple(manifest.size),
+        size=size,
+        device=device,
+    )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("size", [(96, 96), (32, 32), (24, 40)])
+def test_a_batch_equals_its_samples_bit_for_bit(
+    dataset: Dataset, size: tuple[int, int], device: str
+) -> None:
+    records = dataset.records(range(160))
+    drawer = drawer_of(dataset, size, device)
+    images, masks = (part.cpu() for part in drawer.draw(drawer.place(records)))
+    assert images.shape == (160, 3, *size) and masks.shape == (160, 1, *size)
+    assert images.dtype == masks.dtype == torch.uint8
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    for record, image, mask in zip(records, images, masks, strict=True):
+        expected_image, expected_mask = dataset.redrawer.draw(record, size)
+        assert np.array_equal(mask[0].numpy(), expected_mask)
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), expected_image)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_how_many_are_drawn_at_a_time_changes_nothing(
+    dataset: Dataset, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawer = drawer_of(dataset, (32, 32), device)
+    batch = drawer.place(dataset.records(range(20)))
+    whole = drawer.draw(batch)
+    monkeypatch.setattr(device_drawing, "PIXELS_AT_ONCE", 3 * 32 * 32)
+    assert all(torch.equal(a, b) for a, b in zip(whole, drawer.draw(batch), strict=True))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_loader_that_draws_gives_what_one_that_reads_does(
+    dataset: Dataset, device: str, cached: bool, tmp_path: Path
+) -> None:
+    data = SampleDataset(dataset.path, "train", 32, cache=tmp_path if cached else None)
+    few = Subset(data, range(3, len(data)))
+    plain = make_loader(few, 16, seed=5)
+    batches = EpochBatches(len(few), batch_size=16, seed=5, shuffle=True, drop_last=False)
+    drawing = DrawingLoader(few, device=device, threads=1, batch_sampler=batches)
+    for epoch in (0, 1):
+        plain.set_position(epoch, 1)
+        drawing.set_position(epoch, 1)
+        for expected, batch in zip(plain, drawing, strict=True):
+            assert batch.keys() == expected.keys()
+            for name, values in batch.items():
+                assert values.device.type == device and values.dtype == expected[name].dtype
+                assert torch.equal(values.cpu(), expected[name])
+
+
+def test_only_recipes_are_drawn_on_a_device(tmp_path: Path) -> None:
+    rendered = SampleDataset(tiny_dataset(tmp_path / "d", num_samples=40), "train", 16)
+    assert not can_draw(rendered) and not can_draw(Subset(rendered, [0]))
+    recipe = tiny_dataset(tmp_path / "r", num_samples=40, layout="recipe")
+    assert can_draw(SampleDataset(recipe, "train", 16))
+    assert not can_draw(SampleDataset(recipe, "train", None))

@@ -1,0 +1,58 @@
+"""What networks on the CPU ask of malloc; in processes of their own, for it cannot be undone."""
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dsetkit.teachers import load_teacher
+from models import host_memory, prepare_device
+
+REPOSITORY = Path(__file__).parents[2]
+FAULTS = """
+import ctypes, resource, sys
+from models.host_memory import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+
+def faults(size):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = libc.malloc(size)
+    ctypes.memset(block, 1, size)
+    libc.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print([faults(1 << 26) for _ in range(3)][-1])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_memory_that_was_freed_is_had_again_without_page_faults() -> None:
+    def last_faults(how: str) -> int:
+        command = [sys.executable, "-c", FAULTS, how]
+        done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+        return int(done.stdout)
+
+    assert last_faults("leave") > 16  # each time anew: 16,384 pages, or 32 huge ones
+    assert last_faults("keep") < 16
+
+
+def test_only_networks_on_the_cpu_keep_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(host_memory, "keep_freed_memory", lambda: calls.append("keep"))
+    assert prepare_device(torch.device("cuda")).type == "cuda" and not calls
+    assert prepare_device(torch.device("cpu")).type == "cpu" and calls == ["keep"]
+    load_teacher("bundled", device="cpu")
+    assert calls == ["keep", "keep"]
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert host_memory.keep_freed_memory() is False

@@ -1,0 +1,1 @@
+"""Losses for depth and mask networks, by name and weight."""

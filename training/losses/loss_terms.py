@@ -1,0 +1,69 @@
+"""Losses that compare two maps pixel by pixel or window by window, for depth and for masks.
+
+All take (answer, target, valid), each (N, 1, H, W): what the network answers (float32), what was
+asked (float32, 0..1) and which pixels of the target may be trusted (bool). `bce` and `focal` take
+logits, whose sigmoid is the answer, in its place. All return a scalar, 0 without a valid pixel.
+"""
+
+import torch
+import torch.nn.functional as F
+from torchvision.ops import sigmoid_focal_loss
+
+from training.losses.ssim import ssim_map
+
+RMSE_EPS = 1e-3  # keeps the root's slope finite at a perfect answer
+
+
+def bce(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy with soft targets; its minimum is the targets' entropy, not 0."""
+    each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return mean_of_valid(each, valid)
+
+
+def focal(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Focal loss, Lin et al. 2017 (alpha 0.25, gamma 2): dwells on the pixels that are hard."""
+    return mean_of_valid(sigmoid_focal_loss(logits, target, reduction="none"), valid)
+
+
+def l1(answer: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference."""
+    return mean_of_valid((answer - target).abs(), valid)
+
+
+def smooth_l1(answer: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Mean of d^2 / 2 up to |d| = 1, of |d| - 1/2 beyond: of values in 0..1 half the square."""
+    return mean_of_valid(F.smooth_l1_loss(answer, target, reduction="none"), valid)
+
+
+def rmse(answer: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """sqrt(mean d^2 + 1e-6) - 1e-3, one mean over the batch; 0 at a perfect answer."""
+    return (mean_of_valid((answer - target) ** 2, valid) + RMSE_EPS**2).sqrt() - RMSE_EPS
+
+
+def dice(answer: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """1 - soft Dice of each image, (2 sum pt + 1) / (sum p + sum t + 1); mean over the images."""
+    p, t = (torch.where(valid, x, 0).flatten(1) for x in (answer, target))
+    return (1 - (2 * (p * t).sum(dim=1) + 1) / (p.sum(dim=1) + t.sum(dim=1) + 1)).mean()
+
+
+def dice_squared(answer: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """1 - (2 sum pt + 1) / (sum p^2 + sum t^2 + 1), the whole batch as one.
+
+    Milletari et al. 2016, arXiv 1606.04797, sec. 3, smoothed by 1. Unlike `dice` it is 0 for soft
+    targets that are met exactly, and so serves depth too; it is never below 0, whatever p.
+    """
+    p, t = (torch.where(valid, x, 0) for x in (answer, target))
+    return 1 - (2 * (p * t).sum() + 1) / ((p**2).sum() + (t**2).sum() + 1)
+
+
+def ssim(
+    answer: torch.Tensor, target: torch.Tensor, valid: torch.Tensor, *, window: int
+) -> torch.Tensor:
+    """Mean of (1 - SSIM) / 2 over the valid pixels; SSIM below 0 counts as 0, so 0..0.5."""
+    similarity = ssim_map(answer, target, valid, window=window)
+    return mean_of_valid((1 - similarity).clamp(0, 1) / 2, valid)
+
+
+def mean_of_valid(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Mean of the valid values, 0 without any. `where`: a product would keep an invalid nan."""
+    return torch.where(valid, values, 0).sum() / valid.sum().clamp(min=1)

@@ -1,0 +1,137 @@
+"""Losses for depth and mask networks, by name and weight: "l1", "bce+ssim5:2", "l1:0.5+cosine:0.1".
+
+A network's raw output comes with the kind of its head: "logits", whose sigmoid is the answer, or
+"linear", where the value is the answer. `bce` and `focal` see logits, the other terms the answer.
+All compute in float32, also under autocast. Depth is a share of the dataset's largest depth, 0..1,
+so weights carry over between datasets; only its valid pixels count.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from training.errors import RunError
+from training.losses.depth_losses import berhu, cosine, grad, log_l1, silog
+from training.losses.loss_terms import bce, dice, dice_squared, focal, l1, rmse, smooth_l1, ssim
+
+DepthLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+MaskLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+SHARED_LOSSES: dict[str, DepthLoss] = {
+    "bce": bce,
+    "l1": l1,
+    "smooth_l1": smooth_l1,
+    "rmse": rmse,
+    "dice_squared": dice_squared,
+    **{f"ssim{window}": partial(ssim, window=window) for window in (3, 5, 11)},
+}
+DEPTH_LOSSES: dict[str, DepthLoss] = SHARED_LOSSES | {
+    "log_l1": log_l1,
+    "berhu": berhu,
+    "silog": silog,
+    "cosine": cosine,
+    "grad": grad,
+}
+MASK_LOSSES: dict[str, DepthLoss] = SHARED_LOSSES | {"dice": dice, "focal": focal}
+ON_LOGITS = ("bce", "focal")
+HEADS = ("linear", "logits")
+
+# for the command lines
+DEPTH_LOSS_HELP = f"{', '.join(DEPTH_LOSSES)}; weighted sums as l1:0.5+silog"
+MASK_LOSS_HELP = f"{', '.join(MASK_LOSSES)}; weighted sums as bce+ssim5:2"
+
+
+def depth_loss(spec: str, *, head: str = "linear") -> DepthLoss:
+    """Builds a depth loss from its name.
+
+    Args:
+        spec: terms joined by "+", each `name` or `name:weight`: "silog+l1", "l1:0.5+cosine:0.1".
+        head: kind of the network's output, one of HEADS.
+
+    Returns:
+        A function of (output, target, valid), each (N, 1, H, W): the network's raw output (float),
+        depth as a share of the largest depth (float), and which pixels of the target may be trusted
+        (bool). It returns a scalar, 0 (with a graph) where no pixel is valid.
+
+    Raises:
+        RunError: an unknown name (the known are listed), a weight that is no positive number, or
+            a loss on logits for another head.
+    """
+    return _build(spec, DEPTH_LOSSES, kind="depth", head=head)
+
+
+def mask_loss(spec: str, *, head: str = "logits") -> MaskLoss:
+    """Builds a mask loss from its name, with the grammar of `depth_loss`.
+
+    Args:
+        spec: as for `depth_loss`: "bce+dice", "bce+ssim5:2".
+        head: kind of the network's output, one of HEADS.
+
+    Returns:
+        A function of (output, target), each (N, 1, H, W) float, the network's raw output and a
+        target that is soft in [0, 1]. It returns a scalar.
+
+    Raises:
+        RunError: as for `depth_loss`.
+    """
+    masked_loss = _build(spec, MASK_LOSSES, kind="mask", head=head)
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return masked_loss(output, target, torch.ones_like(target, dtype=torch.bool))
+
+    return loss
+
+
+def _build(spec: str, known: dict[str, DepthLoss], *, kind: str, head: str) -> DepthLoss:
+    terms = _parse(spec, known, kind=kind)
+    if head not in HEADS:
+        raise RunError(f"unknown {kind} head {head!r}; known: {', '.join(HEADS)}")
+    for name in ON_LOGITS:
+        if name in terms and head != "logits":
+            way_out = ", or --mask-head logits" if kind == "mask" else ""
+            raise RunError(
+                f"{kind} loss {name!r} in {spec!r} needs logits, and the head is {head}: "
+                f"choose another loss{way_out}"
+            )
+
+    def loss(output: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(output.device.type, enabled=False):
+            output, target = output.float(), target.float()
+            answer = output.sigmoid() if head == "logits" else output
+            return sum(
+                weight * known[name](output if name in ON_LOGITS else answer, target, valid)
+                for name, weight in terms.items()
+            )
+
+    return loss
+
+
+def _parse(spec: str, known: dict[str, Callable], *, kind: str) -> dict[str, float]:
+    """ "l1:0.5+cosine" -> {"l1": 0.5, "cosine": 1.0}."""
+    terms: dict[str, float] = {}
+    for term in spec.split("+"):
+        name, _, weight = (part.strip() for part in term.partition(":"))
+        if name not in known:
+            raise RunError(
+                f"unknown {kind} loss {name!r} in {spec!r}; known: {', '.join(known)}; "
+                "join them like 'A+B:0.5'"
+            )
+        if name in terms:
+            raise RunError(
+                f"{kind} loss {name!r} stands twice in {spec!r}; give it once, with its weight"
+            )
+        terms[name] = _weight(weight or "1", spec)
+    return terms
+
+
+def _weight(text: str, spec: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = float("nan")
+    if not 0 < weight < float("inf"):
+        raise RunError(
+            f"weight {text!r} in loss {spec!r} is not a positive number; write for example 'l1:0.5'"
+        )
+    return weight

@@ -1,0 +1,189 @@
+"""What an evaluation answers: tables and the protocol on stdout, metrics.json, grid.png."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from training.checkpoint import write_whole
+
+Scores = Mapping[str, float]
+
+
+class Metrics(Protocol):
+    """What `metrics.DepthMetrics` and `metrics.MaskMetrics` share."""
+
+    def compute(self, images: np.ndarray | None = None) -> Scores: ...
+
+
+# --average -> ending of the scores' names, in `metrics`
+AVERAGES = {"image": "per_image", "pixel": "pooled"}
+
+# kind of depth -> (label, score), in the order of the table
+DEPTH_ROWS = {
+    "metric": (
+        ("RMSE [0..1]", "rmse"),
+        ("RMSE [m]", "rmse_m"),
+        ("MAE [0..1]", "mae"),
+        ("MAE [m]", "mae_m"),
+        ("AbsRel", "abs_rel"),
+        ("log10", "log10"),
+        ("delta_1", "delta_1"),
+        ("delta_2", "delta_2"),
+        ("delta_3", "delta_3"),
+        ("SILog", "silog"),
+        ("SSIM", "ssim"),
+    ),
+    "relative": (("RMSE [relative]", "rmse"), ("MAE [relative]", "mae"), ("SSIM", "ssim")),
+}
+
+# rows: background, columns: foreground; the names of a dataset's test cells
+SEEN_ROWS = ("seen background", "unseen background")
+SEEN_COLUMNS = ("seen foreground", "unseen foreground")
+SEEN_CELLS = (
+    ("test: seen background, seen foreground", "test: unseen foreground"),
+    ("test: unseen background", "test: both unseen"),
+)
+SMALLEST_WIDTH = 80  # columns; narrower screens and pipes get whole lines all the same
+
+
+def score_table(
+    columns: Mapping[str, Scores | None],
+    rows: Sequence[tuple[str, str]],
+    *,
+    average: str,
+) -> Table:
+    """A table of scores, each averaged over images and over pixels, side by side.
+
+    Args:
+        columns: who is scored -> "<score>_per_image" and "<score>_pooled", or None: shown as n/a.
+        rows: (label, score).
+        average: "image" or "pixel", the one that comes first.
+    """
+    order = [average, *(name for name in AVERAGES if name != average)]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for column in columns:
+        for place, name in enumerate(order):
+            head = f"{column if place == 0 else ''}\n{AVERAGES[name].replace('_', ' ')}"
+            table.add_column(head, justify="right", no_wrap=True)
+    for label, score in rows:
+        keys = [f"{score}_{AVERAGES[name]}" for name in order]
+        numbers = [_number(scores, key) for scores in columns.values() for key in keys]
+        table.add_row(label, *numbers)
+    return table
+
+
+def cell_scores(
+    metrics: Mapping[str, Metrics], cells: np.ndarray, cell_names: Sequence[str]
+) -> dict[str, dict[str, Scores]]:
+    """Scores in each cell of the seen/unseen table.
+
+    Args:
+        metrics: who is scored -> metrics that were updated with the images in the order of `cells`.
+        cells: (N,) index into `cell_names` of each image.
+        cell_names: the dataset's names.
+
+    Returns:
+        Cell name -> who -> scores, for cells that hold an image; empty for splits without cells.
+    """
+    members = {name: cells == cell_names.index(name) for row in SEEN_CELLS for name in row}
+    return {
+        cell: {who: metric.compute(images) for who, metric in metrics.items()}
+        for cell, images in members.items()
+        if images.any()
+    }
+
+
+def cell_table(
+    title: str, cells: Mapping[str, Mapping[str, Scores]], score: str, *, average: str
+) -> Table:
+    """The 2x2 table of seen and unseen backgrounds and foregrounds.
+
+    Args:
+        title: the score and its unit.
+        cells: as `cell_scores` gives them; each cell shows all it holds.
+        score: name of the score without its ending.
+        average: "image" or "pixel".
+    """
+    title = f"{title}, {AVERAGES[average].replace('_', ' ')}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_lines=True)
+    for head in ("", *SEEN_COLUMNS):
+        table.add_column(head, no_wrap=True)
+    for row, names in zip(SEEN_ROWS, SEEN_CELLS, strict=True):
+        table.add_row(row, *(_cell_text(cells.get(name), score, average) for name in names))
+    return table
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """At most `wanted` positions spread evenly over `count`, first and last included."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, wanted)})
+
+
+def protocol_table(protocol: Mapping[str, Any], *, title: str = "protocol") -> Table:
+    """How the numbers came about, one line each."""
+    table = Table(title=title, title_justify="left", box=None, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in protocol.items():
+        table.add_row(name, str(value))
+    return table
+
+
+def published_table(scores: Mapping[str, float]) -> Table:
+    """What `training.scoring.published_scores` gives, four digits each."""
+    title = "odd scores of the reference systems, for reading only"
+    return protocol_table({name: f"{value:.4g}" for name, value in scores.items()}, title=title)
+
+
+def show(*parts: RenderableType) -> None:
+    """Prints to stdout: colour on a terminal, plain text elsewhere; no column is ever cut off."""
+    console = Console(highlight=False, markup=False)
+    console.width = max(SMALLEST_WIDTH, console.width)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))  # paths stay in one piece
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes metrics.json, whole or not at all.
+
+    Raises:
+        RunError: the disk refused.
+    """
+    text = json.dumps(content, indent=2) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Writes a (H, W, 3) uint8 RGB picture as PNG.
+
+    Raises:
+        RunError: the disk refused.
+    """
+    encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+    write_whole(path, lambda file: file.write(encoded.tobytes()))
+
+
+def _cell_text(scores: Mapping[str, Scores] | None, score: str, average: str) -> str:
+    if scores is None:
+        return "no image"
+    lines = {who: _number(of, f"{score}_{AVERAGES[average]}") for who, of in scores.items()}
+    lines["images"] = str(next(iter(scores.values()))["images"])
+    width = max(map(len, lines))
+    return "\n".join(f"{name:{width}}  {text}" for name, text in lines.items())
+
+
+def _number(scores: Scores | None, name: str) -> str:
+    """Four digits, as many of them behind the point as fit."""
+    if scores is None:
+        return "n/a"
+    value = scores[name]
+    before_point = int(math.log10(abs(value))) + 1 if abs(value) >= 1 else 1
+    return f"{value:.{max(0, 5 - before_point)}f}"
