@@ -14,6 +14,8 @@ A network of relative depth, its scale and shift fitted to each image:
     python evaluate_depth.py --data NYU_TEST --checkpoint FILE --protocol nyu --align scale-shift
 """
 
+import dsetkit.openmp  # noqa: F401  (before torch)
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -23,13 +25,12 @@ import torch
 from torch.utils.data import default_collate
 
 from dsetkit import SampleDataset, make_loader
-from dsetkit.errors import DsetkitError
+from dsetkit.devices import pick_device, prepare_device
+from dsetkit.errors import DsetkitError, RunError
 from dsetkit.store.manifest import Manifest
-from models import ModelError, answer, load_model, prepare_device
+from models import ModelError, answer, load_model
 from training.cli import image_size, positive_int, run
-from training.errors import RunError
 from training.loop import Batch, evaluate, prepare_batch
-from training.run_dir import pick_device
 from training.scoring.alignment import check_comparable
 from training.scoring.baselines import MeanDepthMap, own_mean
 from training.scoring.metrics import DepthMetrics

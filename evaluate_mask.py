@@ -7,6 +7,8 @@ The baseline calls foreground what differs from the background picture by more t
 some channel; the threshold is the best one on the train split.
 """
 
+import dsetkit.openmp  # noqa: F401  (before torch)
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -16,12 +18,11 @@ import torch
 from torch.utils.data import Subset, default_collate
 
 from dsetkit import SampleDataset, make_loader
-from dsetkit.errors import DsetkitError
-from models import ModelError, answer, load_model, prepare_device
+from dsetkit.devices import pick_device, prepare_device
+from dsetkit.errors import DsetkitError, RunError
+from models import ModelError, answer, load_model
 from training.cli import image_size, positive_int, run
-from training.errors import RunError
 from training.loop import Batch, evaluate, prepare_batch
-from training.run_dir import pick_device
 from training.scoring.baselines import BestThreshold, difference
 from training.scoring.metrics import MaskMetrics
 from training.scoring.pictures import mask_grid

@@ -11,6 +11,8 @@ over) stop it. Teachers of relative depth are scored with --align scale-shift; c
 one protocol and one alignment only.
 """
 
+import dsetkit.openmp  # noqa: F401  (before torch)
+
 import argparse
 import sys
 import time
@@ -22,11 +24,10 @@ import torch
 
 from dsetkit import SampleDataset, make_loader
 from dsetkit.cli.teacher_verbs import add_teacher_flags, teacher_options
-from dsetkit.errors import DsetkitError
+from dsetkit.errors import DsetkitError, RunError
 from dsetkit.teachers import Teacher, checked_depth, load_teacher
 from models import ModelError
 from training.cli import run
-from training.errors import RunError
 from training.loop import Batch, evaluate
 from training.scoring.alignment import check_comparable
 from training.scoring.baselines import own_mean

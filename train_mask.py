@@ -10,6 +10,8 @@ The run folder then holds best.safetensors (highest validation IoU at the last i
 last.safetensors, log.csv, a picture per epoch, tensorboard/ and state.pt; see training/run_dir.py.
 """
 
+import dsetkit.openmp  # noqa: F401  (before torch)
+
 import argparse
 import logging
 import sys
@@ -21,8 +23,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from dsetkit import SampleDataset, make_loader
-from dsetkit.errors import DsetkitError
-from models import MODELS, ModelError, answer, create_model, load_model, prepare_device, save_model
+from dsetkit.devices import pick_device, prepare_device
+from dsetkit.errors import DsetkitError, RunError
+from models import MODELS, ModelError, answer, create_model, load_model, save_model
 from models.pretrained import load_pretrained_encoder
 from training import loop, ranks, run_dir
 from training.augment import make_augment
@@ -30,7 +33,6 @@ from training.chain import links
 from training.checkpoint import STATE_FILE, copy_weights, save_state
 from training.cli import CONTINUE, SHOWN, add_training_arguments, parse_run, run
 from training.ema import AveragedWeights
-from training.errors import RunError
 from training.losses.saliency import saliency_loss
 from training.losses.specs import MASK_LOSS_HELP, mask_loss
 from training.schedule import Plateau, make_optimizer, make_schedule
@@ -86,7 +88,7 @@ def train(args: argparse.Namespace) -> None:
         )
 
     # ---- Network -------------------------------------------------------------------------------
-    device = prepare_device(ranks.own_device(run_dir.pick_device(args.device)))
+    device = prepare_device(ranks.own_device(pick_device(args.device)))
     torch.manual_seed(args.seed)
     channels = 3 * len(args.inputs)
     net = create_model(args.arch, in_channels=channels, **dict(args.arch_options))

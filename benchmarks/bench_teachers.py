@@ -21,13 +21,13 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.common import keep, rounds
+from dsetkit.devices import pick_device
 from dsetkit.teachers import (
     Teacher,
     TeacherOptions,
     densedepth,
     huggingface,
     load_teacher,
-    pick_device,
 )
 from dsetkit.teachers.densedepth_network import DenseDepth
 

@@ -34,7 +34,8 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from benchmarks.common import keep, rounds
 from dsetkit import SampleDataset, make_loader
-from models import MODELS, create_model, prepare_device
+from dsetkit.devices import pick_device, prepare_device
+from models import MODELS, create_model
 from models.blocks import Normalize
 from training import loop, run_dir
 from training.losses.specs import depth_loss, mask_loss
@@ -78,7 +79,7 @@ def main() -> None:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
     add("--samples", type=int, default=256, help="that are drawn for the loader; 0 = leave it out")
     args = parser.parse_args()
-    device = run_dir.pick_device(args.device).type
+    device = pick_device(args.device).type
     rows, left_out, data = [], set(), None
     with tempfile.TemporaryDirectory() as folder:
         if args.samples and set(args.models) & set(FED_BY_LOADER):
@@ -172,7 +173,7 @@ def serve(client: Connection, case: Case) -> None:
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     plain = case.variant == "eager"
-    device = run_dir.pick_device(case.device)
+    device = pick_device(case.device)
     if not plain:
         prepare_device(device)
     step = make_step(case, device)

@@ -6,7 +6,7 @@
 
 `bench_read` starts it anew for every figure. The clock starts when each worker has delivered its
 first batch: starting workers is told apart. Freed memory is kept, for all, as the trainings on a
-CPU keep it (models/host_memory.py). Prints one line of JSON.
+CPU keep it (dsetkit/devices.py). Prints one line of JSON.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.peers.shared import BATCH, FIELDS, EncodedSamples
 from dsetkit import SampleDataset, make_loader
-from models.host_memory import keep_freed_memory
+from dsetkit.devices import keep_freed_memory
 
 SECONDS = 1.0  # that count at least: some tiers read thousands of samples in milliseconds
 

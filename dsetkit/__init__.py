@@ -1,20 +1,18 @@
 """dsetkit: foreground cut-outs over backgrounds, with masks and depth, as an LMDB dataset."""
 
-from dsetkit.store.manifest import VERSION
+import dsetkit.openmp  # noqa: F401  (before anything loads torch)
 
-__version__ = VERSION
+from dsetkit import version
 
-__all__ = ["SampleDataset", "make_loader", "__version__"]
+__version__ = version.VERSION
+
+__all__ = ["SampleDataset", "__version__", "make_loader"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     """Loads torch only when the training side is asked for: drawing workers start without it."""
-    if name == "SampleDataset":
-        from dsetkit.loading.samples import SampleDataset
+    if name in ("SampleDataset", "make_loader"):
+        from dsetkit import loading
 
-        return SampleDataset
-    if name == "make_loader":
-        from dsetkit.loading.loader import make_loader
-
-        return make_loader
+        return getattr(loading, name)
     raise AttributeError(f"module 'dsetkit' has no attribute {name!r}")

@@ -14,7 +14,7 @@ from dsetkit.cli.teacher_verbs import (
     teacher_options,
 )
 from dsetkit.console import progress_bar, run
-from dsetkit.store.manifest import VERSION
+from dsetkit.version import VERSION
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,7 +5,8 @@
     ├── DatasetError        a dataset that is missing, foreign, damaged, newer, or has no room left
     │   ├── BusyError       another process is writing it
     │   └── UnfinishedError a file so new that it does not say yet what it holds
-    └── TeacherError        a depth teacher that cannot be loaded or gives no usable depth
+    ├── TeacherError        a depth teacher that cannot be loaded or gives no usable depth
+    └── RunError            a training or an evaluation that cannot go on as asked
 
 Any other exception is a fault of ours and ends with a traceback and status 1.
 """
@@ -33,3 +34,7 @@ class UnfinishedError(DatasetError):
 
 class TeacherError(DsetkitError):
     """A teacher cannot be loaded, or its answer cannot be used."""
+
+
+class RunError(DsetkitError):
+    """A training or an evaluation cannot go on with these arguments, folders or files."""

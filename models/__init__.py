@@ -3,7 +3,6 @@
 from models.averaging import average_models
 from models.errors import ModelError
 from models.heads import answer
-from models.host_memory import prepare_device
 from models.pretrained import load_pretrained_encoder
 from models.registry import MODELS, create_model
 from models.weights import load_model, save_model
@@ -16,6 +15,5 @@ __all__ = [
     "create_model",
     "load_model",
     "load_pretrained_encoder",
-    "prepare_device",
     "save_model",
 ]

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms.v2.functional import rgb_to_grayscale
 
+from dsetkit.errors import RunError
 from training.augment_pictures import (
     Batch,
     colour_jitter,
@@ -24,7 +25,6 @@ from training.augment_pictures import (
     noise,
     uniform,
 )
-from training.errors import RunError
 
 Augmentation = Callable[[Batch], Batch]
 

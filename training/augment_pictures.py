@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torchvision.transforms.v2.functional import rgb_to_grayscale, to_dtype
 
+from dsetkit.errors import RunError
 from training import ranks
-from training.errors import RunError
 
 Batch = dict[str, torch.Tensor]
 

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, Protocol
 import torch
 from torch import nn
 
+from dsetkit.errors import RunError
 from training import ranks
-from training.errors import RunError
 
 STATE_FILE = "state.pt"
 FORMAT, VERSION = "training state", 1

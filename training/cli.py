@@ -12,10 +12,10 @@ from pathlib import Path
 import rich
 from rich.logging import RichHandler
 
+from dsetkit.errors import RunError
 from training import ranks
 from training.augment import AUGMENT_HELP
 from training.chain import CHAIN_LR
-from training.errors import RunError
 from training.run_dir import read_arguments
 from training.schedule import OPTIMIZERS, SCHEDULES
 

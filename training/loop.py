@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from dsetkit.errors import RunError
 from training import ranks
-from training.errors import RunError
 from training.progress_bar import progress_report
 
 Batch = dict[str, torch.Tensor]

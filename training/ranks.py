@@ -34,7 +34,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from training.errors import RunError
+from dsetkit.errors import RunError
 
 ENDED = (
     "another process of this run has died or was stopped: see above for its own message (none if "

@@ -25,9 +25,9 @@ import cv2
 import numpy as np
 import torch
 
+from dsetkit.errors import RunError
 from training import ranks
 from training.checkpoint import STATE_FILE, Stateful, load_state, write_whole
-from training.errors import RunError
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -172,21 +172,6 @@ def _read_run(run_dir: Path) -> dict[str, Any]:
 
 
 # ---- device and logs ---------------------------------------------------------------------------
-
-
-def pick_device(name: str) -> torch.device:
-    """The device that "auto" (CUDA when there is one), "cpu" or "cuda" means.
-
-    Raises:
-        RunError: "cuda" without a usable GPU.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise RunError(
-            "--device cuda: torch sees no GPU; expected an NVIDIA GPU with its driver; "
-            "use --device cpu, or auto"
-        )
-    has_cuda = torch.cuda.is_available()
-    return torch.device(("cuda" if has_cuda else "cpu") if name == "auto" else name)
 
 
 def mixed_precision(name: str, device: torch.device) -> torch.autocast:

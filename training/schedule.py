@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from training.errors import RunError
+from dsetkit.errors import RunError
 
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("cosine", "step", "plateau", "onecycle")

@@ -1,1 +1,21 @@
-"""Samples as tensors and batches to train on: SampleDataset, make_loader, caches."""
+"""Samples as tensors and batches to train on: SampleDataset, make_loader, caches.
+
+Names are loaded when they are asked for: making a cache needs no torch.
+"""
+
+from importlib import import_module
+
+_MODULES = {
+    "SampleDataset": "samples",
+    "cache_path": "plane_cache",
+    "make_loader": "loader",
+    "open_cache": "plane_cache",
+}
+
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return getattr(import_module(f"dsetkit.loading.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'dsetkit.loading' has no attribute {name!r}")

@@ -8,8 +8,7 @@ import xxhash
 
 from dsetkit.errors import DatasetError
 from dsetkit.store.records import FORMAT_VERSION
-
-VERSION = "0.1.0"  # of dsetkit
+from dsetkit.version import VERSION
 
 WHOLE = {"number": 0, "shards": 1}  # the shard of a dataset that is one file
 

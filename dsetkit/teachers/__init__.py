@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsetkit.devices import pick_device
 from dsetkit.errors import TeacherError
 from dsetkit.teachers.flip import FlipAveraged
 from dsetkit.teachers.guard import checked_depth
@@ -33,7 +34,6 @@ __all__ = [
     "TeacherOptions",
     "checked_depth",
     "load_teacher",
-    "pick_device",
     "settings_of",
     "with_range",
     "with_recorded_range",
@@ -84,25 +84,12 @@ def load_teacher(
     return RangedTeacher(teacher, value_range)
 
 
-def pick_device(device: str) -> str:
-    """`auto` means CUDA where there is one."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise TeacherError(
-            f"device {device} was asked for, but torch finds no GPU: use cpu or auto"
-        )
-    return device
-
-
 def _runner(device: str, options: TeacherOptions) -> "Runner":
     """How the network of a torch teacher is run; refused before any weights are read."""
     from dsetkit.teachers.running import Runner
 
     return Runner(
-        device=pick_device(device), precision=options.precision, compiled=options.compiled
+        device=str(pick_device(device)), precision=options.precision, compiled=options.compiled
     )
 
 

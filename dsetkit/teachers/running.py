@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
+from dsetkit.devices import prepare_device
 from dsetkit.errors import TeacherError
-from models import prepare_device
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

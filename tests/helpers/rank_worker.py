@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 2 tests/helpers/rank_worker.py RESULT
 
-Rank 0 writes what the ranks found together; tests/training/test_ranks.py holds it against `measure()` in a
-process of its own. In float64, so that what differs is wrong and not rounded.
+Rank 0 writes what the ranks found together; tests/training/test_ranks.py holds it against
+`measure()` in a process of its own. In float64, so that what differs is wrong and not rounded.
 """
 
 import sys

@@ -13,12 +13,11 @@ import evaluate_depth
 import evaluate_mask
 from dsetkit.assets.folders import encode_asset
 from dsetkit.datasets.writer import DatasetWriter, StoredAsset
-from dsetkit.errors import DatasetError
+from dsetkit.errors import DatasetError, RunError
 from dsetkit.store import manifest as m
 from dsetkit.store.codecs import CODECS
 from dsetkit.store.records import Record, quantise_metric
 from models import MODELS, ModelError, create_model, save_model
-from training.errors import RunError
 from training.scoring.pictures import INVALID_GREY, colour_depth, colour_error
 
 SIZE = 32

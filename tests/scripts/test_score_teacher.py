@@ -9,10 +9,9 @@ import pytest
 
 import evaluate_depth
 import score_teacher
-from dsetkit.errors import TeacherError
+from dsetkit.errors import RunError, TeacherError
 from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.teachers import BUNDLED
-from training.errors import RunError
 
 HEIGHT, WIDTH = 24, 32
 

@@ -17,11 +17,11 @@ from torch import nn
 import train_depth
 import train_joint
 import train_mask
+from dsetkit.errors import RunError
 from models import MODELS, load_model
 from training import cli, loop, run_dir
 from training.checkpoint import STATE_FILE, load_state, save_state
 from training.ema import AveragedWeights
-from training.errors import RunError
 from training.schedule import Plateau
 
 SCRIPTS = {"depth": train_depth, "mask": train_mask, "joint": train_joint}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.errors import RunError
+from dsetkit.errors import RunError
 from training.scoring.alignment import ALIGNMENTS, align, align_median, check_comparable
 from training.scoring.metrics import DepthMetrics, crop_window
 from training.scoring.protocols import PROTOCOLS, Protocol, add_protocol_arguments

@@ -6,9 +6,9 @@ from functools import partial
 import pytest
 import torch
 
+from dsetkit.errors import RunError
 from training import augment, augment_pictures
 from training.augment import AUGMENTATIONS, GROUPS, Batch, make_augment
-from training.errors import RunError
 
 GEOMETRIC = ("flip", "scale", "rotate")
 PICTURES_ONLY = [name for name in AUGMENTATIONS if name not in GEOMETRIC]

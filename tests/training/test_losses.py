@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from training.errors import RunError
+from dsetkit.errors import RunError
 from training.losses.saliency import saliency_loss
 from training.losses.specs import DEPTH_LOSSES, MASK_LOSSES, ON_LOGITS, depth_loss, mask_loss
 from training.losses.ssim import ssim_map

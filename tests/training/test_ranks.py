@@ -15,11 +15,11 @@ import torch
 import train_depth
 import train_joint
 import train_mask
+from dsetkit.errors import RunError
 from tests.helpers import rank_worker
 from tests.helpers.worlds import tiny_dataset
 from training import loop, ranks
 from training.checkpoint import STATE_FILE
-from training.errors import RunError
 
 REPOSITORY = Path(__file__).parents[2]
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from dsetkit.errors import RunError
 from training.cli import add_training_arguments
-from training.errors import RunError
 from training.schedule import OPTIMIZERS, SCHEDULES, Plateau, make_optimizer, make_schedule
 
 

@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 
-from training.errors import RunError
+from dsetkit.errors import RunError
 from training.losses.depth_losses import berhu, cosine, grad, log_l1, silog
 from training.losses.loss_terms import bce, dice, dice_squared, focal, l1, rmse, smooth_l1, ssim
 

@@ -15,7 +15,7 @@ scale-shift  the scale and shift of least squares over the valid pixels, as netw
 
 import torch
 
-from training.errors import RunError
+from dsetkit.errors import RunError
 
 ALIGNMENTS = ("none", "median", "scale-shift")
 

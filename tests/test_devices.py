@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from dsetkit import devices
+from dsetkit.devices import prepare_device
 from dsetkit.teachers import load_teacher
-from models import host_memory, prepare_device
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 FAULTS = """
 import ctypes, resource, sys
-from models.host_memory import keep_freed_memory
+from dsetkit.devices import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
@@ -46,7 +47,7 @@ def test_memory_that_was_freed_is_had_again_without_page_faults() -> None:
 
 def test_only_networks_on_the_cpu_keep_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(host_memory, "keep_freed_memory", lambda: calls.append("keep"))
+    monkeypatch.setattr(devices, "keep_freed_memory", lambda: calls.append("keep"))
     assert prepare_device(torch.device("cuda")).type == "cuda" and not calls
     assert prepare_device(torch.device("cpu")).type == "cpu" and calls == ["keep"]
     load_teacher("bundled", device="cpu")
@@ -55,4 +56,4 @@ def test_only_networks_on_the_cpu_keep_freed_memory(monkeypatch: pytest.MonkeyPa
 
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    assert host_memory.keep_freed_memory() is False
+    assert devices.keep_freed_memory() is False

@@ -1,16 +1,49 @@
-"""How a process holds memory while networks run on its CPU: what is freed serves the next step."""
+"""Where networks run: choosing the device, and the memory of a process that runs them on a CPU."""
 
 import ctypes
 import platform
+from typing import TYPE_CHECKING
 
-import torch
+from dsetkit.errors import DsetkitError
+
+if TYPE_CHECKING:  # torch takes seconds to load
+    import torch
 
 # mallopt(3): parameters of <malloc.h>, and the values that the manual gives for "never"
 M_TRIM_THRESHOLD, NEVER_TRIM = -1, -1
 M_MMAP_MAX, NO_MMAP = -4, 0
 
 
-def prepare_device(device: torch.device) -> torch.device:
+def pick_device(name: str) -> "torch.device":
+    """The device that a name means.
+
+    Args:
+        name: `auto` (CUDA where there is a GPU), or what `torch.device` takes: `cpu`, `cuda`,
+            `cuda:1`.
+
+    Raises:
+        DsetkitError: An unknown name, or CUDA without a usable GPU.
+    """
+    import torch
+
+    has_cuda = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if has_cuda else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DsetkitError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise DsetkitError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DsetkitError(
+            f"--device {name}: torch finds {torch.cuda.device_count()} GPUs; expected an NVIDIA "
+            "GPU with its driver; use --device cpu, or auto"
+        )
+    return device
+
+
+def prepare_device(device: "torch.device") -> "torch.device":
     """The device, made ready for networks: on the CPU by `keep_freed_memory`.
 
     CUDA's own allocator keeps its blocks, so there would be nothing to gain.

@@ -1,0 +1,3 @@
+"""The version of dsetkit, which manifests record."""
+
+VERSION = "0.1.0"
