@@ -27,7 +27,7 @@ from torch.utils.data import default_collate
 from dsetkit import SampleDataset, make_loader
 from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import DsetkitError, RunError
-from dsetkit.store.manifest import Manifest
+from dsetkit.store import Manifest
 from models import ModelError, answer, load_model
 from training.cli import image_size, positive_int, run
 from training.loop import Batch, evaluate, prepare_batch

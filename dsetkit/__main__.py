@@ -58,7 +58,7 @@ def _add_demo(verbs) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from dsetkit.demo.run import demo
+    from dsetkit.demo import demo
 
     demo(args.output, samples=args.samples, epochs=args.epochs)
 
@@ -118,7 +118,7 @@ def _add_generate(verbs) -> None:
 
 
 def _generate(args: argparse.Namespace) -> None:
-    from dsetkit.generating.pipeline import generate
+    from dsetkit.generating import generate
     from dsetkit.verbs.teacher_check import check_teacher
 
     settings = {
@@ -186,7 +186,7 @@ def _add_import_rgbd(verbs) -> None:
 
 
 def _import_rgbd(args: argparse.Namespace) -> None:
-    from dsetkit.importing.rgbd import import_rgbd
+    from dsetkit.importing import import_rgbd
 
     with progress_bar("import-rgbd") as progress:
         count = import_rgbd(
@@ -255,7 +255,7 @@ def _add_import_images(verbs) -> None:
 
 
 def _import_images(args: argparse.Namespace) -> None:
-    from dsetkit.importing.images import import_images
+    from dsetkit.importing import import_images
 
     with progress_bar("import-images") as progress:
         manifest = import_images(

@@ -1,1 +1,31 @@
 """Folders of pictures to checked pixels with an id and a split."""
+
+from dsetkit.assets.folders import (
+    MAX_JOBS,
+    Asset,
+    BadFile,
+    assign_splits,
+    decode_asset,
+    describe_bad,
+    encode_asset,
+    fingerprint,
+    load_backgrounds,
+    load_foregrounds,
+    raise_if_bad,
+)
+from dsetkit.assets.shared import SharedAssets
+
+__all__ = [
+    "Asset",
+    "BadFile",
+    "MAX_JOBS",
+    "SharedAssets",
+    "assign_splits",
+    "decode_asset",
+    "describe_bad",
+    "encode_asset",
+    "fingerprint",
+    "load_backgrounds",
+    "load_foregrounds",
+    "raise_if_bad",
+]

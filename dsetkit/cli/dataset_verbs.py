@@ -119,7 +119,7 @@ def _add_split(verbs) -> None:
 
 
 def _split(args: argparse.Namespace) -> None:
-    from dsetkit.datasets.reader import Dataset
+    from dsetkit.datasets import Dataset
     from dsetkit.verbs import info, splits
 
     if args.split_by == "sample":
@@ -153,7 +153,7 @@ def _add_show(verbs) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
-    from dsetkit.datasets.reader import Dataset
+    from dsetkit.datasets import Dataset
     from dsetkit.verbs import show
 
     dataset = Dataset(args.dataset)
@@ -203,7 +203,7 @@ def _add_convert(verbs) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    from dsetkit.datasets.reader import Dataset
+    from dsetkit.datasets import Dataset
     from dsetkit.verbs.convert import convert
 
     layout = args.layout or Dataset(args.dataset).manifest.layout
@@ -273,7 +273,7 @@ def _add_list_shards(verbs) -> None:
 
 
 def _list_shards(args: argparse.Namespace) -> None:
-    from dsetkit.store.shards import list_shards
+    from dsetkit.store import list_shards
 
     with progress_bar("list-shards") as progress:
         made = list_shards(args.dataset, progress=progress)
@@ -294,7 +294,7 @@ def _add_cache(verbs) -> None:
 
 
 def _cache(args: argparse.Namespace) -> None:
-    from dsetkit.datasets.reader import Dataset
+    from dsetkit.datasets import Dataset
     from dsetkit.loading.plane_cache import cache_path, open_cache
 
     dataset, size = Dataset(args.dataset), (args.size, args.size)

@@ -4,8 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from dsetkit.store.manifest import SPLITS
-from dsetkit.store.remote import is_remote
+from dsetkit.store import SPLITS, is_remote
 
 
 def add_verb(verbs, name: str, verb, description: str) -> argparse.ArgumentParser:

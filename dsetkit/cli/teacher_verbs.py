@@ -162,7 +162,7 @@ def _add_export_model(verbs) -> None:
 
 
 def _export_model(args: argparse.Namespace) -> None:
-    from dsetkit.teachers.export_onnx import export_model
+    from dsetkit.verbs.export_model import export_model
 
     size = tuple(args.size) if args.size else None
     apart = export_model(args.checkpoint, args.output, size=size)

@@ -8,9 +8,7 @@ import numpy as np
 
 from dsetkit.compositing.compositor import DRAWN, Redrawer, pixels_checksum
 from dsetkit.compositing.recipe import CompositeRecipe, FullSet
-from dsetkit.store.codecs import CODECS
-from dsetkit.store.manifest import Manifest
-from dsetkit.store.records import Record
+from dsetkit.store import CODECS, Manifest, Record
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import xxhash
 from dsetkit.compositing.placing import ForegroundPyramid, place, scaled_box
 from dsetkit.compositing.recipe import uniform
 from dsetkit.compositing.resizing import resize_image
-from dsetkit.store.records import Record
+from dsetkit.store import Record
 
 DRAWN = ("composite", "mask")  # the fields that drawing gives, in this order
 

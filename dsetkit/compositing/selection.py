@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dsetkit.compositing.recipe import HOLD_OUT, SELECT, FullSet, uniform
-from dsetkit.store.manifest import (
+from dsetkit.store import (
     TEST,
     TEST_BACKGROUND,
     TEST_BOTH,

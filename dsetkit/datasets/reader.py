@@ -7,16 +7,21 @@ from pathlib import Path
 import msgpack
 import numpy as np
 
-from dsetkit.assets.folders import decode_asset
-from dsetkit.compositing.compositor import DRAWN, Redrawer, drawing_fingerprint
-from dsetkit.compositing.resizing import resize_depth, resize_image
+from dsetkit.assets import decode_asset
+from dsetkit.compositing import DRAWN, Redrawer, drawing_fingerprint, resize_depth, resize_image
 from dsetkit.errors import DatasetError
+from dsetkit.store import (
+    CODECS,
+    AddressShards,
+    FolderShards,
+    Record,
+    Shards,
+    depth_share,
+    is_remote,
+    u32_key,
+    unpack_record,
+)
 from dsetkit.store import manifest as m
-from dsetkit.store.codecs import CODECS
-from dsetkit.store.lmdb_store import u32_key
-from dsetkit.store.records import Record, depth_share, unpack_record
-from dsetkit.store.remote import is_remote
-from dsetkit.store.shards import AddressShards, FolderShards, Shards
 
 Size = tuple[int, int]  # height, width [px]
 

@@ -4,8 +4,7 @@ import numpy as np
 
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DatasetError
-from dsetkit.store.manifest import CELL_NAMES, SPLITS
-from dsetkit.store.records import Record
+from dsetkit.store import CELL_NAMES, SPLITS, Record
 
 COLUMNS = ("index", "split", "cell", "background", "foreground", "flip", "box", "name")
 

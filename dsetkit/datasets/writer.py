@@ -11,10 +11,19 @@ import numpy as np
 
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import BusyError, DatasetError, UnfinishedError
+from dsetkit.store import (
+    LARGEST_MAP_SIZE,
+    Record,
+    StoreWriter,
+    pack_record,
+    shard_number,
+    shard_path,
+    shard_ranges,
+    u32_key,
+    u64_key,
+    unpack_record,
+)
 from dsetkit.store import manifest as m
-from dsetkit.store.lmdb_store import LARGEST_MAP_SIZE, StoreWriter, u32_key, u64_key
-from dsetkit.store.records import Record, pack_record, unpack_record
-from dsetkit.store.shards import shard_number, shard_path, shard_ranges
 
 SECONDS_BETWEEN_COMMITS = 2.0
 SAMPLES_BETWEEN_COMMITS = 2048  # bounds the memory of what waits

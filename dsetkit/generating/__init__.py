@@ -1,1 +1,7 @@
 """The whole run from two folders to a dataset: here, in processes, on a Ray cluster."""
+
+from dsetkit.generating.pipeline import generate
+
+__all__ = [
+    "generate",
+]

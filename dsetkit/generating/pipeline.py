@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dsetkit.assets.folders import (
+from dsetkit.assets import (
     Asset,
+    SharedAssets,
     describe_bad,
     encode_asset,
     fingerprint,
@@ -25,20 +26,20 @@ from dsetkit.assets.folders import (
     load_foregrounds,
     raise_if_bad,
 )
-from dsetkit.assets.shared import SharedAssets
-from dsetkit.compositing.batches import Renderer
-from dsetkit.compositing.compositor import drawing_fingerprint
-from dsetkit.compositing.recipe import PLACEMENTS, FullSet
-from dsetkit.compositing.selection import select, split_cells
-from dsetkit.datasets.writer import StoredAsset
+from dsetkit.compositing import (
+    PLACEMENTS,
+    FullSet,
+    Renderer,
+    drawing_fingerprint,
+    select,
+    split_cells,
+)
+from dsetkit.datasets import StoredAsset
 from dsetkit.errors import DsetkitError
 from dsetkit.generating.shard_jobs import Plan, begin, write, write_in_processes
-from dsetkit.labels.edges import check_edge_reach
-from dsetkit.labels.labelling import describe_teacher
+from dsetkit.labels import check_edge_reach, describe_teacher
+from dsetkit.store import ENGINE_VERSION, chosen_codecs, shard_ranges
 from dsetkit.store import manifest as m
-from dsetkit.store.codecs import chosen_codecs
-from dsetkit.store.environments import ENGINE_VERSION
-from dsetkit.store.shards import shard_ranges
 from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, with_range
 
 ENGINES = ("local", "ray")

@@ -17,15 +17,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dsetkit.compositing.batches import DrawnBatch, Renderer
-from dsetkit.compositing.recipe import FullSet
-from dsetkit.datasets.writer import DatasetWriter, StoredAsset, judge_shards
+from dsetkit.compositing import DrawnBatch, FullSet, Renderer
+from dsetkit.datasets import DatasetWriter, StoredAsset, judge_shards
 from dsetkit.errors import DatasetError, DsetkitError
-from dsetkit.labels.labelling import labelled
-from dsetkit.labels.quality import judge_with
+from dsetkit.labels import judge_with, labelled
 from dsetkit.processes import in_processes
-from dsetkit.store.manifest import Manifest
-from dsetkit.store.shards import shard_ranges
+from dsetkit.store import Manifest, shard_ranges
 from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, with_recorded_range
 
 AssetPixels = Callable[[str, int], np.ndarray]

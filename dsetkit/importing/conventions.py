@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from dsetkit.assets.folders import BadFile
+from dsetkit.assets import BadFile
 from dsetkit.errors import AssetError
 from dsetkit.importing.sources import File, Files, natural
 

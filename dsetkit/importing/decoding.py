@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dsetkit.errors import AssetError
-from dsetkit.store.records import LARGEST_DEPTH_M, quantise_metric, quantise_relative
+from dsetkit.store import LARGEST_DEPTH_M, quantise_metric, quantise_relative
 
 FORMATS = ("PNG", "JPEG")
 POLARITIES = ("far-bright", "near-bright")

@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from dsetkit.assets.folders import MAX_JOBS, BadFile, assign_splits, encode_asset, fingerprint
-from dsetkit.compositing.selection import cells_by_sample, cells_of
-from dsetkit.datasets.writer import DatasetWriter, StoredAsset
+from dsetkit.assets import MAX_JOBS, BadFile, assign_splits, encode_asset, fingerprint
+from dsetkit.compositing import cells_by_sample, cells_of
+from dsetkit.datasets import DatasetWriter, StoredAsset
 from dsetkit.errors import AssetError
-from dsetkit.importing.checks import (
+from dsetkit.importing.conventions import FIELDS, NAMINGS, PER_BACKGROUND, Plan, plan_by_names
+from dsetkit.importing.decoding import SYSTEMS, DepthScale, depth_scale
+from dsetkit.importing.samples import (
     Checked,
     SampleReader,
     as_assets,
@@ -28,13 +30,10 @@ from dsetkit.importing.checks import (
     name_backgrounds,
     strangers,
 )
-from dsetkit.importing.conventions import FIELDS, NAMINGS, PER_BACKGROUND, Plan, plan_by_names
-from dsetkit.importing.decoding import SYSTEMS, DepthScale, depth_scale
 from dsetkit.importing.sources import File, Files
 from dsetkit.importing.tables import FORMS, plan_by_table
+from dsetkit.store import DEFAULT_CODECS, ENGINE_VERSION
 from dsetkit.store import manifest as m
-from dsetkit.store.codecs import DEFAULT_CODECS
-from dsetkit.store.environments import ENGINE_VERSION
 
 SAMPLE_SHARES = (0.8, 0.05, 0.15)  # of train, val and test under --split-by sample
 PROBLEMS_SHOWN = 20

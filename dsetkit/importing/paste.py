@@ -11,9 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsetkit.assets.folders import Asset
-from dsetkit.compositing.placing import ForegroundPyramid, place
-from dsetkit.compositing.recipe import FLIP, FOREGROUND, NEARNESS, PLACE_X, PLACE_Y, SCALE, uniform
+from dsetkit.assets import Asset
+from dsetkit.compositing import (
+    FLIP,
+    FOREGROUND,
+    NEARNESS,
+    PLACE_X,
+    PLACE_Y,
+    SCALE,
+    ForegroundPyramid,
+    place,
+    uniform,
+)
 from dsetkit.errors import AssetError
 
 SCALE_RANGE = (0.25, 0.8)  # longer side of the cut-out as a share of the picture's shorter side

@@ -14,15 +14,13 @@ import cv2
 import numpy as np
 import xxhash
 
-from dsetkit.assets.folders import fingerprint, load_foregrounds, raise_if_bad
-from dsetkit.compositing.recipe import HOLD_OUT, uniform
-from dsetkit.datasets.writer import DatasetWriter
+from dsetkit.assets import fingerprint, load_foregrounds, raise_if_bad
+from dsetkit.compositing import HOLD_OUT, uniform
+from dsetkit.datasets import DatasetWriter
 from dsetkit.errors import AssetError
 from dsetkit.importing.paste import Paster
+from dsetkit.store import CODECS, ENGINE_VERSION, Record
 from dsetkit.store import manifest as m
-from dsetkit.store.codecs import CODECS
-from dsetkit.store.environments import ENGINE_VERSION
-from dsetkit.store.records import Record
 
 COLOUR_SUFFIXES = ("_color.jpg", "_color.jpeg", "_color.png")
 DEPTH_SUFFIX = "_depth.png"

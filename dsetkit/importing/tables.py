@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsetkit.assets.folders import BadFile
+from dsetkit.assets import BadFile
 from dsetkit.errors import AssetError
 from dsetkit.importing.conventions import (
     FIELDS,
@@ -25,7 +25,7 @@ from dsetkit.importing.conventions import (
     Planned,
 )
 from dsetkit.importing.sources import File, Files, split_path
-from dsetkit.store.manifest import SPLITS
+from dsetkit.store import SPLITS
 
 SPLIT_OF_FILE = {"train": "train", "test": "test", "val": "val", "valid": "val"}
 

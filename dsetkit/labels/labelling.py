@@ -9,12 +9,10 @@ from itertools import repeat
 
 import numpy as np
 
-from dsetkit.compositing.batches import DrawnBatch
+from dsetkit.compositing import DrawnBatch
 from dsetkit.errors import TeacherError
 from dsetkit.labels.edges import edges_at_alpha
-from dsetkit.store.codecs import CODECS
-from dsetkit.store.manifest import Manifest
-from dsetkit.store.records import Record, quantise_metric, quantise_relative
+from dsetkit.store import CODECS, Manifest, Record, quantise_metric, quantise_relative
 from dsetkit.teachers import Teacher, checked_depth, settings_of
 
 # Of teachers known to blur: as a share of the shorter side, how far from an edge.

@@ -25,10 +25,8 @@ from functools import partial
 import cv2
 import numpy as np
 
-from dsetkit.compositing.compositor import Redrawer, drawing_fingerprint
-from dsetkit.store.codecs import CODECS
-from dsetkit.store.manifest import Manifest
-from dsetkit.store.records import Record
+from dsetkit.compositing import Redrawer, drawing_fingerprint
+from dsetkit.store import CODECS, Manifest, Record
 
 JUDGED_SAMPLES = 1000  # for the manifest; `stats` judges all
 

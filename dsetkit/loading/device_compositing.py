@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dsetkit.compositing.placing import ForegroundPyramid, fitting_level, scaled_box
-from dsetkit.compositing.resizing import resize_image
-from dsetkit.store.records import Record
+from dsetkit.compositing import ForegroundPyramid, fitting_level, resize_image, scaled_box
+from dsetkit.store import Record
 
 # Pixels drawn at a time: bounds the memory of the neighbours, 64 bytes a pixel in float32.
 PIXELS_AT_ONCE = 1 << 22

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsetkit.datasets.reader import Dataset, Size
+from dsetkit.datasets import Dataset, Size
 from dsetkit.errors import DatasetError
 from dsetkit.loading.plane_cache import PlaneCache, open_cache
 from dsetkit.store import manifest as m

@@ -30,7 +30,7 @@ import msgpack
 import numpy as np
 
 from dsetkit.console import progress_bar
-from dsetkit.datasets.reader import Dataset, Size
+from dsetkit.datasets import Dataset, Size
 from dsetkit.errors import DatasetError
 from dsetkit.processes import in_jobs
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.loading.device_compositing import DeviceDrawer
 from dsetkit.loading.joined import Source, open_caches, open_dataset
-from dsetkit.store.manifest import CELL_NAMES
-from dsetkit.store.records import Record
+from dsetkit.store import CELL_NAMES, Record
 
 FIELDS = ("background", "composite", "mask", "depth")
 

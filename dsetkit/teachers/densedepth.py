@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from dsetkit.errors import TeacherError
-from dsetkit.store.records import LARGEST_DEPTH_M
+from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.densedepth_network import BLOCK_LAYERS, ENCODER_CHANNELS, STRIDE, DenseDepth
 from dsetkit.teachers.options import check_height
 from dsetkit.teachers.resizing import as_batch, fitted_size

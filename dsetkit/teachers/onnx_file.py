@@ -26,7 +26,7 @@ from types import ModuleType
 import numpy as np
 
 from dsetkit.errors import TeacherError
-from dsetkit.store.records import LARGEST_DEPTH_M
+from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.licences import warn_if_restricted
 from dsetkit.teachers.options import INSTALL, KINDS, TeacherOptions
 from dsetkit.teachers.resizing import as_batch, fitted_size

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from dsetkit.errors import TeacherError
-from dsetkit.store.records import LARGEST_DEPTH_M
+from dsetkit.store import LARGEST_DEPTH_M
 
 KINDS = ("metric", "relative")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.teachers.guard import checked_depth
 from dsetkit.teachers.options import Teacher, settings_of

@@ -12,14 +12,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dsetkit.compositing.batches import store_drawn, stores
-from dsetkit.compositing.compositor import drawing_fingerprint, is_drawn, pixels_checksum
-from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.writer import DatasetWriter, stored_assets
+from dsetkit.compositing import drawing_fingerprint, is_drawn, pixels_checksum, store_drawn, stores
+from dsetkit.datasets import Dataset, DatasetWriter, stored_assets
 from dsetkit.errors import DatasetError
+from dsetkit.store import CODECS, Record, chosen_codecs
 from dsetkit.store import manifest as m
-from dsetkit.store.codecs import CODECS, chosen_codecs
-from dsetkit.store.records import Record
 
 SAMPLES_PER_JOB = 64
 JOBS_AHEAD = 4  # per thread: bounds the memory of what waits to be written

@@ -19,12 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.table import COLUMNS, SampleTable, indices_of
+from dsetkit.datasets import COLUMNS, Dataset, SampleTable, indices_of
 from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
-from dsetkit.store.codecs import CODECS, DEFAULT_CODECS
-from dsetkit.store.records import Record
+from dsetkit.store import CODECS, DEFAULT_CODECS, Record
 from dsetkit.verbs.splits import as_csv
 
 PNG_SIGNATURE = b"\x89PNG"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dsetkit.datasets.reader import Dataset
-from dsetkit.store.manifest import CELL_NAMES, SPLITS
+from dsetkit.datasets import Dataset
+from dsetkit.store import CELL_NAMES, SPLITS
 
 DEPTH_UNITS = {
     "metric": "millimetres, 0 = invalid",

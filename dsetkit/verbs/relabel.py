@@ -14,17 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dsetkit.compositing.batches import DrawnBatch, joined, stores
-from dsetkit.compositing.compositor import is_drawn, pixels_checksum
-from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.writer import DatasetWriter, stored_assets
+from dsetkit.compositing import DrawnBatch, is_drawn, joined, pixels_checksum, stores
+from dsetkit.datasets import Dataset, DatasetWriter, stored_assets
 from dsetkit.errors import DatasetError, TeacherError
-from dsetkit.labels.edges import check_edge_reach
-from dsetkit.labels.labelling import describe_teacher, labelled
-from dsetkit.labels.quality import evenly_spread, judge_labels
+from dsetkit.labels import check_edge_reach, describe_teacher, evenly_spread, judge_labels, labelled
+from dsetkit.store import LAYOUT_CODECS, Record
 from dsetkit.store import manifest as m
-from dsetkit.store.codecs import LAYOUT_CODECS
-from dsetkit.store.records import Record
 from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, with_range
 
 

@@ -9,13 +9,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dsetkit.compositing.recipe import SELECT, uniform
-from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.table import SampleTable, indices_of
+from dsetkit.compositing import SELECT, uniform
+from dsetkit.datasets import Dataset, SampleTable, indices_of
 from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
-from dsetkit.store.manifest import Manifest
-from dsetkit.store.records import Record
+from dsetkit.store import Manifest, Record
 
 TILE_PX = 208  # height of a tile; its width follows the shape of the first sample
 MIN_WIDTH_PX = 160  # of a tile; a heading and the colour bar find room in it

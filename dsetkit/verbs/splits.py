@@ -11,14 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dsetkit.compositing.selection import cells_by_sample, cells_of
-from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.table import COLUMNS, SampleTable
+from dsetkit.compositing import cells_by_sample, cells_of
+from dsetkit.datasets import COLUMNS, Dataset, SampleTable
 from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
+from dsetkit.store import StoreWriter, shard_path
 from dsetkit.store import manifest as m
-from dsetkit.store.lmdb_store import StoreWriter
-from dsetkit.store.shards import shard_path
 from dsetkit.verbs.merging.checks import joined_splits, origins
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)

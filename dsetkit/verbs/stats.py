@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.table import indices_of
-from dsetkit.labels.quality import SAME_DEPTH_RATIO, THRESHOLDS
+from dsetkit.datasets import Dataset, indices_of
+from dsetkit.labels import SAME_DEPTH_RATIO, THRESHOLDS
 from dsetkit.processes import in_jobs
 from dsetkit.verbs.stats_fields import CHANNELS, COVERED_ALPHA, DatasetStats
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dsetkit.labels.quality import LabelQuality
-from dsetkit.store.manifest import Manifest
+from dsetkit.labels import LabelQuality
+from dsetkit.store import Manifest
 
 CHANNELS = ("red", "green", "blue")
 COVERED_ALPHA = 128  # a pixel belongs to the foreground from here on

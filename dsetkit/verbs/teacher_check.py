@@ -4,10 +4,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets import Dataset
 from dsetkit.errors import TeacherError
-from dsetkit.generating.pipeline import generate
-from dsetkit.store.manifest import Manifest
+from dsetkit.generating import generate
+from dsetkit.store import Manifest
 from dsetkit.verbs.relabel import relabel
 from dsetkit.verbs.show import contact_sheet, save_png
 

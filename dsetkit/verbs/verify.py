@@ -10,15 +10,23 @@ import cv2
 import msgpack
 import numpy as np
 
-from dsetkit.assets.folders import Asset, decode_asset, fingerprint
-from dsetkit.compositing.compositor import Redrawer, is_drawn, pixels_checksum
-from dsetkit.datasets.reader import Dataset
+from dsetkit.assets import Asset, decode_asset, fingerprint
+from dsetkit.compositing import Redrawer, is_drawn, pixels_checksum
+from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
-from dsetkit.store.codecs import CODECS
-from dsetkit.store.lmdb_store import StoreReader, u32_key
-from dsetkit.store.manifest import CELL_NAMES, CELLS_KEY, SPLITS, Manifest
-from dsetkit.store.records import Record, unpack_record
-from dsetkit.store.shards import Shards, shard_path
+from dsetkit.store import (
+    CELL_NAMES,
+    CELLS_KEY,
+    CODECS,
+    SPLITS,
+    Manifest,
+    Record,
+    Shards,
+    StoreReader,
+    shard_path,
+    u32_key,
+    unpack_record,
+)
 
 SAMPLES_PER_JOB = 64
 

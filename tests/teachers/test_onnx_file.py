@@ -19,7 +19,7 @@ from dsetkit.__main__ import main
 from dsetkit.console import run
 from dsetkit.errors import TeacherError
 from dsetkit.teachers import TeacherOptions, load_teacher
-from dsetkit.teachers.export_onnx import export_model
+from dsetkit.verbs.export_model import export_model
 from models import create_model, save_model
 
 COMPOSITES = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)

@@ -24,15 +24,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.writer import judge_shards
+from dsetkit.datasets import Dataset, judge_shards
 from dsetkit.errors import DsetkitError
 from dsetkit.generating.ray.actor import Pixels
 from dsetkit.generating.ray.cluster import describe_need, installed_ray, joined, room_for
 from dsetkit.generating.ray.crew import Crew
 from dsetkit.generating.shard_jobs import Plan, Progress, raise_if_failed
-from dsetkit.store.manifest import Manifest
-from dsetkit.store.shards import shard_ranges
+from dsetkit.store import Manifest, shard_ranges
 
 log = logging.getLogger(__name__)
 

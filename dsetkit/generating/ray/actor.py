@@ -9,7 +9,7 @@ import numpy as np
 
 from dsetkit.errors import BusyError, DatasetError, DsetkitError
 from dsetkit.generating.shard_jobs import Plan, teacher_of, write
-from dsetkit.store.shards import shard_path
+from dsetkit.store import shard_path
 
 SECONDS_BETWEEN_TRIES = 0.5
 

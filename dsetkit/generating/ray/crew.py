@@ -14,7 +14,7 @@ from dsetkit.errors import DatasetError
 from dsetkit.generating.ray.actor import Pixels, ShardWriter
 from dsetkit.generating.ray.cluster import describe_need, one_line, room_for
 from dsetkit.generating.shard_jobs import Plan, Progress
-from dsetkit.store.shards import shard_ranges
+from dsetkit.store import shard_ranges
 
 RETRIES = 3  # of a shard whose worker dies, and of a worker that dies before it is ready
 SECONDS_BETWEEN_NEWS = 0.5

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import xxhash
 
-from dsetkit.assets.folders import Asset, decode_asset, fingerprint
-from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.writer import StoredAsset
+from dsetkit.assets import Asset, decode_asset, fingerprint
+from dsetkit.datasets import Dataset, StoredAsset
 
 KINDS = ("backgrounds", "foregrounds")
 

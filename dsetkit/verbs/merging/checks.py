@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.store import manifest as m
 from dsetkit.verbs.merging.assets import Shared

@@ -11,13 +11,11 @@ from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 
-from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.writer import judge_shards
+from dsetkit.datasets import Dataset, judge_shards
 from dsetkit.errors import DatasetError
-from dsetkit.labels.quality import judge_with
+from dsetkit.labels import judge_with
+from dsetkit.store import SHARD_NAME, FolderShards, StoreReader, shard_number, shard_path
 from dsetkit.store import manifest as m
-from dsetkit.store.lmdb_store import StoreReader
-from dsetkit.store.shards import SHARD_NAME, FolderShards, shard_number, shard_path
 
 CONTENT = ("samples", "backgrounds", "foregrounds")  # the databases that are never written again
 OF_A_SHARD = ("shard", "splits")  # a new split is written into the first shard alone

@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from dsetkit.compositing.selection import cells_by_sample, cells_of
-from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.writer import DatasetWriter
+from dsetkit.compositing import cells_by_sample, cells_of
+from dsetkit.datasets import Dataset, DatasetWriter
 from dsetkit.errors import DatasetError
-from dsetkit.labels.quality import judge_with
+from dsetkit.labels import judge_with
+from dsetkit.store import Record
 from dsetkit.store import manifest as m
-from dsetkit.store.records import Record
 from dsetkit.verbs.merging.assets import KINDS, MergedAssets
 from dsetkit.verbs.merging.checks import (
     about_teachers,

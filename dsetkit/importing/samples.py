@@ -15,13 +15,12 @@ import cv2
 import numpy as np
 import xxhash
 
-from dsetkit.assets.folders import Asset, BadFile
+from dsetkit.assets import Asset, BadFile
 from dsetkit.errors import AssetError
 from dsetkit.importing.conventions import Planned
 from dsetkit.importing.decoding import DepthScale, composite_facts, decode_background, decode_mask
 from dsetkit.importing.sources import File, natural
-from dsetkit.store.codecs import CODECS, DEFAULT_CODECS
-from dsetkit.store.records import Record
+from dsetkit.store import CODECS, DEFAULT_CODECS, Record
 
 AHEAD = 256  # samples that threads may be ahead of the one that is asked for
 FOREIGN_LEVELS = 25  # mean difference to its background, of a composite made on another one
