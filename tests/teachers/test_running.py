@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dsetkit.__main__ import main
+from dsetkit.cli import main
 from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import TeacherError

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from dsetkit.errors import BusyError, DatasetError, DsetkitError
-from dsetkit.generating.shard_jobs import Plan, teacher_of, write
+from dsetkit.generating.plan import Plan
+from dsetkit.generating.shard_jobs import load_plan_teacher, write
 from dsetkit.store import shard_path
 
 SECONDS_BETWEEN_TRIES = 0.5
@@ -42,7 +43,7 @@ class ShardWriter:
                     f"{self._plan.output} is not there: expected the dataset's directory, under "
                     "the same path on all nodes, in a file system that they share"
                 )
-            self._network = teacher_of(self._plan, threads=1)
+            self._network = load_plan_teacher(self._plan, threads=1)
         except DsetkitError as error:
             raise type(error)(f"on node {platform.node()}: {error}") from None
 

@@ -11,9 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from dsetkit.errors import DatasetError
+from dsetkit.generating.plan import Plan
 from dsetkit.generating.ray.actor import Pixels, ShardWriter
 from dsetkit.generating.ray.cluster import describe_need, one_line, room_for
-from dsetkit.generating.shard_jobs import Plan, Progress
+from dsetkit.generating.shard_jobs import Progress
 from dsetkit.store import shard_ranges
 
 RETRIES = 3  # of a shard whose worker dies, and of a worker that dies before it is ready
