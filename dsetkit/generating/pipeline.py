@@ -84,7 +84,9 @@ def generate(
         compositor = BatchCompositor(full_set, assets.pixels, {}, keep_composites=True)
         for i in range(0, len(positions), teacher.batch_size):
             part = positions[i : i + teacher.batch_size]
-            yield part, compositor.composite(chosen[part]).composites
+            batch = compositor.composite(chosen[part])
+            assert batch.composites is not None  # kept, see above
+            yield part, batch.composites
 
     network = with_range(network, output=output, count=len(chosen), show=composites)
     manifest = describe_dataset(

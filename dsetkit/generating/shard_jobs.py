@@ -25,6 +25,7 @@ from dsetkit.store import Manifest, shard_ranges
 from dsetkit.teachers import Teacher, with_recorded_range
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
+StoredAssets = Mapping[str, Iterable[StoredAsset]]  # by "backgrounds" and "foregrounds"
 
 SECONDS_BETWEEN_NEWS = 0.5
 
@@ -32,10 +33,21 @@ SECONDS_BETWEEN_NEWS = 0.5
 # ---- here --------------------------------------------------------------------------------------
 
 
-def begin(plan: Plan, stored: Mapping[str, Iterable[StoredAsset]]) -> None:
+def begin(plan: Plan, stored: StoredAssets) -> None:
     """Writes what belongs to the whole dataset into its first shard, unless it is there."""
-    with DatasetWriter(plan.output, plan.manifest, plan.cells, **stored, only=0):
+    with _writer(plan, stored, only=0):
         pass
+
+
+def _writer(plan: Plan, stored: StoredAssets, *, only: int | None) -> DatasetWriter:
+    return DatasetWriter(
+        plan.output,
+        plan.manifest,
+        plan.cells,
+        backgrounds=stored.get("backgrounds", ()),
+        foregrounds=stored.get("foregrounds", ()),
+        only=only,
+    )
 
 
 def write(
@@ -43,7 +55,7 @@ def write(
     asset: AssetPixels,
     network: Teacher | None,
     *,
-    stored: Mapping[str, Iterable[StoredAsset]] | None = None,
+    stored: StoredAssets | None = None,
     only: int | None = None,
     compositing_workers: int = 0,
     progress: Progress,
@@ -60,9 +72,7 @@ def write(
         compositing_workers: Processes that composite; 0 = this one does.
         progress: Called with (samples done, samples in all) of what is written here.
     """
-    with DatasetWriter(
-        plan.output, plan.manifest, plan.cells, **(stored or {}), only=only
-    ) as writer:
+    with _writer(plan, stored or {}, only=only) as writer:
         first = 0 if only is None else shard_ranges(plan.manifest)[only].start
         # Commits fall between batches, so a dataset that was cut off goes on with a whole batch.
         starts = range(writer.count, writer.stop, plan.batch_size)
@@ -90,7 +100,7 @@ def _composite(
 def write_in_processes(
     plan: Plan,
     asset: AssetPixels,
-    stored: Mapping[str, Iterable[StoredAsset]],
+    stored: StoredAssets,
     *,
     workers: int,
     progress: Progress,
@@ -112,7 +122,7 @@ def write_in_processes(
     news: Queue[tuple[int, int]] = context.Queue()  # (shard number, samples done)
     threads = max(1, (os.cpu_count() or 1) // workers)
     done = [0] * len(ranges)
-    failed: dict[int, Exception] = {}
+    failed: dict[int, BaseException] = {}
 
     def report_progress() -> None:
         while True:
@@ -149,12 +159,12 @@ def write_in_processes(
     return plan.manifest
 
 
-def raise_if_failed(failed: dict[int, Exception], shards: int) -> None:
+def raise_if_failed(failed: Mapping[int, BaseException], shards: int) -> None:
     """Ends a run in which shards could not be written.
 
     Args:
-        failed: What happened, by shard number.
-        shards: How many there are in all.
+        failed: The error of each failed shard, by its number.
+        shards: How many shards there are in all.
 
     Raises:
         DatasetError: Names the first of them, what happened to it, and what to do.

@@ -63,6 +63,7 @@ def label_batches(
 
 def _predict(teacher: Teacher, batch: CompositeBatch, *, first: int) -> np.ndarray:
     """The teacher's depth of a batch, checked: float32 (N,h,w)."""
+    assert batch.composites is not None  # kept wherever there is a teacher
     return checked_depth(
         teacher(batch.composites),
         len(batch.records),
@@ -75,7 +76,7 @@ def _predict(teacher: Teacher, batch: CompositeBatch, *, first: int) -> np.ndarr
 def _finish(
     manifest: Manifest, record: Record, depth: np.ndarray, mask: np.ndarray | None
 ) -> Record:
-    """A sample with its depth, float (h,w) as the teacher answered, as the dataset stores it."""
+    """A sample with its depth encoded; `depth` is float (h,w), as the teacher gave it."""
     if manifest.depth_kind == "metric":
         stored = quantise_metric(depth, manifest.max_depth_m)
     else:

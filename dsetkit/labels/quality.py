@@ -174,7 +174,7 @@ def _found_edges(ratios: np.ndarray, edge: np.ndarray) -> list[int]:
         highest = np.maximum.reduceat(values, np.flatnonzero(starts))
         peaks = np.flatnonzero(values == highest[run])
         _, firsts = np.unique(run[peaks], return_index=True)  # of equal ratios the first
-        counts.append(np.count_nonzero(edge[above[peaks[firsts]]]))
+        counts.append(int(np.count_nonzero(edge[above[peaks[firsts]]])))
     return counts
 
 

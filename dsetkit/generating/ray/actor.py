@@ -28,7 +28,7 @@ class ShardWriter:
 
     def __init__(self, plan: Plan, pixels: Pixels) -> None:
         self._plan, self._pixels = plan, pixels
-        self._news = (-1, 0)
+        self._progress = (-1, 0)  # shard, samples done
 
     def prepare(self) -> None:
         """Loads the teacher.
@@ -59,25 +59,24 @@ class ShardWriter:
         """
         written = 0
 
-        def tell(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             nonlocal written
-            self._news = (number, done)
+            self._progress = (number, done)
             written += (done - 1) % self._plan.batch_size + 1  # a shard's last batch may be short
 
         until = time.monotonic() + patience_s
-        options = {"only": number, "progress": tell}
         while True:
             try:
-                write(self._plan, self._asset, self._network, **options)
+                write(self._plan, self._asset, self._network, only=number, progress=report)
                 return written
             except BusyError:
                 if time.monotonic() > until:
                     raise
             time.sleep(SECONDS_BETWEEN_TRIES)
 
-    def news(self) -> tuple[int, int]:
-        """The shard last written to, and how many of its samples are done; while `write` runs."""
-        return self._news
+    def progress(self) -> tuple[int, int]:
+        """The shard last written to, and how many of its samples are done; works during `write`."""
+        return self._progress
 
     def _asset(self, kind: str, number: int) -> np.ndarray:
         return self._pixels[kind][number]
