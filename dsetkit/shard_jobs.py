@@ -50,6 +50,7 @@ class Plan:
         teacher_options: Likewise.
         device: Likewise.
         first: Index of the first of `chosen`.
+        seconds_between_commits: As `DatasetWriter`.
     """
 
     output: Path
@@ -61,6 +62,7 @@ class Plan:
     teacher_options: TeacherOptions | None
     device: str
     first: int = 0
+    seconds_between_commits: float | None = None
 
     def part(self, number: int) -> "Plan":
         """The plan of a shard alone, which is as small as the shard."""
@@ -125,7 +127,12 @@ def write(
     """
     judge = None if stored is None else plan.judge(asset)
     with DatasetWriter(
-        plan.output, plan.manifest, plan.cells, **(stored or {}), only=only
+        plan.output,
+        plan.manifest,
+        plan.cells,
+        **(stored or {}),
+        only=only,
+        seconds_between_commits=plan.seconds_between_commits,
     ) as writer:
         first = 0 if only is None else shard_ranges(plan.manifest)[only].start
         # Commits fall between batches, so a dataset that was cut off goes on with a whole batch.

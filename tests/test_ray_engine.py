@@ -1,6 +1,5 @@
 """Shards on Ray: the samples are those of one file, on any nodes, whichever of them die."""
 
-import contextlib
 import logging
 import os
 import shutil
@@ -8,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,16 +22,16 @@ from dsetkit.pipeline import generate
 from dsetkit.ray_engine import cluster as ray_cluster
 from dsetkit.ray_engine import crew
 from dsetkit.ray_engine.actor import ShardWriter
+from dsetkit.shard_jobs import Plan
 from dsetkit.shards import shard_path, shard_ranges
-from dsetkit.teachers import TeacherOptions
+from tests.gates import Gate, GatedPlan, Visitor, wait_for_end
 from tests.test_shards import REPOSITORY, SAMPLES, assert_same
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray", reason="Ray is not installed: requirements-ray.txt")
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
-SLOW = {"teacher_options": TeacherOptions(size=256)}  # a few batches a second
-LONG = {"teacher": "none", "num_samples": None, "size": 512}  # no torch in the workers
+BATCH = 8  # as conftest.options
 
 
 class TwoNodes:
@@ -56,32 +53,14 @@ class TwoNodes:
         self.cluster.remove_node(self.second, allow_graceful=False)
         self.second = None
 
-    def writing(self) -> list[int]:
-        """Processes of both nodes that hold the lock of a shard."""
-        return writing_on(self.cluster.head_node) + self.writing_on_second()
-
-    def writing_on_second(self) -> list[int]:
-        return writing_on(self.second)
+    def of_second(self, come: list[Visitor]) -> list[Visitor]:
+        """Those that run on the second node."""
+        raylet = self.second.all_processes["raylet"][0].process.pid
+        return [one for one in come if parent_of(one.process) == raylet]
 
 
-def writing_on(node: object) -> list[int]:
-    """Processes of a node that hold the lock of a shard."""
-    raylet = node.all_processes["raylet"][0].process.pid
-    return [pid for pid in children(raylet) if holds_a_shard(pid)]
-
-
-def children(parent: int) -> list[int]:
-    stats = [file.read_text() for file in Path("/proc").glob("[0-9]*/stat") if file.exists()]
-    found = [(stat.split()[0], stat.rpartition(") ")[2].split()[1]) for stat in stats]
-    return [int(pid) for pid, of in found if int(of) == parent]
-
-
-def holds_a_shard(pid: int) -> bool:
-    """Whether a process has the lock of a shard, and the shard itself, open."""
-    with contextlib.suppress(OSError):  # it has ended
-        files = {os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()}
-        return any(f"{file}.lock" in files for file in files if file.endswith(".lmdb"))
-    return False
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
 
 
 @pytest.fixture(scope="module")
@@ -124,23 +103,62 @@ def on_ray(options: dict, nodes: TwoNodes, tmp_path: Path) -> Callable:
     return run
 
 
-def once(
-    writing: Callable[[], list[int]], happen: Callable[[list[int]], None]
-) -> Callable[[int, int], None]:
-    """A progress that lets something happen, once, to processes that write."""
-    happened = False
+@pytest.fixture
+def planned(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """What `generate` hands to Ray, plan and pixels; tmp_path / "d" is begun."""
 
-    def progress(done: int, total: int) -> None:
-        nonlocal happened
-        if not happened and (processes := writing()):
-            happened = True
-            happen(processes)
+    def plan(**more: object) -> tuple:
+        with monkeypatch.context() as patched:
+            given = []
+            patched.setattr(ray_engine, "write_on_ray", lambda *what, **_: given.append(what))
+            generate(**(options | more), output=tmp_path / "d", engine="ray")
+        return given[0]
 
-    return progress
+    return plan
 
 
-def kill_the_first(processes: list[int]) -> None:
-    os.kill(processes[0], signal.SIGKILL)
+@pytest.fixture
+def cut_on_ray(planned: Callable, nodes: TwoNodes, tmp_path: Path) -> Callable:
+    """Writes `planned` by two workers on the two nodes, of which one is cut off in mid-shard."""
+
+    def run(
+        cut: Callable[[Visitor], None],
+        *,
+        among: Callable[[list[Visitor]], list[Visitor]] = lambda come: come,
+        after: int = 1,
+        **more: object,
+    ) -> None:
+        """Lets no worker past the gate until one of those `among` them has been cut off."""
+        plan, pixels = planned(**more)
+        lengths = []
+
+        def progress(done: int, total: int) -> None:
+            if not lengths and (found := among(gate.look())):
+                lengths.extend(done_of_shard(plan, found[0].place))
+                cut(found[0])
+                gate.open()
+
+        with Gate(tmp_path / "gate") as gate:
+            gated = GatedPlan.of(plan, gate, after=after)
+            on_ray = {"address": None, "workers": 2, "gpus_per_worker": 0}
+            try:
+                ray_engine.write_on_ray(gated, pixels, **on_ray, progress=progress)
+            finally:
+                done, size = lengths
+                assert done == BATCH < size
+
+    return run
+
+
+def done_of_shard(plan: Plan, sample: int) -> tuple[int, int]:
+    """How many samples of the shard that holds one are committed, and how many it will have."""
+    ranges = shard_ranges(plan.manifest)
+    (number,) = [number for number, indices in enumerate(ranges) if sample in indices]
+    return StoreReader(shard_path(plan.output, number)).count("samples"), len(ranges[number])
+
+
+def kill(visitor: Visitor) -> None:
+    os.kill(visitor.process, signal.SIGKILL)
 
 
 # ---- what is written ---------------------------------------------------------------------------
@@ -180,29 +198,34 @@ def test_one_shard_a_relative_path_and_a_ray_that_is_there_do_as_well(
 
 
 def test_a_node_that_is_lost_in_mid_run_changes_nothing(
-    on_ray: Callable,
-    options: dict,
+    cut_on_ray: Callable,
     nodes: TwoNodes,
+    whole: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    generate(**options, **SLOW, output=tmp_path / "one")
+    def lose_the_second(lost: Visitor) -> None:
+        nodes.remove_second()
+        wait_for_end(lost.process)
+
     with caplog.at_level(logging.INFO, logger="dsetkit"):
-        lose = once(nodes.writing_on_second, lambda _: nodes.remove_second())
-        on_ray(**SLOW, shards=3, progress=lose)
-    assert nodes.second is None
+        # Labels come a batch later.
+        cut_on_ray(lose_the_second, among=nodes.of_second, after=2, shards=2)
+    assert f"{SAMPLES - BATCH} samples written on Ray" in caplog.text  # not those that were there
     assert "retries: 1" in caplog.text
-    assert_same(tmp_path / "one", tmp_path / "d", 3)
+    assert_same(whole, tmp_path / "d", 2)
 
 
 def test_a_worker_that_dies_is_replaced(
-    on_ray: Callable, nodes: TwoNodes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cut_on_ray: Callable, options: dict, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="dsetkit"):
-        on_ray(**LONG, shards=2, progress=once(nodes.writing, kill_the_first))
+        cut_on_ray(kill, shards=2, teacher="none")
+    assert f"{SAMPLES - BATCH} samples written on Ray" in caplog.text  # not those that were there
     assert "retries: 1" in caplog.text
     assert "another takes its place" in caplog.text
-    assert Dataset(tmp_path / "d").shards.is_complete()
+    generate(**(options | {"teacher": "none"}), output=tmp_path / "one")
+    assert_same(tmp_path / "one", tmp_path / "d", 2)
 
 
 # ---- what fails --------------------------------------------------------------------------------
@@ -226,12 +249,12 @@ def holds_all(shard: Path) -> bool:
 
 
 def test_a_shard_whose_workers_keep_dying_is_named_and_the_others_finish(
-    on_ray: Callable, nodes: TwoNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cut_on_ray: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crew, "RETRIES", 0)
     said = r"1 of 3 shards are not complete; shard \d: its worker died 1 times, last: "
     with pytest.raises(DatasetError, match=said):
-        on_ray(**LONG, shards=3, progress=once(nodes.writing, kill_the_first))
+        cut_on_ray(kill, shards=3, teacher="none")
     assert len(incomplete(tmp_path / "d")) == 1
 
 
@@ -294,35 +317,52 @@ def test_ray_that_is_not_installed_is_an_error(
 # ---- one worker, without Ray -------------------------------------------------------------------
 
 
-@pytest.fixture
-def writer(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardWriter:
-    """For tmp_path / "d", of three shards, begun."""
-    given = []
-    monkeypatch.setattr(ray_engine, "write_on_ray", lambda *plan, **_: given.append(plan))
-    generate(**options, output=tmp_path / "d", engine="ray", shards=3)
-    return ShardWriter(*given[0])
+class Lost:
+    """A writer of shard 1 that was given up and still writes, by a clock that stands still."""
+
+    def __init__(self, plan: Plan, *, ends_at: float) -> None:
+        self._writer = DatasetWriter(plan.output, plan.manifest, plan.cells, only=1)
+        self._ends_at = ends_at
+        self.time = 0.0
+
+    def clock(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        if self.time >= self._ends_at:
+            self.end()
+
+    def end(self) -> None:
+        self._writer.__exit__(None)
 
 
-def test_a_lost_writer_that_still_writes_is_waited_for(writer: ShardWriter) -> None:
-    plan, opened = writer._plan, threading.Event()
+def test_a_lost_writer_that_still_writes_is_waited_for(planned: Callable) -> None:
+    plan, pixels = planned(shards=3)
+    lost = Lost(plan, ends_at=59.5)
+    writer = ShardWriter(plan, pixels, clock=lost.clock, sleep=lost.sleep)
     writer.prepare()
-
-    def lost() -> None:
-        with DatasetWriter(plan.output, plan.manifest, plan.cells, only=1):
-            opened.set()
-            time.sleep(1)
-
-    thread = threading.Thread(target=lost)
-    thread.start()
-    assert opened.wait(10)
-    with pytest.raises(DatasetError, match="is being written by another process"):
-        writer.write(1, patience_s=0)
     assert writer.write(1, patience_s=60) == len(shard_ranges(plan.manifest)[1])
+    assert lost.time == 59.5
     assert writer.news() == (1, len(shard_ranges(plan.manifest)[1]))
-    thread.join(10)
 
 
-def test_a_node_without_the_dataset_is_named(writer: ShardWriter, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("patience_s", "waited_s"), [(0, 0.5), (60, 60.5)])
+def test_patience_with_a_lost_writer_ends(
+    planned: Callable, patience_s: float, waited_s: float
+) -> None:
+    plan, pixels = planned(shards=3)
+    lost = Lost(plan, ends_at=1000)
+    writer = ShardWriter(plan, pixels, clock=lost.clock, sleep=lost.sleep)
+    writer.prepare()
+    with pytest.raises(DatasetError, match="is being written by another process"):
+        writer.write(1, patience_s=patience_s)
+    assert lost.time == waited_s
+    lost.end()
+
+
+def test_a_node_without_the_dataset_is_named(planned: Callable, tmp_path: Path) -> None:
+    writer = ShardWriter(*planned(shards=3))
     shutil.rmtree(tmp_path / "d")
     with pytest.raises(DatasetError, match=f"on node {socket.gethostname()}: .* is not there"):
         writer.prepare()
