@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
+from dsetkit import ray_engine
+from dsetkit.pipeline import generate
+from dsetkit.ray_engine.actor import Pixels
 from dsetkit.render import DrawnBatch, Renderer
 from dsetkit.shard_jobs import AssetPixels, Plan
 
@@ -99,6 +103,15 @@ def come_to(folder: Path, place: int) -> None:
     os.close(told)
     with open(folder / "bar") as bar:
         fcntl.flock(bar, fcntl.LOCK_SH)
+
+
+def plan_of(**options: object) -> tuple[Plan, Pixels]:
+    """What `generate` would hand to Ray, which need not be installed; the dataset is begun."""
+    with pytest.MonkeyPatch.context() as patched:
+        given = []
+        patched.setattr(ray_engine, "write_on_ray", lambda *what, **_: given.append(what))
+        generate(**options, engine="ray")
+    return given[0]
 
 
 @dataclass(frozen=True)

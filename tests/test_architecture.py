@@ -1,4 +1,4 @@
-"""The house's rules: imports point down, nothing imports a script, nothing is unpickled."""
+"""The house's rules: imports point down, nothing imports a script."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -113,24 +113,6 @@ def test_there_are_no_circles() -> None:
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
-@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=lambda path: path.stem)
-def test_nothing_is_unpickled(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        called = ast.unparse(node.func)
-        if called == "torch.load":
-            assert "weights_only=True" in ast.unparse(node), f"{path}:{node.lineno}"
-        assert called not in ("pickle.load", "pickle.loads", "pickle.Unpickler"), path
-    assert not {"cPickle", "dill", "cloudpickle", "joblib"} & imports(path)
-
-
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_scripts_stay_flat_and_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 250
-
-
-@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=lambda path: path.stem)
-def test_every_file_says_what_it_owns(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text()))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -24,11 +25,10 @@ from dsetkit.ray_engine import crew
 from dsetkit.ray_engine.actor import ShardWriter
 from dsetkit.shard_jobs import Plan
 from dsetkit.shards import shard_path, shard_ranges
-from tests.gates import Gate, GatedPlan, Visitor, wait_for_end
+from tests.gates import Gate, GatedPlan, Visitor, plan_of, wait_for_end
 from tests.test_shards import REPOSITORY, SAMPLES, assert_same
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-ray = pytest.importorskip("ray", reason="Ray is not installed: requirements-ray.txt")
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 BATCH = 8  # as conftest.options
@@ -64,7 +64,12 @@ def parent_of(pid: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def started() -> Iterator[TwoNodes]:
+def ray() -> ModuleType:
+    return pytest.importorskip("ray", reason="Ray is not installed: requirements-ray.txt")
+
+
+@pytest.fixture(scope="module")
+def started(ray: ModuleType) -> Iterator[TwoNodes]:
     nodes = TwoNodes()
     yield nodes
     ray.shutdown()
@@ -72,7 +77,7 @@ def started() -> Iterator[TwoNodes]:
 
 
 @pytest.fixture
-def nodes(started: TwoNodes) -> TwoNodes:
+def nodes(ray: ModuleType, started: TwoNodes) -> TwoNodes:
     """Two nodes, and this process has joined them."""
     started.whole()
     if not ray.is_initialized():
@@ -81,7 +86,7 @@ def nodes(started: TwoNodes) -> TwoNodes:
 
 
 @pytest.fixture
-def apart() -> None:
+def apart(ray: ModuleType) -> None:
     """This process belongs to no cluster."""
     ray.shutdown()
 
@@ -104,17 +109,9 @@ def on_ray(options: dict, nodes: TwoNodes, tmp_path: Path) -> Callable:
 
 
 @pytest.fixture
-def planned(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """What `generate` hands to Ray, plan and pixels; tmp_path / "d" is begun."""
-
-    def plan(**more: object) -> tuple:
-        with monkeypatch.context() as patched:
-            given = []
-            patched.setattr(ray_engine, "write_on_ray", lambda *what, **_: given.append(what))
-            generate(**(options | more), output=tmp_path / "d", engine="ray")
-        return given[0]
-
-    return plan
+def planned(options: dict, tmp_path: Path) -> Callable:
+    """The plan and the pixels of tmp_path / "d", which is begun."""
+    return lambda **more: plan_of(**(options | more), output=tmp_path / "d")
 
 
 @pytest.fixture
@@ -164,7 +161,9 @@ def kill(visitor: Visitor) -> None:
 # ---- what is written ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shards_on_two_nodes_equal_one_file(
+    ray: ModuleType,
     on_ray: Callable,
     nodes: TwoNodes,
     whole: Path,
@@ -183,7 +182,9 @@ def test_shards_on_two_nodes_equal_one_file(
     assert not ray.is_initialized()  # what was joined for the run is left
 
 
+@pytest.mark.slow
 def test_one_shard_a_relative_path_and_a_ray_that_is_there_do_as_well(
+    ray: ModuleType,
     on_ray: Callable,
     whole: Path,
     teacher: str,
@@ -197,6 +198,7 @@ def test_one_shard_a_relative_path_and_a_ray_that_is_there_do_as_well(
     assert ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_in_mid_run_changes_nothing(
     cut_on_ray: Callable,
     nodes: TwoNodes,
@@ -216,6 +218,7 @@ def test_a_node_that_is_lost_in_mid_run_changes_nothing(
     assert_same(whole, tmp_path / "d", 2)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced(
     cut_on_ray: Callable, options: dict, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -248,6 +251,7 @@ def holds_all(shard: Path) -> bool:
     return store.count("samples") == len(shard_ranges(manifest)[manifest.shard["number"]])
 
 
+@pytest.mark.slow
 def test_a_shard_whose_workers_keep_dying_is_named_and_the_others_finish(
     cut_on_ray: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +262,7 @@ def test_a_shard_whose_workers_keep_dying_is_named_and_the_others_finish(
     assert len(incomplete(tmp_path / "d")) == 1
 
 
+@pytest.mark.slow
 def test_a_shard_that_cannot_be_written_is_named_and_the_others_finish(
     on_ray: Callable, tmp_path: Path
 ) -> None:
@@ -271,6 +276,7 @@ def test_a_shard_that_cannot_be_written_is_named_and_the_others_finish(
     assert incomplete(tmp_path / "d") == []
 
 
+@pytest.mark.slow
 def test_more_than_any_node_has_is_an_error(on_ray: Callable) -> None:
     with pytest.raises(DsetkitError, match="no node of the Ray cluster has a CPU and 0.5 of a GPU"):
         on_ray(shards=2, gpus_per_worker=0.5)
@@ -278,6 +284,7 @@ def test_more_than_any_node_has_is_an_error(on_ray: Callable) -> None:
         on_ray(shards=2, gpus_per_worker=1.5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize(
     ("address", "said"),
@@ -295,6 +302,7 @@ def test_a_cluster_that_is_not_there_is_an_error(
         generate(**options, output=tmp_path / "d", engine="ray", ray_address=address)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("apart")
 def test_something_else_that_listens_is_an_error(
     options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -371,6 +379,8 @@ def test_a_node_without_the_dataset_is_named(planned: Callable, tmp_path: Path) 
 # ---- the command -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray")
 def test_the_command_starts_a_ray_of_its_own(pictures: dict, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dsetkit", "generate", "--output", str(tmp_path / "d")]
     for name, folder in pictures.items():
@@ -378,7 +388,7 @@ def test_the_command_starts_a_ray_of_its_own(pictures: dict, tmp_path: Path) -> 
     command += ["--num-samples", str(SAMPLES), "--teacher", "none", "--size", "64"]
     command += ["--placements", "5", "--workers", "2", "--batch-size", "8", "--shards", "3"]
     command += ["--engine", "ray"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"3 of 3 shards are complete: {SAMPLES} samples" in done.stderr
     ours = ("generate: ", "waiting for a Ray worker", "3 of 3 shards")
