@@ -56,7 +56,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
     except Exception as error:  # torch's reader raises whatever foreign bytes lead it into
         raise ModelError(
             f"pretrained weights {path} cannot be read ({type(error).__name__}); expected a state"

@@ -65,7 +65,7 @@ def load_state(path: Path, parts: Mapping[str, Stateful]) -> dict[str, Any]:
             "after its first saved state; start it without --resume"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
     except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
         state = None
     if not isinstance(state, dict) or state.get("format") != FORMAT:

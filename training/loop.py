@@ -133,6 +133,7 @@ def train_epoch(
     save: Callable[[], None],
     save_every_s: float,
     on_step: Callable[[int], None] = lambda step: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Trains on what is left of the current epoch; `progress` follows.
 
@@ -145,13 +146,14 @@ def train_epoch(
         save: writes the state to resume from.
         save_every_s: time between two saves within the epoch [s].
         on_step: called after each step with the number of steps of the run so far.
+        clock: tells the time [s].
 
     Raises:
         RunError: the loss is not finite.
     """
     first_step = progress.epoch * steps_per_epoch
     unread: list[tuple[torch.Tensor, int]] = []  # losses still on the device, with batch sizes
-    saved_at = read_at = time.monotonic()
+    saved_at = read_at = clock()
 
     def read_losses() -> None:
         losses = torch.stack([loss for loss, _ in unread]).tolist()
@@ -163,23 +165,23 @@ def train_epoch(
         unread.clear()
 
     with progress_report(label, total=steps_per_epoch) as report:
-        for batch, waited_s in _timed(batches):
+        for batch, waited_s in _timed(batches, clock):
             loss = train_step(batch, first_step + progress.batch)
             unread.append((loss, ranks.world() * len(next(iter(batch.values())))))
             progress.batch += 1
             on_step(first_step + progress.batch)
             progress.wait_seconds += waited_s
             is_last = progress.batch == steps_per_epoch
-            save_due = time.monotonic() - saved_at >= save_every_s and not is_last
-            if is_last or save_due or time.monotonic() - read_at >= READ_LOSS_EVERY_S:
+            save_due = clock() - saved_at >= save_every_s and not is_last
+            if is_last or save_due or clock() - read_at >= READ_LOSS_EVERY_S:
                 read_losses()
-                progress.seconds += time.monotonic() - read_at
-                read_at = time.monotonic()
+                progress.seconds += clock() - read_at
+                read_at = clock()
             speed = f"{progress.samples_per_s:.1f} samples/s"
             report(progress.batch, f"loss {progress.loss:.4f}  {speed}")
             if save_due:
                 save()
-                saved_at = read_at = time.monotonic()
+                saved_at = read_at = clock()
 
 
 def evaluate(
@@ -199,15 +201,15 @@ def evaluate(
             report(done, "")
 
 
-def _timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
+def _timed(batches: Iterable[Batch], clock: Callable[[], float]) -> Iterator[tuple[Batch, float]]:
     """Each batch with the time spent waiting for it [s]."""
     iterator = iter(batches)
     while True:
-        asked_at = time.monotonic()
+        asked_at = clock()
         batch = next(iterator, None)
         if batch is None:
             return
-        yield batch, time.monotonic() - asked_at
+        yield batch, clock() - asked_at
 
 
 def _loss_error(loss: float, step: int) -> RunError:
