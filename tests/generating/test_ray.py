@@ -30,7 +30,7 @@ from dsetkit.teachers import TeacherOptions
 from tests.generating.test_shards import REPOSITORY, SAMPLES, assert_same
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-ray = pytest.importorskip("ray", reason="Ray is not installed: requirements-ray.txt")
+ray = pytest.importorskip("ray", reason="Ray is not installed: dsetkit[ray]")
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 SLOW = {"teacher_options": TeacherOptions(size=256)}  # a few batches a second
@@ -287,7 +287,7 @@ def test_ray_that_is_not_installed_is_an_error(
     options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(DsetkitError, match="pip install -r requirements-ray.txt"):
+    with pytest.raises(DsetkitError, match=r"pip install 'dsetkit\[ray\]'"):
         generate(**options, output=tmp_path / "d", engine="ray", shards=2)
 
 
