@@ -246,11 +246,9 @@ def teacher_of(plan: Plan, *, threads: int) -> Teacher | None:
         plan: What to make.
         threads: How many the teacher may use on a CPU.
     """
-    network = load_teacher(plan.teacher, device=plan.device, options=plan.teacher_options)
-    if network is not None:
-        import torch  # not without a teacher: it takes seconds
-
-        torch.set_num_threads(threads)
+    network = load_teacher(
+        plan.teacher, device=plan.device, options=plan.teacher_options, threads=threads
+    )
     return with_recorded_range(network, plan.manifest.teacher)
 
 
