@@ -19,12 +19,14 @@ import numpy as np
 from benchmarks import seeds_way
 from benchmarks.common import report, rounds
 from dsetkit.assets.folders import Asset
-from dsetkit.compositing.batches import Renderer
-from dsetkit.compositing.compositor import Redrawer
-from dsetkit.compositing.recipe import FullSet
+from dsetkit.compositing.batches import BatchCompositor
+from dsetkit.compositing.compositor import Compositor
+from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.datasets.reader import Dataset
 from dsetkit.datasets.writer import DatasetWriter
-from dsetkit.generating.pipeline import _load_assets, generate
+from dsetkit.generating import Spread, generate
+from dsetkit.generating.plan import AssetSet
+from dsetkit.labels import TeacherChoice
 from dsetkit.store.codecs import CODECS, DEFAULT_CODECS, LAYOUT_CODECS
 from dsetkit.teachers import load_teacher
 
@@ -48,32 +50,30 @@ def main() -> None:
     args = parser.parse_args()
 
     folders = {"foregrounds": args.foregrounds, "backgrounds": args.backgrounds}
-    assets = _load_assets(**folders, size=args.size, scale_range=(0.3, 0.7), seed=0, skip_bad=True)
+    canvas = Canvas(size=args.size)
+    assets = AssetSet.load(**folders, canvas=canvas, seed=0, skip_bad=True)
     full_set = FullSet(
         num_backgrounds=len(assets.backgrounds),
         foreground_shapes=tuple(one.pixels.shape[:2] for one in assets.foregrounds),
-        placements=20,
-        size=args.size,
-        scale_range=(0.3, 0.7),
-        placement="uniform",
+        canvas=canvas,
         seed=0,
     )
-    renderer = Renderer(full_set, assets.pixels, DEFAULT_CODECS, keep_pixels=True)
-    bare = Renderer(full_set, assets.pixels, {}, keep_pixels=False)  # recipe layout, no teacher
-    redrawer = Redrawer(assets.pixels, (args.size, args.size), kept=None)
+    rendered = BatchCompositor(full_set, assets.pixels, DEFAULT_CODECS, keep_composites=True)
+    recipes = BatchCompositor(full_set, assets.pixels, {}, keep_composites=False)  # no teacher
+    compositor = Compositor(assets.pixels, (args.size, args.size), kept=None)
     teacher = load_teacher(args.teacher)
     indices = np.linspace(0, len(full_set) - 1, args.samples).astype(int)
     batches = [indices[i : i + args.batch_size] for i in range(0, len(indices), args.batch_size)]
-    images = [renderer.draw(batch).pixels for batch in batches]
-    records = [record for batch in batches for record in renderer.draw(batch).records]
-    drawn = [redrawer.draw(record) for record in records]
+    images = [rendered.composite(batch).composites for batch in batches]
+    records = [record for batch in batches for record in rendered.composite(batch).records]
+    drawn = [compositor.composite(record) for record in records]
     depth = np.full((args.size // 2, args.size // 2), 1234, np.uint16)
     depth += np.arange(depth.size, dtype=np.uint16).reshape(depth.shape) % 4000
     root = Path(tempfile.mkdtemp())
 
     def draw_all() -> int:
         for record in records:
-            redrawer.draw(record)
+            compositor.composite(record)
         return len(records)
 
     def encode(field: str, pick) -> int:
@@ -91,17 +91,29 @@ def main() -> None:
             writer.finish()
         return len(records)
 
-    def run(name: str, **options) -> tuple[int, float]:
+    def run(
+        name: str,
+        *,
+        num_samples: int = args.samples,
+        layout: str = "rendered",
+        teacher: str = "none",
+        workers: int | None = None,
+    ) -> tuple[int, float]:
         """Samples and seconds from the first batch on: reading pictures and starting is not in."""
         shutil.rmtree(root / name, ignore_errors=True)
         seen: list[tuple[int, float]] = []
-        settings = {"num_samples": args.samples, "teacher": "none"} | options
         generate(
-            **folders, output=root / name, size=args.size, skip_bad=True,
-            batch_size=args.batch_size,
-            progress=lambda done, total: seen.append((done, time.perf_counter())), **settings,
-        )  # fmt: skip
-        if settings["teacher"] == "none":  # to the end; with a teacher the labels are judged then
+            **folders,
+            output=root / name,
+            num_samples=num_samples,
+            canvas=canvas,
+            teacher=TeacherChoice(name=teacher, batch_size=args.batch_size),
+            layout=layout,
+            spread=Spread(workers=workers),
+            skip_bad=True,
+            progress=lambda done, total: seen.append((done, time.perf_counter())),
+        )
+        if teacher == "none":  # to the end; with a teacher the labels are judged then
             seen.append((seen[-1][0], time.perf_counter()))
         return seen[-1][0] - seen[0][0], seen[-1][1] - seen[0][1]
 
@@ -124,9 +136,13 @@ def main() -> None:
         "encode mask": lambda: encode("mask", lambda one: one[1]),
         "encode depth": lambda: encode("depth", lambda one: depth),
         "write": write_all,
-        "no teacher, this process": lambda: sum(len(renderer.draw(b).records) for b in batches),
+        "no teacher, this process": lambda: sum(
+            len(rendered.composite(b).records) for b in batches
+        ),
         "teacher alone": label_all,
-        "no teacher, this process, recipe": lambda: sum(len(bare.draw(b).records) for b in batches),
+        "no teacher, this process, recipe": lambda: sum(
+            len(recipes.composite(b).records) for b in batches
+        ),
         SEEDS_WAY: lambda: seeds_way.make(plain, behind, before, root / "seeds"),
         **plain_runs,
         "generate, teacher, 2 workers": lambda: run("all", teacher=args.teacher, workers=2),

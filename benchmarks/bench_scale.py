@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import REPOSITORY, keep
+from benchmarks.make_once import settings_objects
 from dsetkit.datasets.reader import Dataset
-from dsetkit.generating.pipeline import generate
+from dsetkit.generating import generate
 from dsetkit.store.codecs import LAYOUT_CODECS
 
 COLUMNS = {  # of the table -> how it is written
@@ -109,7 +110,7 @@ def in_fresh_process(work: Callable, *arguments: object):  # noqa: ANN201 (what 
 def make(settings: dict) -> dict[str, float]:
     """Generates a dataset: seconds, and the largest resident sets [MB]."""
     start = time.perf_counter()
-    generate(**settings, teacher="none")
+    generate(**settings_objects(settings))
     seconds = time.perf_counter() - start
     for worker in active_children():  # only of those that have ended is there a number
         worker.join()

@@ -100,12 +100,13 @@ def main() -> None:
 
 def draw_dataset(folder: Path, samples: int, size: int) -> Path:
     """A dataset of drawn rooms and cut-outs with the bundled teacher's depth."""
+    from dsetkit.compositing import Canvas
     from dsetkit.demo.scenes import write_pictures
-    from dsetkit.generating.pipeline import generate
+    from dsetkit.generating import generate
 
     foregrounds, backgrounds = write_pictures(folder / "pictures", rooms=8, cutouts=8)
     folders = {"foregrounds": foregrounds, "backgrounds": backgrounds}
-    generate(**folders, output=folder / "dataset", num_samples=samples, size=size)
+    generate(**folders, output=folder / "dataset", num_samples=samples, canvas=Canvas(size=size))
     return folder / "dataset"
 
 

@@ -11,11 +11,13 @@ import math
 import resource
 import sys
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from multiprocessing import active_children
 from pathlib import Path
 
-from dsetkit.generating.pipeline import generate
+from dsetkit.compositing import Canvas
+from dsetkit.generating import Spread, generate
+from dsetkit.labels import TeacherChoice
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,17 @@ class Run:
         return (self.samples - self.first[0]) / (self.last - self.first[1])
 
 
+def settings_objects(flat: dict) -> dict:
+    """Flat settings, by the names of the command line, as `generate` takes them; no teacher."""
+    rest = dict(flat)
+    grouped = {}
+    for name, kind in (("canvas", Canvas), ("spread", Spread)):
+        own = [entry.name for entry in fields(kind) if entry.name in rest]
+        grouped[name] = kind(**{key: rest.pop(key) for key in own})
+    batch_size = {key: rest.pop(key) for key in ("batch_size",) if key in rest}
+    return rest | grouped | {"teacher": TeacherChoice(name="none", **batch_size)}
+
+
 def make(settings: dict) -> Run:
     """Generates a dataset; the times are of the system's clock, which all processes share."""
     told: list[tuple[int, float]] = []
@@ -52,7 +65,7 @@ def make(settings: dict) -> Run:
         if done and (not told or done > told[-1][0]):
             told.append((done, time.perf_counter()))
 
-    manifest = generate(**settings, teacher="none", progress=progress)
+    manifest = generate(**settings_objects(settings), progress=progress)
     ended = time.perf_counter()
     for worker in active_children():
         worker.join()

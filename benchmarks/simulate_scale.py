@@ -28,7 +28,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from benchmarks.common import keep, markdown_table
-from dsetkit.compositing.recipe import FullSet
+from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.compositing.selection import select, split_cells
 from dsetkit.datasets.reader import Dataset
 from dsetkit.datasets.writer import SAMPLES_BETWEEN_COMMITS, SECONDS_BETWEEN_COMMITS
@@ -344,10 +344,7 @@ def count_memory(*, placements: int) -> list[dict]:
     full_set = FullSet(
         num_backgrounds=100,
         foreground_shapes=((100, 80),) * 100,
-        placements=placements,
-        size=224,
-        scale_range=(0.3, 0.7),
-        placement="uniform",
+        canvas=Canvas(placements=placements),
         seed=0,
     )
     count, splits = len(full_set), ["train"] * 88 + ["val"] * 4 + ["test"] * 8

@@ -64,7 +64,9 @@ def main() -> None:
         sizes |= {name: file.stat().st_size for name, file in files.items()}
     seconds, cpu_seconds = timed(teachers, args.repeat)
     scores, apart = scored(teachers, args.data)
-    table = Table("way", "MB", "images/s", "CPU ms/image", "δ1", "RMSE [m]", "apart, mean [mm]", "99 %", "max")
+    table = Table(
+        "way", "MB", "images/s", "CPU ms/image", "δ1", "RMSE [m]", "apart, mean [mm]", "99 %", "max"
+    )
     for name in teachers:
         metrics = scores[name]
         far = np.concatenate(apart[name]) * 1000
@@ -82,7 +84,10 @@ def main() -> None:
 
 def converted(folder: Path, pictures: Path) -> dict[str, Path]:
     """The other precisions of the bundled file, each with its JSON, by name."""
-    plain, files = folder / "plain.onnx", {name: folder / f"{name}.onnx" for name in ("fp16", "int8")}
+    plain, files = (
+        folder / "plain.onnx",
+        {name: folder / f"{name}.onnx" for name in ("fp16", "int8")},
+    )
     quant_pre_process(BUNDLED, plain, skip_symbolic_shape=True)  # also folds what is constant
     onnx.save(convert_float_to_float16(onnx.load(plain), keep_io_types=True), files["fp16"])
     nodes = onnx.load(plain).graph.node
@@ -138,7 +143,9 @@ def scored(teachers: dict[str, Teacher], path: str) -> tuple[dict, dict]:
     protocol = Protocol(
         name="nyu", depth_kind="metric", max_depth_m=greatest, prediction_kind="metric", tta="flip"
     )
-    metrics = {name: DepthMetrics(**protocol.options(), prediction_kind="metric") for name in teachers}
+    metrics = {
+        name: DepthMetrics(**protocol.options(), prediction_kind="metric") for name in teachers
+    }
     apart: dict = {name: [] for name in teachers}
     for sample in data:
         picture = sample["composite"].permute(1, 2, 0).numpy()[None]

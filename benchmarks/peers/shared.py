@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from dsetkit.compositing.compositor import is_drawn
+from dsetkit.compositing.compositor import has_recipe
 from dsetkit.datasets import reader as dataset
 from dsetkit.store.codecs import DEFAULT_CODECS
 
@@ -43,8 +43,8 @@ class EncodedSamples:
         """A sample before it was encoded: uint8 (H,W,3), uint8 (H,W), uint16 (h,w)."""
         record = self._dataset.record(index)
         images = {name: self._dataset.image(record, name) for name in FIELDS}
-        if is_drawn(record):  # an encoder of the peer's own shall not see the JPEG's traces
-            images["composite"] = self._dataset.redrawer.draw(record)[0]
+        if has_recipe(record):  # an encoder of the peer's own shall not see the JPEG's traces
+            images["composite"] = self._dataset.compositor.composite(record)[0]
         return images
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from dsetkit.cli.flags import (
+    Verbs,
     add_dataset_verb,
     add_layout_flags,
     add_split_choice,
@@ -18,7 +19,7 @@ from dsetkit.console import progress_bar
 PROBLEMS_SHOWN = 20  # by verify
 
 
-def add_dataset_verbs(verbs) -> None:
+def add_dataset_verbs(verbs: Verbs) -> None:
     """Adds info, verify, stats, split, show, export, convert, merge, list-shards, cache."""
     for add in (
         *(_add_info, _add_verify, _add_stats, _add_split),
@@ -28,7 +29,7 @@ def add_dataset_verbs(verbs) -> None:
         add(verbs)
 
 
-def _add_info(verbs) -> None:
+def _add_info(verbs: Verbs) -> None:
     add = add_dataset_verb(verbs, "info", _info, "what a dataset is, complete or not").add_argument
     add("--json", action="store_true", help="the same as JSON")
 
@@ -40,7 +41,7 @@ def _info(args: argparse.Namespace) -> None:
     print(json.dumps(about, indent=2) if args.json else "\n".join(info.as_lines(about)))
 
 
-def _add_verify(verbs) -> None:
+def _add_verify(verbs: Verbs) -> None:
     add = add_dataset_verb(
         verbs, "verify", _verify, "check every checksum, image, count and id"
     ).add_argument
@@ -63,7 +64,7 @@ def _verify(args: argparse.Namespace) -> None:
     print(f"{args.dataset}: nothing is bad")
 
 
-def _add_stats(verbs) -> None:
+def _add_stats(verbs: Verbs) -> None:
     add = add_dataset_verb(
         verbs,
         "stats",
@@ -85,7 +86,7 @@ def _stats(args: argparse.Namespace) -> None:
     print("\n".join(stats.as_lines(measured)))
 
 
-def _add_split(verbs) -> None:
+def _add_split(verbs: Verbs) -> None:
     parser = add_dataset_verb(
         verbs,
         "split",
@@ -135,7 +136,7 @@ def _split(args: argparse.Namespace) -> None:
     print("\n".join(info.split_lines(info.count_splits(Dataset(args.dataset)))))
 
 
-def _add_show(verbs) -> None:
+def _add_show(verbs: Verbs) -> None:
     add = add_dataset_verb(
         verbs, "show", _show, "draw a contact sheet: background, composite, mask and depth"
     ).add_argument
@@ -162,7 +163,7 @@ def _show(args: argparse.Namespace) -> None:
     print(f"{args.output}: {len(indices)} samples")
 
 
-def _add_export(verbs) -> None:
+def _add_export(verbs: Verbs) -> None:
     add = add_dataset_verb(
         verbs, "export", _export, "write plain files: pictures, depths and index.csv; goes on"
     ).add_argument
@@ -190,7 +191,7 @@ def _export(args: argparse.Namespace) -> None:
     print(f"{args.output}: {count:,} samples")
 
 
-def _add_convert(verbs) -> None:
+def _add_convert(verbs: Verbs) -> None:
     add = add_dataset_verb(
         verbs,
         "convert",
@@ -219,7 +220,7 @@ def _convert(args: argparse.Namespace) -> None:
     print(f"{args.output}: {manifest.num_samples:,} samples, complete")
 
 
-def _add_merge(verbs) -> None:
+def _add_merge(verbs: Verbs) -> None:
     add = add_verb(
         verbs,
         "merge",
@@ -262,7 +263,7 @@ def _merge(args: argparse.Namespace) -> None:
     print(f"{args.output}: {manifest.num_samples:,} samples, complete")
 
 
-def _add_list_shards(verbs) -> None:
+def _add_list_shards(verbs: Verbs) -> None:
     add_dataset_verb(
         verbs,
         "list-shards",
@@ -281,7 +282,7 @@ def _list_shards(args: argparse.Namespace) -> None:
     print(f"{args.dataset}: {count:,} shards, {made.num_bytes:,} bytes; upload shards.json last")
 
 
-def _add_cache(verbs) -> None:
+def _add_cache(verbs: Verbs) -> None:
     add = add_dataset_verb(
         verbs,
         "cache",
@@ -295,7 +296,7 @@ def _add_cache(verbs) -> None:
 
 def _cache(args: argparse.Namespace) -> None:
     from dsetkit.datasets import Dataset
-    from dsetkit.loading.plane_cache import cache_path, open_cache
+    from dsetkit.loading import cache_path, open_cache
 
     dataset, size = Dataset(args.dataset), (args.size, args.size)
     open_cache(args.output, dataset, size, jobs=args.jobs)

@@ -2,12 +2,17 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from dsetkit.store import SPLITS, is_remote
 
+Verbs = argparse._SubParsersAction  # argparse has no public name for it
+Verb = Callable[[argparse.Namespace], None]
+AddArgument = Callable[..., argparse.Action]
 
-def add_verb(verbs, name: str, verb, description: str) -> argparse.ArgumentParser:
+
+def add_verb(verbs: Verbs, name: str, verb: Verb, description: str) -> argparse.ArgumentParser:
     """Adds a verb: `verb` is called with the parsed arguments."""
     parser = verbs.add_parser(
         name, help=description, description=description, formatter_class=_HelpFormatter
@@ -25,7 +30,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def add_dataset_verb(
-    verbs, name: str, verb, description: str, *, reads_addresses: bool = True
+    verbs: Verbs, name: str, verb: Verb, description: str, *, reads_addresses: bool = True
 ) -> argparse.ArgumentParser:
     """Adds a verb of one dataset: `args.dataset` is its directory, or its address as text."""
     parser = add_verb(verbs, name, verb, description)
@@ -40,7 +45,7 @@ def directory_or_address(text: str) -> Path | str:
     return text if is_remote(text) else Path(text)
 
 
-def add_layout_flags(add, *, default: str | None) -> None:
+def add_layout_flags(add: AddArgument, *, default: str | None) -> None:
     """--layout and --codec."""
     add(
         "--layout",
@@ -67,7 +72,7 @@ def _field_codec(text: str) -> tuple[str, str]:
     return field, name
 
 
-def add_split_choice(add) -> None:
+def add_split_choice(add: AddArgument) -> None:
     add("--split", choices=tuple(SPLITS), help="of its samples only (default: all splits)")
 
 

@@ -1,23 +1,25 @@
 """The verbs and flags about teachers: parsing only, no logic; see `__main__`."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsetkit.cli.flags import add_verb, at_least_1
+from dsetkit.cli.flags import AddArgument, Verbs, add_verb, at_least_1
 from dsetkit.console import progress_bar
+from dsetkit.errors import TeacherError
 
 if TYPE_CHECKING:
-    from dsetkit.teachers import TeacherOptions
+    from dsetkit.labels import TeacherChoice
 
 
-def add_teacher_verbs(verbs) -> None:
+def add_teacher_verbs(verbs: Verbs) -> None:
     """Adds relabel and export-model."""
     for add in (_add_relabel, _add_export_model):
         add(verbs)
 
 
-def add_teacher_flags(add, *, default: str | None) -> None:
+def add_teacher_flags(add: AddArgument, *, default: str | None) -> None:
     """Adds `--teacher` and all that is said beside it; `default` None makes it required."""
     add(
         "--teacher",
@@ -76,7 +78,7 @@ def add_teacher_flags(add, *, default: str | None) -> None:
     add("--device", default="auto", help="where the teacher runs: auto, cpu or cuda")
 
 
-def add_label_flags(add) -> None:
+def add_label_flags(add: AddArgument) -> None:
     """Adds what is said of labels beside their teacher."""
     add(
         "--teacher-edges",
@@ -94,11 +96,12 @@ def add_label_flags(add) -> None:
     )
 
 
-def teacher_options(args: argparse.Namespace) -> "TeacherOptions":
-    """What the flags of `add_teacher_flags` say."""
+def teacher_choice(args: argparse.Namespace) -> "TeacherChoice":
+    """What the flags of `add_teacher_flags` and `add_label_flags` say."""
+    from dsetkit.labels import TeacherChoice
     from dsetkit.teachers import TeacherOptions
 
-    return TeacherOptions(
+    options = TeacherOptions(
         kind=args.teacher_kind,
         max_depth_m=args.teacher_max_depth,
         size=args.teacher_size,
@@ -109,9 +112,22 @@ def teacher_options(args: argparse.Namespace) -> "TeacherOptions":
         precision=args.teacher_precision,
         compiled=args.teacher_compile,
     )
+    return TeacherChoice(
+        name=args.teacher,
+        options=options,
+        edge_reach=args.teacher_edges,
+        batch_size=args.batch_size,
+        device=args.device,
+    )
 
 
-def _add_relabel(verbs) -> None:
+def require_teacher(name: str) -> None:
+    """Raises TeacherError for `--teacher none`, of which --teacher-check has nothing to show."""
+    if name == "none":
+        raise TeacherError("--teacher-check with --teacher none: there is no depth to look at")
+
+
+def _add_relabel(verbs: Verbs) -> None:
     parser = add_verb(
         verbs, "relabel", _relabel, "make a dataset of the same samples with another teacher"
     )
@@ -124,26 +140,24 @@ def _add_relabel(verbs) -> None:
 
 def _relabel(args: argparse.Namespace) -> None:
     from dsetkit.verbs.relabel import relabel
-    from dsetkit.verbs.teacher_check import check_relabel
+    from dsetkit.verbs.teacher_check import check_teacher
 
-    settings = {
-        "teacher": args.teacher,
-        "teacher_options": teacher_options(args),
-        "edge_reach": args.teacher_edges,
-        "batch_size": args.batch_size,
-        "device": args.device,
-    }
+    make = partial(relabel, args.dataset, teacher=teacher_choice(args))
     if args.teacher_check:
-        name = args.output.name
-        count = check_relabel(args.teacher_check, args.dataset, name=name, **settings)
+        require_teacher(args.teacher)
+        count = check_teacher(
+            args.teacher_check,
+            name=args.output.name,
+            make=lambda output, most: make(output, at_most=most),
+        )
         print(f"{args.teacher_check}: {count} samples; without --teacher-check all are relabelled")
         return
     with progress_bar("relabel") as progress:
-        manifest = relabel(args.dataset, args.output, **settings, progress=progress)
+        manifest = make(args.output, progress=progress)
     print(f"{args.output}: {manifest.num_samples:,} samples, complete")
 
 
-def _add_export_model(verbs) -> None:
+def _add_export_model(verbs: Verbs) -> None:
     add = add_verb(
         verbs,
         "export-model",

@@ -1,52 +1,44 @@
 """(seed, index) to a recipe, and a recipe to a composite and its mask."""
 
-from dsetkit.compositing.batches import DrawnBatch, Renderer, joined, store_drawn, stores
+from dsetkit.compositing.batches import (
+    BatchCompositor,
+    CompositeBatch,
+    concatenate,
+    encode_composite,
+    stores_same_pixels,
+)
 from dsetkit.compositing.compositor import (
-    DRAWN,
-    Redrawer,
-    drawing_fingerprint,
-    is_drawn,
+    COMPOSITED,
+    AssetPixels,
+    Compositor,
+    compositing_fingerprint,
+    has_recipe,
     pixels_checksum,
 )
 from dsetkit.compositing.placing import ForegroundPyramid, fitting_level, place, scaled_box
-from dsetkit.compositing.recipe import (
-    FLIP,
-    FOREGROUND,
-    HOLD_OUT,
-    NEARNESS,
-    PLACE_X,
-    PLACE_Y,
-    PLACEMENTS,
-    SCALE,
-    SELECT,
-    FullSet,
-    uniform,
-)
+from dsetkit.compositing.randomness import Stream, uniform
+from dsetkit.compositing.recipe import PLACEMENTS, Canvas, FullSet
 from dsetkit.compositing.resizing import resize_depth, resize_image
 from dsetkit.compositing.selection import cells_by_sample, cells_of, select, split_cells
 
 __all__ = [
-    "DRAWN",
-    "DrawnBatch",
-    "FLIP",
-    "FOREGROUND",
+    "COMPOSITED",
+    "PLACEMENTS",
+    "AssetPixels",
+    "BatchCompositor",
+    "Canvas",
+    "CompositeBatch",
+    "Compositor",
     "ForegroundPyramid",
     "FullSet",
-    "HOLD_OUT",
-    "NEARNESS",
-    "PLACEMENTS",
-    "PLACE_X",
-    "PLACE_Y",
-    "Redrawer",
-    "Renderer",
-    "SCALE",
-    "SELECT",
+    "Stream",
     "cells_by_sample",
     "cells_of",
-    "drawing_fingerprint",
+    "compositing_fingerprint",
+    "concatenate",
+    "encode_composite",
     "fitting_level",
-    "is_drawn",
-    "joined",
+    "has_recipe",
     "pixels_checksum",
     "place",
     "resize_depth",
@@ -54,7 +46,6 @@ __all__ = [
     "scaled_box",
     "select",
     "split_cells",
-    "store_drawn",
-    "stores",
+    "stores_same_pixels",
     "uniform",
 ]

@@ -1,37 +1,47 @@
-"""What to draw: (seed, index) -> one frozen recipe. All randomness of generation lives here.
-
-Random numbers are a pure function of (seed, stream, index), so sample i never depends on which
-worker draws it, on its neighbours, or on how many samples are asked for. The mixing function is
-SplitMix64's finaliser (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"),
-applied to seed, stream and index in turn.
-"""
+"""What to composite: (seed, index) -> one frozen recipe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-# Streams: one for each kind of choice.
-SCALE, PLACE_X, PLACE_Y, HOLD_OUT, SELECT, FOREGROUND, FLIP, NEARNESS = range(8)
+from dsetkit.compositing.randomness import Stream, uniform
+from dsetkit.errors import DsetkitError
 
 PLACEMENTS = ("uniform", "grid")
 GRID_COLUMNS, GRID_ROWS = 5, 4  # system 000's grid of placements
+SMALLEST_CANVAS = 16  # [px]
 
 
-def uniform(seed: int, stream: int | np.ndarray, index: int | np.ndarray) -> np.ndarray:
-    """Uniform float64 in [0, 1), streams and indices broadcast: a counter-based generator."""
-    state = _mix(np.uint64(seed))
-    state = _mix(state ^ np.asarray(stream, np.uint64))
-    state = _mix(state ^ np.asarray(index, np.uint64))
-    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+@dataclass(frozen=True, kw_only=True)
+class Canvas:
+    """What a composite looks like, and how foregrounds are placed on it.
 
+    Attributes:
+        size: Side of the square canvas [px].
+        placements: Placements of each (background, foreground, flip).
+        scale_range: Longer side of the placed foreground as a share of the canvas.
+        placement: `uniform` (anywhere inside the canvas) or `grid` (5 x 4, as system 000).
 
-def _mix(value: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
-        value = value + np.uint64(0x9E3779B97F4A7C15)
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+    Raises:
+        DsetkitError: A value out of its range.
+    """
+
+    size: int = 224
+    placements: int = 20
+    scale_range: tuple[float, float] = (0.3, 0.7)
+    placement: str = "uniform"
+
+    def __post_init__(self) -> None:
+        low, high = self.scale_range
+        if not 0 < low <= high <= 1:
+            raise DsetkitError(f"--scale-range {low} {high}: expected 0 < LOW <= HIGH <= 1")
+        if self.size < SMALLEST_CANVAS:
+            raise DsetkitError(f"--size {self.size}: expected at least {SMALLEST_CANVAS} px")
+        if self.placements < 1:
+            raise DsetkitError(f"--placements {self.placements}: expected at least 1")
+        if self.placement not in PLACEMENTS:
+            raise DsetkitError(f"--placement {self.placement}: expected {' or '.join(PLACEMENTS)}")
 
 
 @dataclass(frozen=True)
@@ -58,47 +68,44 @@ class FullSet:
     """Every background x every foreground x {plain, flipped} x placements, in that order.
 
     Attributes:
+        num_backgrounds: How many backgrounds there are.
         foreground_shapes: (height, width) of every foreground [px]; only the aspect matters.
-        size: Side of the square canvas [px].
-        scale_range: Longer side of the placed foreground as a share of the canvas.
-        placement: `uniform` (inside the canvas) or `grid` (5 x 4, as system 000).
+        canvas: What a composite looks like.
+        seed: Key of every random choice.
     """
 
     num_backgrounds: int
     foreground_shapes: tuple[tuple[int, int], ...]
-    placements: int
-    size: int
-    scale_range: tuple[float, float]
-    placement: str
+    canvas: Canvas
     seed: int
 
     def __len__(self) -> int:
-        return self.num_backgrounds * len(self.foreground_shapes) * 2 * self.placements
+        return self.num_backgrounds * len(self.foreground_shapes) * 2 * self.canvas.placements
 
     def recipe(self, index: int) -> CompositeRecipe:
         """The recipe of sample `index` of the full set."""
         return self.recipes([index])[0]
 
     def recipes(self, indices: Sequence[int]) -> list[CompositeRecipe]:
-        """The recipes of many samples: what is drawn at random is drawn for all at once."""
-        streams = np.array([[SCALE], [PLACE_X], [PLACE_Y]])
+        """The recipes of many samples; their random numbers are drawn in one call."""
+        streams = [[Stream.SCALE], [Stream.PLACE_X], [Stream.PLACE_Y]]
         drawn = uniform(self.seed, streams, np.asarray(indices)).T.tolist()  # (N, 3)
         return [self._recipe(int(i), *shares) for i, shares in zip(indices, drawn, strict=True)]
 
     def _recipe(self, index: int, along: float, along_x: float, along_y: float) -> CompositeRecipe:
-        rest, placement = divmod(index, self.placements)
+        rest, placement = divmod(index, self.canvas.placements)
         rest, flip = divmod(rest, 2)
         background, foreground = divmod(rest, len(self.foreground_shapes))
-        if self.placement == "grid":
+        if self.canvas.placement == "grid":
             along_x = placement % GRID_COLUMNS / (GRID_COLUMNS - 1)
             along_y = placement // GRID_COLUMNS % GRID_ROWS / (GRID_ROWS - 1)
-        shape = self.foreground_shapes[foreground]
-        low, high = self.scale_range
-        scale = (low + (high - low) * along) * self.size / max(shape)
+        shape, size = self.foreground_shapes[foreground], self.canvas.size
+        low, high = self.canvas.scale_range
+        scale = (low + (high - low) * along) * size / max(shape)
         height, width = (max(1, round(scale * side)) for side in shape)
-        box = (round(along_x * (self.size - width)), round(along_y * (self.size - height)))
-        return CompositeRecipe(index, background, foreground, bool(flip), (*box, width, height))
+        x, y = round(along_x * (size - width)), round(along_y * (size - height))
+        return CompositeRecipe(index, background, foreground, bool(flip), (x, y, width, height))
 
     def assets_of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Background and foreground ids of many samples at once."""
-        return np.divmod(index // (2 * self.placements), len(self.foreground_shapes))
+        return np.divmod(index // (2 * self.canvas.placements), len(self.foreground_shapes))

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsetkit.compositing.recipe import HOLD_OUT, SELECT, FullSet, uniform
+from dsetkit.compositing.randomness import Stream, uniform
+from dsetkit.compositing.recipe import FullSet
 from dsetkit.store import (
     TEST,
     TEST_BACKGROUND,
@@ -63,7 +64,7 @@ def cells_of(
     """
     seen_background = background_split == "train"
     seen_foreground = foreground_split == "train"
-    held_out = uniform(seed, HOLD_OUT, index) < HELD_OUT_SHARE
+    held_out = uniform(seed, Stream.HOLD_OUT, index) < HELD_OUT_SHARE
 
     cells = np.full(len(index), VAL, np.uint8)
     both_seen = seen_background & seen_foreground
@@ -83,7 +84,7 @@ def cells_by_sample(count: int, *, shares: Sequence[float], seed: int) -> np.nda
         shares: Of train, val and test; they add up to 1.
         seed: Key of the choice.
     """
-    order = np.argsort(uniform(seed, HOLD_OUT, np.arange(count)))
+    order = np.argsort(uniform(seed, Stream.HOLD_OUT, np.arange(count)))
     first_test, first_train = round(shares[2] * count), round((shares[2] + shares[1]) * count)
     cells = np.full(count, TRAIN, np.uint8)
     cells[order[:first_train]] = VAL
@@ -127,5 +128,5 @@ def _spread(pool: np.ndarray, count: int, *, seed: int) -> np.ndarray:
         return pool[:0]
     borders = np.arange(count + 1) * len(pool) // count
     lengths = np.diff(borders)
-    jitter = uniform(seed, SELECT, pool[borders[:-1]])
+    jitter = uniform(seed, Stream.SELECT, pool[borders[:-1]])
     return pool[borders[:-1] + (jitter * lengths).astype(np.int64)]

@@ -1,17 +1,21 @@
 """Reading a dataset, writing one, and what it was made from."""
 
+from dsetkit.datasets.origins import MIXED, Origin, joined_splits, origins
 from dsetkit.datasets.reader import Dataset, Size
 from dsetkit.datasets.table import COLUMNS, SampleTable, indices_of
-from dsetkit.datasets.writer import DatasetWriter, StoredAsset, judge_shards, stored_assets
+from dsetkit.datasets.writer import DatasetWriter, StoredAsset, stored_assets
 
 __all__ = [
     "COLUMNS",
     "Dataset",
     "DatasetWriter",
+    "MIXED",
+    "Origin",
     "SampleTable",
     "Size",
     "StoredAsset",
     "indices_of",
-    "judge_shards",
+    "joined_splits",
+    "origins",
     "stored_assets",
 ]

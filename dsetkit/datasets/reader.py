@@ -8,7 +8,13 @@ import msgpack
 import numpy as np
 
 from dsetkit.assets import decode_asset
-from dsetkit.compositing import DRAWN, Redrawer, drawing_fingerprint, resize_depth, resize_image
+from dsetkit.compositing import (
+    COMPOSITED,
+    Compositor,
+    compositing_fingerprint,
+    resize_depth,
+    resize_image,
+)
 from dsetkit.errors import DatasetError
 from dsetkit.store import (
     CODECS,
@@ -45,7 +51,7 @@ class Dataset:
         self.manifest = self.shards.manifest
 
     def __getstate__(self) -> dict:
-        return {name: value for name, value in vars(self).items() if name != "redrawer"}
+        return {name: value for name, value in vars(self).items() if name != "compositor"}
 
     def __len__(self) -> int:
         """Samples that are there."""
@@ -92,7 +98,7 @@ class Dataset:
             at_least: (height, width) that is enough, where fewer pixels take less time [px].
         """
         if field not in self.manifest.codecs:
-            return self.redrawer.draw(record)[DRAWN.index(field)]
+            return self.compositor.composite(record)[COMPOSITED.index(field)]
         codec = CODECS[self.manifest.codecs[field]]
         decode = codec.decode
         if at_least is not None:
@@ -106,7 +112,7 @@ class Dataset:
         """Composite, mask and depth, as far as there are any, as `image` gives each."""
         drawn = {}
         if self.manifest.layout == "recipe":
-            drawn = dict(zip(DRAWN, self.redrawer.draw(record), strict=True))
+            drawn = dict(zip(COMPOSITED, self.compositor.composite(record), strict=True))
         return drawn | {name: self.image(record, name) for name in self.manifest.codecs}
 
     def depth(self, record: Record) -> np.ndarray:
@@ -136,11 +142,11 @@ class Dataset:
             uint8 (H,W,3) RGB colours, uint8 (H,W) mask, float32 (H,W) depth in [0, 1].
         """
         images: dict[str, np.ndarray] = {}
-        if self.manifest.layout == "recipe" and not set(DRAWN).isdisjoint(fields):
-            images["composite"], images["mask"] = self.redrawer.draw(record, size)
+        if self.manifest.layout == "recipe" and not set(COMPOSITED).isdisjoint(fields):
+            images["composite"], images["mask"] = self.compositor.composite(record, size)
         for name in fields:
             if name == "background":
-                images[name] = self.redrawer.background(record.background, size)
+                images[name] = self.compositor.background(record.background, size)
             elif name == "depth":
                 depth = self.depth(record)
                 images[name] = depth if size is None else resize_depth(depth, size)
@@ -150,20 +156,20 @@ class Dataset:
         return {name: images[name] for name in fields}
 
     @cached_property
-    def redrawer(self) -> Redrawer:
+    def compositor(self) -> Compositor:
         """Gives backgrounds at any size, and composites and masks in the recipe layout.
 
         Raises:
             DatasetError: This version draws other pixels than the one that made the dataset.
         """
         drawing = self.manifest.drawing
-        if drawing and drawing != drawing_fingerprint():
+        if drawing and drawing != compositing_fingerprint():
             raise DatasetError(
                 f"{self.path} keeps recipes, not pictures, and was drawn by dsetkit "
                 f"{self.manifest.dsetkit_version}; this dsetkit {m.VERSION} would draw other "
                 "pixels: convert it with that version to --layout rendered"
             )
-        return Redrawer(self.asset, tuple(self.manifest.size))
+        return Compositor(self.asset, tuple(self.manifest.size))
 
     def asset(self, database: str, number: int) -> np.ndarray:
         """Pixels of one of `backgrounds` (RGB) or `foregrounds` (straight RGBA): uint8 (h,w,c)."""

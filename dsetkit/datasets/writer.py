@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import msgpack
 import numpy as np
 
 from dsetkit.datasets.reader import Dataset
-from dsetkit.errors import BusyError, DatasetError, UnfinishedError
+from dsetkit.errors import DatasetError
 from dsetkit.store import (
     LARGEST_MAP_SIZE,
     Record,
@@ -21,7 +21,6 @@ from dsetkit.store import (
     shard_ranges,
     u32_key,
     u64_key,
-    unpack_record,
 )
 from dsetkit.store import manifest as m
 
@@ -119,27 +118,16 @@ class DatasetWriter:
         if waited > SECONDS_BETWEEN_COMMITS or len(self._waiting) >= SAMPLES_BETWEEN_COMMITS:
             self._commit()
 
-    def finish(
-        self, *, judge: Callable[[m.Manifest, Callable[[int], Record]], dict] | None = None
-    ) -> m.Manifest:
+    def finish(self) -> m.Manifest:
         """Marks what was written here complete, in the same commit as the last samples.
 
-        Args:
-            judge: Called with the manifest and with what gives the sample of an index; its answer
-                becomes the manifest's `label_quality`, and the samples are committed before. Of
-                several shards it is called once all are complete, by whom that is true first. A
-                dataset that was complete already is left as it is.
+        Returns:
+            The manifest of the last shard written here.
         """
         if self.count != self.stop:
             raise ValueError(f"{self.count} samples written, {self.stop} promised")
-        is_news = not self._manifest.complete
-        if len(self._ranges) == 1:
-            scores = judge(self._manifest, self._record) if judge and is_news else None
-            self._complete(scores)
-            return self._manifest
         self._complete()
-        self._store.close()
-        return (judge_shards(self.path, judge) if judge else None) or self._manifest
+        return self._manifest
 
     # ---- one shard after another ---------------------------------------------------------------
 
@@ -163,16 +151,15 @@ class DatasetWriter:
         self._store.close()
         self._open(self._number + 1)
 
-    def _complete(self, scores: dict | None = None) -> None:
+    def _complete(self) -> None:
         """Marks the open shard complete, in the same commit as its last samples."""
         if not self._manifest.complete:
-            scores = self._manifest.label_quality if scores is None else scores
-            self._manifest = replace(self._manifest, complete=True, label_quality=scores)
-            self._waiting.append(("manifest", m.MANIFEST_KEY, self._manifest.to_bytes()))
+            self._manifest = replace(self._manifest, complete=True)
+            self._waiting.append(m.manifest_entry(self._manifest))
             self._commit()
 
     def _begin(self) -> None:
-        entries = [("manifest", m.MANIFEST_KEY, self._manifest.to_bytes())]
+        entries = [m.manifest_entry(self._manifest)]
         if self._number == 0:
             cells, *assets = self._whole
             entries.append(("manifest", m.CELLS_KEY, cells.astype(np.uint8).tobytes()))
@@ -204,45 +191,8 @@ class DatasetWriter:
                 "choose another --output"
             )
 
-    def _record(self, index: int) -> Record:
-        """A sample that was added, by this writer or by one before it."""
-        self._commit()
-        return unpack_record(self._store.get("samples", u64_key(index)))
-
     def _commit(self) -> None:
         if self._waiting:
             self._store.put(self._waiting)
         self._waiting = []
         self._last_commit = time.monotonic()
-
-
-def judge_shards(
-    path: Path, judge: Callable[[m.Manifest, Callable[[int], Record]], dict]
-) -> m.Manifest | None:
-    """Writes the scores of a dataset of several shards into the first, once all are complete.
-
-    Args:
-        path: The dataset's directory.
-        judge: As for `DatasetWriter.finish`; not called while a shard is missing or incomplete,
-            or when the scores are there already.
-
-    Returns:
-        The first shard's manifest, or that of the first one there is; None while another process
-        begins a shard.
-    """
-    try:
-        dataset = Dataset(path, allow_incomplete=True)
-        is_complete = dataset.shards.is_complete()
-    except UnfinishedError:  # another process has just begun a shard: it will be the last
-        return None
-    manifest = dataset.manifest
-    if manifest.label_quality or not is_complete:
-        return manifest
-    manifest = replace(manifest, label_quality=judge(manifest, dataset.record))
-    if manifest.label_quality:
-        try:
-            with StoreWriter(shard_path(path)) as store:
-                store.put([("manifest", m.MANIFEST_KEY, manifest.to_bytes())])
-        except BusyError:  # another process came last too, and writes the same
-            pass
-    return manifest

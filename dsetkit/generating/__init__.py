@@ -1,7 +1,6 @@
 """The whole run from two folders to a dataset: here, in processes, on a Ray cluster."""
 
 from dsetkit.generating.pipeline import generate
+from dsetkit.generating.settings import Spread
 
-__all__ = [
-    "generate",
-]
+__all__ = ["Spread", "generate"]

@@ -25,10 +25,10 @@ from dsetkit.importing.samples import (
     SampleReader,
     as_assets,
     check_samples,
+    foreign_composites,
     in_order,
     load_backgrounds,
     name_backgrounds,
-    strangers,
 )
 from dsetkit.importing.sources import File, Files
 from dsetkit.importing.tables import FORMS, plan_by_table
@@ -175,7 +175,7 @@ def _load_backgrounds(
     if not samples:
         return {}, []
     pixels, bad = load_backgrounds(samples, samples[0].size, pool)
-    foreign = strangers(samples, pixels)
+    foreign = foreign_composites(samples, pixels)
     if foreign:
         log.warning(
             "%s of %s backgrounds do not look like what is behind their composites, the first of "

@@ -13,13 +13,8 @@ import numpy as np
 
 from dsetkit.assets import Asset
 from dsetkit.compositing import (
-    FLIP,
-    FOREGROUND,
-    NEARNESS,
-    PLACE_X,
-    PLACE_Y,
-    SCALE,
     ForegroundPyramid,
+    Stream,
     place,
     uniform,
 )
@@ -73,7 +68,10 @@ class Paster:
             raise AssetError(
                 f"no foreground is of split {split}: three or more are needed, one for each split"
             )
-        streams = np.array([FOREGROUND, FLIP, SCALE, PLACE_X, PLACE_Y, NEARNESS])
+        streams = [
+            *(Stream.FOREGROUND, Stream.FLIP, Stream.SCALE),
+            *(Stream.PLACE_X, Stream.PLACE_Y, Stream.NEARNESS),
+        ]
         which, flip, scale, x, y, near = uniform(self._seed, streams, index).tolist()
         cut_outs = self._of_split[split]
         name, pyramid = cut_outs[int(which * len(cut_outs))]

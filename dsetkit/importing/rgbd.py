@@ -15,7 +15,7 @@ import numpy as np
 import xxhash
 
 from dsetkit.assets import fingerprint, load_foregrounds, raise_if_bad
-from dsetkit.compositing import HOLD_OUT, uniform
+from dsetkit.compositing import Stream, uniform
 from dsetkit.datasets import DatasetWriter
 from dsetkit.errors import AssetError
 from dsetkit.importing.paste import Paster
@@ -123,7 +123,7 @@ def _pairs(root: Path) -> Iterator[tuple[Path, Path]]:
 def _cells(count: int, split: str, val_share: float, seed: int) -> np.ndarray:
     if split != "auto":
         return np.full(count, m.SPLITS[split][0], np.uint8)
-    order = np.argsort(uniform(seed, HOLD_OUT, np.arange(count)))
+    order = np.argsort(uniform(seed, Stream.HOLD_OUT, np.arange(count)))
     cells = np.full(count, m.TRAIN, np.uint8)
     cells[order[: round(val_share * count)]] = m.VAL
     return cells

@@ -183,7 +183,7 @@ def load_backgrounds(
     return {file: one for file, one in outcomes.items() if not isinstance(one, str)}, bad
 
 
-def strangers(samples: Sequence[Checked], pixels: Mapping[File, np.ndarray]) -> list[str]:
+def foreign_composites(samples: Sequence[Checked], pixels: Mapping[File, np.ndarray]) -> list[str]:
     """Composites that do not show their background: one is looked at for each background.
 
     A list in the wrong order, or a background too many in it, gives every sample a wrong one

@@ -1,24 +1,16 @@
-"""A teacher's depth into samples: units, edges, and how good the labels are."""
+"""A teacher's depth into samples: which teacher, its edges, and how good the labels are."""
 
-from dsetkit.labels.edges import check_edge_reach
-from dsetkit.labels.labelling import describe_teacher, labelled
-from dsetkit.labels.quality import (
-    SAME_DEPTH_RATIO,
-    THRESHOLDS,
-    LabelQuality,
-    evenly_spread,
-    judge_labels,
-    judge_with,
-)
+from dsetkit.labels.labelling import label_batches
+from dsetkit.labels.quality import SAME_DEPTH_RATIO, THRESHOLDS, LabelQuality, evenly_spread
+from dsetkit.labels.scoring import score_labels
+from dsetkit.labels.teacher_choice import TeacherChoice
 
 __all__ = [
-    "LabelQuality",
     "SAME_DEPTH_RATIO",
     "THRESHOLDS",
-    "check_edge_reach",
-    "describe_teacher",
+    "LabelQuality",
+    "TeacherChoice",
     "evenly_spread",
-    "judge_labels",
-    "judge_with",
-    "labelled",
+    "label_batches",
+    "score_labels",
 ]

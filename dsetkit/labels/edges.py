@@ -10,16 +10,7 @@ outside from the background. A wrong depth stays wrong; only the passage between
 import cv2
 import numpy as np
 
-from dsetkit.errors import TeacherError
 from dsetkit.labels.quality import EDGE_ALPHA, resized
-
-
-def check_edge_reach(reach: float | None) -> None:
-    """Raises TeacherError unless `reach`, as of --teacher-edges, is None or a share up to 0.5."""
-    if reach is not None and not 0 <= reach <= 0.5:
-        raise TeacherError(
-            f"--teacher-edges {reach:g}: expected a share of the picture's shorter side, 0 to 0.5"
-        )
 
 
 def edges_at_alpha(depth: np.ndarray, alpha: np.ndarray, *, reach: float) -> np.ndarray:

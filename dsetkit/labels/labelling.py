@@ -1,4 +1,4 @@
-"""A teacher's depth into drawn samples, and what the manifest says of the teacher."""
+"""A teacher's depth into the samples of a dataset."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,50 +9,51 @@ from itertools import repeat
 
 import numpy as np
 
-from dsetkit.compositing import DrawnBatch
+from dsetkit.compositing import CompositeBatch
 from dsetkit.errors import TeacherError
 from dsetkit.labels.edges import edges_at_alpha
 from dsetkit.store import CODECS, Manifest, Record, quantise_metric, quantise_relative
-from dsetkit.teachers import Teacher, checked_depth, settings_of
-
-# Of teachers known to blur: as a share of the shorter side, how far from an edge.
-EDGE_REACH = {"bundled": 1 / 16}
+from dsetkit.teachers import Teacher, checked_depth
 
 MOST_THREADS = 8  # that finish labels; OpenCV and the codecs let them run side by side
 
 
-def labelled(
-    batches: Iterable[DrawnBatch], teacher: Teacher | None, manifest: Manifest, *, first: int
+def label_batches(
+    batches: Iterable[CompositeBatch], teacher: Teacher | None, manifest: Manifest, *, first: int
 ) -> Iterator[list[Record]]:
-    """The samples of batches with the teacher's depth added, batch after batch.
+    """Adds the teacher's depth to the samples of each batch.
 
-    While the teacher looks at a batch, threads finish the one before: depth is quantised, put right
-    at the alpha's edges and encoded.
+    While the teacher works on a batch, threads finish the one before: they quantise the depth,
+    correct it at the alpha's edges, and encode it.
 
     Args:
-        batches: In order.
+        batches: In index order.
         teacher: None adds nothing.
-        manifest: The dataset's: the codec, and how far depth is put right.
+        manifest: The dataset's: names the codec, and how far from edges depth is corrected.
         first: Index of the first sample, for messages.
 
+    Yields:
+        The samples of each batch, in order.
+
     Raises:
-        TeacherError: An answer is no depth map; what was labelled before it was given out.
+        TeacherError: An answer is not a depth map. The batches before it were yielded.
     """
     if teacher is None:
-        yield from (drawn.records for drawn in batches)
+        yield from (batch.records for batch in batches)
         return
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         finishing = None
-        for drawn in batches:
+        for batch in batches:
             try:
-                depth = _answer(teacher, drawn, first=first)
+                depth = _predict(teacher, batch, first=first)
             except TeacherError:
                 if finishing is not None:
                     yield list(finishing)
                 raise
-            first += len(drawn.records)
-            masks = drawn.masks if "edge_reach" in manifest.teacher else repeat(None)
-            jobs = pool.map(partial(_finish, manifest), drawn.records, depth, masks)
+            first += len(batch.records)
+            masks = batch.masks if "edge_reach" in manifest.teacher else None
+            each_mask = repeat(None) if masks is None else masks
+            jobs = pool.map(partial(_finish, manifest), batch.records, depth, each_mask)
             if finishing is not None:
                 yield list(finishing)
             finishing = jobs
@@ -60,11 +61,12 @@ def labelled(
             yield list(finishing)
 
 
-def _answer(teacher: Teacher, drawn: DrawnBatch, *, first: int) -> np.ndarray:
-    """The teacher's depth of a batch, after making sure that it is one: float32 (N,h,w)."""
+def _predict(teacher: Teacher, batch: CompositeBatch, *, first: int) -> np.ndarray:
+    """The teacher's depth of a batch, checked: float32 (N,h,w)."""
+    assert batch.composites is not None  # kept wherever there is a teacher
     return checked_depth(
-        teacher(drawn.pixels),
-        len(drawn.records),
+        teacher(batch.composites),
+        len(batch.records),
         teacher=teacher.name,
         first=first,
         max_depth_m=teacher.max_depth_m,
@@ -74,7 +76,7 @@ def _answer(teacher: Teacher, drawn: DrawnBatch, *, first: int) -> np.ndarray:
 def _finish(
     manifest: Manifest, record: Record, depth: np.ndarray, mask: np.ndarray | None
 ) -> Record:
-    """A sample with its depth, float (h,w) as the teacher answered, as the dataset stores it."""
+    """A sample with its depth encoded; `depth` is float (h,w), as the teacher gave it."""
     if manifest.depth_kind == "metric":
         stored = quantise_metric(depth, manifest.max_depth_m)
     else:
@@ -83,21 +85,3 @@ def _finish(
         stored = edges_at_alpha(stored, mask, reach=manifest.teacher["edge_reach"])
     encoded = CODECS[manifest.codecs["depth"]].encode(stored)
     return replace(record, fields=record.fields | {"depth": encoded})
-
-
-def describe_teacher(
-    teacher: Teacher | None, *, batch_size: int, edge_reach: float | None = None
-) -> dict:
-    """What the manifest says of a teacher: name, hash, batch size, settings, edge reach.
-
-    Args:
-        teacher: The teacher.
-        batch_size: Samples it sees at once.
-        edge_reach: As of --teacher-edges; None = what suits the teacher.
-    """
-    if teacher is None:
-        return {"name": "none", "hash": "", "batch_size": batch_size}
-    about = {"name": teacher.name, "hash": teacher.weights_hash, "batch_size": batch_size}
-    if edge_reach is None:
-        edge_reach = EDGE_REACH.get(teacher.name, 0)
-    return about | settings_of(teacher) | ({"edge_reach": edge_reach} if edge_reach else {})

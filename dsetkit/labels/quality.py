@@ -19,16 +19,8 @@ Only ratios of inverse depth count, so metres need no scale. Relative labels hav
 too, which moves these ratios: compare them among relative teachers only.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import cv2
 import numpy as np
-
-from dsetkit.compositing import Redrawer, drawing_fingerprint
-from dsetkit.store import CODECS, Manifest, Record
-
-JUDGED_SAMPLES = 1000  # for the manifest; `stats` judges all
 
 EDGE_ALPHA = 0.1  # share of 255 above which a pixel belongs to the mask whose edges are looked for
 THRESHOLDS = np.linspace(1.05, 1.25, 10)
@@ -41,7 +33,7 @@ RING_SHARE = 1 / 16  # of the shorter side: how far the ring reaches
 
 
 class LabelQuality:
-    """Both judgements over many samples.
+    """Boundary recall and place of the foreground over many samples.
 
     Args:
         depth_kind: `metric` or `relative`, of the labels.
@@ -77,7 +69,7 @@ class LabelQuality:
         self._ratios += later._ratios
 
     def result(self) -> dict:
-        """Means and shares over the samples that could be judged; None where none could.
+        """Means and shares over the samples that could be scored; None where none could.
 
         `boundary_recall` in [0, 1], of `boundary_images`, and `own_size_boundary_recall`; of
         `placed_images` the shares `in_front_share`, `same_depth_share` and `behind_share`, and
@@ -98,53 +90,6 @@ class LabelQuality:
             "median_ratio": float(np.median(ratios)) if len(ratios) else None,
             "placed_images": len(ratios),
         }
-
-
-def judge_labels(
-    manifest: Manifest, record_of: Callable[[int], Record], *, redrawer: Redrawer
-) -> dict:
-    """The scores of a dataset's labels, over JUDGED_SAMPLES samples spread evenly, or all if fewer.
-
-    A function of the dataset alone: neither how often its making was cut off nor how many workers
-    there were changes them.
-
-    Args:
-        manifest: The dataset's.
-        record_of: Gives the sample of an index.
-        redrawer: Draws masks that are not stored.
-
-    Returns:
-        As `LabelQuality.result`, and `samples`, how many were looked at; {} without masks or
-        depths.
-    """
-    if not {"mask", "depth"} <= set(manifest.fields):
-        return {}
-    decode = {name: CODECS[codec].decode for name, codec in manifest.codecs.items()}
-    quality = LabelQuality(manifest.depth_kind)
-    indices = evenly_spread(manifest.num_samples, JUDGED_SAMPLES)
-    for index in indices:
-        record = record_of(index)
-        is_stored = "mask" in decode
-        mask = decode["mask"](record.fields["mask"]) if is_stored else redrawer.draw(record)[1]
-        quality.add(mask, decode["depth"](record.fields["depth"]))
-    return quality.result() | {"samples": len(indices)}
-
-
-def judge_with(
-    asset: Callable[[str, int], np.ndarray], manifest: Manifest
-) -> Callable[..., dict] | None:
-    """What `DatasetWriter.finish` and `judge_shards` take to score labels.
-
-    Args:
-        asset: As `Redrawer`.
-        manifest: The dataset's.
-
-    Returns:
-        None when this version would draw other pixels than the teacher saw.
-    """
-    if manifest.drawing not in ("", drawing_fingerprint()):
-        return None
-    return partial(judge_labels, redrawer=Redrawer(asset, tuple(manifest.size)))
 
 
 def evenly_spread(total: int, at_most: int) -> list[int]:
@@ -229,7 +174,7 @@ def _found_edges(ratios: np.ndarray, edge: np.ndarray) -> list[int]:
         highest = np.maximum.reduceat(values, np.flatnonzero(starts))
         peaks = np.flatnonzero(values == highest[run])
         _, firsts = np.unique(run[peaks], return_index=True)  # of equal ratios the first
-        counts.append(np.count_nonzero(edge[above[peaks[firsts]]]))
+        counts.append(int(np.count_nonzero(edge[above[peaks[firsts]]])))
     return counts
 
 

@@ -12,7 +12,7 @@ _MODULES = {
     "open_cache": "plane_cache",
 }
 
-__all__ = list(_MODULES)
+__all__ = ["SampleDataset", "cache_path", "make_loader", "open_cache"]
 
 
 def __getattr__(name: str) -> object:

@@ -48,11 +48,11 @@ class Placements:
         return Placements(*(part.pin_memory() for part in vars(self).values()))
 
 
-class DeviceDrawer:
+class DeviceCompositor:
     """Draws batches of a dataset on a device.
 
     Args:
-        asset: As `redraw.Redrawer`: (`backgrounds` or `foregrounds`, id) -> uint8 pixels.
+        asset: As `redraw.Compositor`: (`backgrounds` or `foregrounds`, id) -> uint8 pixels.
         num_backgrounds: How many there are.
         num_foregrounds: How many there are.
         canvas: Height and width that the recipes were made for [px].
@@ -111,18 +111,18 @@ class DeviceDrawer:
         """The backgrounds of a batch: uint8 (N,3,H,W) RGB, channels-last in memory."""
         return self._backgrounds[batch.backgrounds.to(self.device)].permute(0, 3, 1, 2)
 
-    def draw(self, batch: Placements) -> tuple[torch.Tensor, torch.Tensor]:
+    def composite(self, batch: Placements) -> tuple[torch.Tensor, torch.Tensor]:
         """Composites uint8 (N,3,H,W) RGB, channels-last in memory, and masks uint8 (N,1,H,W)."""
         batch = batch.to(self.device)
         step = max(1, PIXELS_AT_ONCE // (self.size[0] * self.size[1]))
         parts = [
-            self._draw(Placements(*(part[i : i + step] for part in vars(batch).values())))
+            self._composite(Placements(*(part[i : i + step] for part in vars(batch).values())))
             for i in range(0, len(batch.flips), step)
         ]
         images, masks = (torch.cat(one) for one in zip(*parts, strict=True))
         return images.permute(0, 3, 1, 2), masks[:, None]
 
-    def _draw(self, batch: Placements) -> tuple[torch.Tensor, torch.Tensor]:
+    def _composite(self, batch: Placements) -> tuple[torch.Tensor, torch.Tensor]:
         height, width = self.size
         x, y, box_width, box_height = batch.boxes.unbind(1)
         begin, level_height, level_width = batch.levels.unbind(1)

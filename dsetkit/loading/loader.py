@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
-from dsetkit.loading.device_compositing import DeviceDrawer, Placements
+from dsetkit.loading.device_compositing import DeviceCompositor, Placements
 from dsetkit.loading.samples import ReadBatch, SampleDataset
 
 BATCHES_AHEAD = 2  # per thread
@@ -128,11 +128,11 @@ class SampleLoader(DataLoader):
         return {n: v.pin_memory() for n, v in batch.items()} if self.pin_memory else batch
 
 
-class DrawingLoader(SampleLoader):
+class DeviceLoader(SampleLoader):
     """Batches of recipes: composites and masks are drawn on a device, where the batches lie.
 
     Args:
-        data: As `can_draw` accepts.
+        data: As `can_composite_on_device` accepts.
         device: Where.
         settings: As `SampleLoader`.
     """
@@ -147,28 +147,28 @@ class DrawingLoader(SampleLoader):
         self._device = torch.device(device)
         super().__init__(data, pin_memory=self._device.type == "cuda", **settings)
         self._source, self._positions = _unwrapped(data)
-        self._drawer: DeviceDrawer | None = None  # when the first batch is asked for
+        self._compositor: DeviceCompositor | None = None  # when the first batch is asked for
 
     def _read(self, positions: list[int]) -> tuple[Placements, Batch]:
         rest = [name for name in self._source.fields if name == "depth"]
         records, read = self._source.read_recipes([self._positions[i] for i in positions], rest)
-        placements = self._drawer.place(records)
+        placements = self._compositor.place(records)
         if self.pin_memory:
             placements = placements.pinned()
             read = {name: values.pin_memory() for name, values in read.items()}
         return placements, read
 
     def _read_ahead(self) -> Iterator[Batch]:
-        self._drawer = self._drawer or self._source.drawer(self._device)
+        self._compositor = self._compositor or self._source.device_compositor(self._device)
         return super()._read_ahead()
 
     def _finished(self, read: tuple[Placements, Batch]) -> Batch:
         placements, batch = read[0].to(self._device), dict(read[1])
         fields = self._source.fields
         if "composite" in fields or "mask" in fields:
-            batch["composite"], batch["mask"] = self._drawer.draw(placements)
+            batch["composite"], batch["mask"] = self._compositor.composite(placements)
         if "background" in fields:
-            batch["background"] = self._drawer.backgrounds(placements)
+            batch["background"] = self._compositor.backgrounds(placements)
         return {name: batch[name].to(self._device, non_blocking=True) for name in fields}
 
 
@@ -187,10 +187,10 @@ def best_threads(data: Dataset) -> int:
     return 1 if source.manifest.layout == "recipe" else 2
 
 
-def can_draw(data: Dataset) -> bool:
-    """Whether `DrawingLoader` can read it: a SampleDataset of recipes, or a Subset of one."""
+def can_composite_on_device(data: Dataset) -> bool:
+    """Whether `DeviceLoader` can read it: a SampleDataset of recipes, or a Subset of one."""
     source, _ = _unwrapped(data)
-    return isinstance(source, SampleDataset) and source.can_be_drawn
+    return isinstance(source, SampleDataset) and source.has_recipes
 
 
 def _unwrapped(data: Dataset) -> tuple[Dataset, Sequence[int]]:
@@ -251,8 +251,8 @@ def make_loader(
         place=place,
     )
     is_cuda = device is not None and torch.device(device).type == "cuda"
-    if is_cuda and not workers and can_draw(data):
-        return DrawingLoader(data, device=device, threads=threads, batch_sampler=batches)
+    if is_cuda and not workers and can_composite_on_device(data):
+        return DeviceLoader(data, device=device, threads=threads, batch_sampler=batches)
     return SampleLoader(
         data,
         threads=threads,

@@ -144,7 +144,7 @@ def _fill(
 ) -> None:
     backgrounds = map_parts().get("background", ())
     for number in range(len(backgrounds)):
-        backgrounds[number] = dataset.redrawer.background(number, size)
+        backgrounds[number] = dataset.compositor.background(number, size)
     count = len(dataset)
     starts = range(0, count, _SAMPLES_AT_ONCE)
     chunks = [range(start, min(start + _SAMPLES_AT_ONCE, count)) for start in starts]

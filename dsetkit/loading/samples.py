@@ -8,7 +8,7 @@ import torch
 
 from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
-from dsetkit.loading.device_compositing import DeviceDrawer
+from dsetkit.loading.device_compositing import DeviceCompositor
 from dsetkit.loading.joined import Source, open_caches, open_dataset
 from dsetkit.store import CELL_NAMES, Record
 
@@ -116,19 +116,19 @@ class SampleDataset(torch.utils.data.Dataset):
         return {name: _as_tensor(self._cache.read(name, indices)) for name in fields}
 
     @property
-    def can_be_drawn(self) -> bool:
+    def has_recipes(self) -> bool:
         """Whether `drawer` can draw it: recipes of one dataset, at one size."""
         is_one = isinstance(self._dataset, Dataset)
         return is_one and self.manifest.layout == "recipe" and self.size is not None
 
-    def drawer(self, device: torch.device | str) -> DeviceDrawer:
+    def device_compositor(self, device: torch.device | str) -> DeviceCompositor:
         """What draws the samples of a dataset of recipes on a device, at `size`."""
         manifest = self.manifest
-        return DeviceDrawer(
+        return DeviceCompositor(
             self._dataset.asset,
             num_backgrounds=manifest.num_backgrounds,
             num_foregrounds=manifest.num_foregrounds,
-            canvas=self._dataset.redrawer.canvas,
+            canvas=self._dataset.compositor.canvas,
             size=self.size,
             device=device,
         )

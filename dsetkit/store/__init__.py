@@ -16,6 +16,7 @@ from dsetkit.store.manifest import (
     TRAIN,
     VAL,
     Manifest,
+    manifest_entry,
 )
 from dsetkit.store.records import (
     LARGEST_DEPTH_M,
@@ -68,6 +69,7 @@ __all__ = [
     "is_remote",
     "list_shards",
     "manifest",
+    "manifest_entry",
     "pack_record",
     "quantise_metric",
     "quantise_relative",

@@ -53,13 +53,12 @@ class Manifest:
         splits: `by` (asset, sample, csv or import) and what it was made from.
         assets_fingerprint: Hash over names and pixels of all assets.
         skipped: [file name, reason] of the pictures left out by `--skip-bad`.
-        layout: `rendered` (composite and mask are stored) or `recipe` (they are drawn again).
-        shard: `number` of this file, and how many `shards` there are.
-        drawing: Layout `recipe`: `redraw.drawing_fingerprint` of the code that drew the samples.
+        layout: `rendered` (composite and mask are stored) or `recipe` (composited at reading).
+        drawing: Layout `recipe`: `compositing_fingerprint` of the code that made the composites.
         shard: `number` of this file, and how many `shards` the dataset has.
         engine: Version of the LMDB library that wrote the file.
-        label_quality: What `label_quality.judge_labels` found; {} before the last commit, without
-            masks or depths, and in imported datasets.
+        label_quality: What `labels.score_labels` found; {} until then, without masks or depths,
+            and in imported datasets.
     """
 
     num_samples: int
@@ -128,3 +127,8 @@ class Manifest:
             for name in mine
             if name not in {*TOOLING, *ignoring} and mine[name] != theirs[name]
         ]
+
+
+def manifest_entry(manifest: Manifest) -> tuple[str, bytes, bytes]:
+    """Database, key and value of a manifest, as `StoreWriter.put` takes them."""
+    return "manifest", MANIFEST_KEY, manifest.to_bytes()

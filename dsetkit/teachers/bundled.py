@@ -22,9 +22,7 @@ class BundledTeacher(OnnxTeacher):
             shown that size.
     """
 
-    def __init__(
-        self, *, device: str, options: TeacherOptions, threads: int | None = None
-    ) -> None:
+    def __init__(self, *, device: str, options: TeacherOptions, threads: int | None = None) -> None:
         check_height("bundled", options.size, step=STRIDE)
         super().__init__(BUNDLED, device=device, options=options, threads=threads, name="bundled")
         self.settings = {"size": options.size} if options.size else {}

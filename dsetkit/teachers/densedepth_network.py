@@ -47,7 +47,9 @@ class DenseDepth(nn.Module):
 
     def __init__(self, *, decoder_width: int = ENCODER_CHANNELS) -> None:
         super().__init__()
-        densenet = _densenet_class()(growth_rate=32, block_config=BLOCK_LAYERS, num_init_features=64)
+        densenet = _densenet_class()(
+            growth_rate=32, block_config=BLOCK_LAYERS, num_init_features=64
+        )
         self.encoder = densenet.features
         for module in self.encoder.modules():
             if isinstance(module, nn.BatchNorm2d):

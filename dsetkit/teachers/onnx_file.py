@@ -122,7 +122,9 @@ class OnnxTeacher:
             )
         triple = np.array(metadata[key], np.float32)
         if triple.shape != (3,) or (key == "std" and triple.min() <= 0):
-            raise TeacherError(f"teacher {self.name}: {key} {metadata[key]}, expected three numbers")
+            raise TeacherError(
+                f"teacher {self.name}: {key} {metadata[key]}, expected three numbers"
+            )
         return triple
 
     def _layout(self, metadata: Metadata) -> tuple[int | None, tuple[int | None, int | None], int]:
@@ -217,4 +219,3 @@ def _range(metadata: Metadata, name: str) -> tuple[float, float] | None:
     if len(told) != 2 or not told[0] < told[1]:
         raise TeacherError(f"teacher {name}: range {told} in its .json, expected [low, high]")
     return float(told[0]), float(told[1])
-

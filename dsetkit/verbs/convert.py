@@ -12,7 +12,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dsetkit.compositing import drawing_fingerprint, is_drawn, pixels_checksum, store_drawn, stores
+from dsetkit.compositing import (
+    compositing_fingerprint,
+    encode_composite,
+    has_recipe,
+    pixels_checksum,
+    stores_same_pixels,
+)
 from dsetkit.datasets import Dataset, DatasetWriter, stored_assets
 from dsetkit.errors import DatasetError
 from dsetkit.store import CODECS, Record, chosen_codecs
@@ -77,7 +83,7 @@ def _describe(there: m.Manifest, layout: str, wanted: Mapping[str, str]) -> m.Ma
         shard=m.WHOLE,
         layout=layout,
         codecs={name: codecs[name] for name in there.fields if name in codecs},
-        drawing=drawing_fingerprint() if layout == "recipe" else "",
+        drawing=compositing_fingerprint() if layout == "recipe" else "",
     )
 
 
@@ -108,17 +114,17 @@ def _convert(source: Dataset, manifest: m.Manifest, index: int, record: Record) 
         names = [name for name in manifest.codecs if name != "depth"]
         fields |= {name: _repacked(source, manifest, record, name) for name in names}
         return replace(record, fields=fields)
-    if not is_drawn(record):
+    if not has_recipe(record):
         raise DatasetError(
             f"{source.path}, sample {index} was imported, not drawn: there is no recipe to keep "
             "in place of its pictures"
         )
-    image, mask = source.redrawer.draw(record)
+    image, mask = source.compositor.composite(record)
     plain = replace(record, fields=fields)
     if manifest.layout == "rendered":
-        return store_drawn(plain, image, mask, manifest.codecs)
+        return encode_composite(plain, image, mask, manifest.codecs)
     if source.manifest.layout == "rendered":
-        if not stores(source.manifest, record, image, mask):
+        if not stores_same_pixels(source.manifest, record, image, mask):
             raise DatasetError(
                 f"{source.path}, sample {index}: drawing it again gives other pixels than are "
                 "stored, so it was made by another version; keep it as it is"

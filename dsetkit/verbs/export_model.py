@@ -74,7 +74,9 @@ def export_model(checkpoint: Path, output: Path, *, size: tuple[int, int] | None
 
     theirs = OnnxTeacher(output, device="cpu", options=TeacherOptions())
     shown = CheckpointTeacher(checkpoint, size=height)
-    apart = max(float(np.abs(shown(one) - theirs(one)).max()) for one in drawn_composites(height, width))
+    apart = max(
+        float(np.abs(shown(one) - theirs(one)).max()) for one in drawn_composites(height, width)
+    )
     if not apart <= MOST_APART * scale:
         raise TeacherError(
             f"{output} answers otherwise than {checkpoint} (by up to {apart:.3g}): do not use it, "

@@ -8,30 +8,31 @@ pictures; a composite that an earlier version drew otherwise) it sees the stored
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
 
-from dsetkit.compositing import DrawnBatch, is_drawn, joined, pixels_checksum, stores
+from dsetkit.compositing import (
+    CompositeBatch,
+    concatenate,
+    has_recipe,
+    pixels_checksum,
+    stores_same_pixels,
+)
 from dsetkit.datasets import Dataset, DatasetWriter, stored_assets
 from dsetkit.errors import DatasetError, TeacherError
-from dsetkit.labels import check_edge_reach, describe_teacher, evenly_spread, judge_labels, labelled
+from dsetkit.labels import TeacherChoice, evenly_spread, label_batches, score_labels
 from dsetkit.store import LAYOUT_CODECS, Record
 from dsetkit.store import manifest as m
-from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, with_range
+from dsetkit.teachers import Teacher, with_range
 
 
 def relabel(
     path: Path,
     output: Path,
     *,
-    teacher: str,
-    teacher_options: TeacherOptions | None = None,
-    edge_reach: float | None = None,
-    batch_size: int = 32,
-    device: str = "auto",
+    teacher: TeacherChoice,
     at_most: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> m.Manifest:
@@ -40,11 +41,7 @@ def relabel(
     Args:
         path: A complete dataset; it is only read.
         output: Directory of the new one.
-        teacher: What gives the depth; see `dsetkit.teachers`.
-        teacher_options: What the other `--teacher-...` flags say.
-        edge_reach: As `generate`; without masks there is none.
-        batch_size: Samples the teacher sees at once; part of what makes the dataset repeatable.
-        device: Where the teacher runs.
+        teacher: What gives the depth. Edges are corrected only where there are masks.
         at_most: Only that many samples, spread evenly, for a look at a few.
         progress: Called with (samples done, samples in all).
 
@@ -54,27 +51,22 @@ def relabel(
     Raises:
         DsetkitError: Anything a user can mend.
     """
-    if batch_size < 1:
-        raise DatasetError(f"--batch-size {batch_size}: expected at least 1")
-    check_edge_reach(edge_reach)
     source = Dataset(path)
     if Path(output).resolve() == Path(path).resolve():
         raise DatasetError(f"--output {output} is the dataset itself: choose another directory")
-    network = load_teacher(teacher, device=device, options=teacher_options)
+    network = teacher.load()
     if network is None:
         raise TeacherError("--teacher none gives no depth: expected bundled, hf:MODEL or another")
     chosen = evenly_spread(len(source), at_most or len(source))
 
-    def show(indices: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
-        for index in indices:
-            yield [index], _shown(source, source.record(chosen[index])).pixels
+    def composites(positions: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
+        for position in positions:
+            yield [position], _composite(source, source.record(chosen[position])).composites
 
-    network = with_range(network, output=output, count=len(chosen), show=show)
-    has_masks = "mask" in source.manifest.fields
-    about = describe_teacher(
-        network, batch_size=batch_size, edge_reach=edge_reach if has_masks else 0
-    )
-    manifest = _describe(source.manifest, network, about, len(chosen))
+    network = with_range(network, output=output, count=len(chosen), show=composites)
+    if "mask" not in source.manifest.fields:
+        teacher = replace(teacher, edge_reach=0)
+    manifest = _describe(source.manifest, network, teacher.describe(network), len(chosen))
     with DatasetWriter(
         output,
         manifest,
@@ -83,11 +75,12 @@ def relabel(
         foregrounds=stored_assets(source, "foregrounds"),
     ) as writer:
         # As in `generate`, commits fall between batches.
-        for first in range(writer.count, len(chosen), batch_size):
-            batch = source.records(chosen[first : first + batch_size])
+        for first in range(writer.count, len(chosen), teacher.batch_size):
+            batch = source.records(chosen[first : first + teacher.batch_size])
             writer.add(_label(batch, source, network, manifest, first=first))
             progress(writer.count, len(chosen))
-        return writer.finish(judge=partial(judge_labels, redrawer=source.redrawer))
+        finished = writer.finish()
+    return score_labels(output) or finished
 
 
 def _label(
@@ -99,24 +92,26 @@ def _label(
     first: int,
 ) -> list[Record]:
     """A batch with its new depth; imported pictures of several sizes go in runs of one size."""
-    shown = [_shown(source, record) for record in records]
-    runs = [joined(run) for _, run in groupby(shown, key=lambda one: one.pixels.shape)]
-    return list(chain.from_iterable(labelled(runs, teacher, manifest, first=first)))
+    samples = [_composite(source, record) for record in records]
+    runs = [
+        concatenate(run) for _, run in groupby(samples, key=lambda batch: batch.composites.shape)
+    ]
+    return list(chain.from_iterable(label_batches(runs, teacher, manifest, first=first)))
 
 
-def _shown(source: Dataset, record: Record) -> DrawnBatch:
+def _composite(source: Dataset, record: Record) -> CompositeBatch:
     """A sample as a batch of one, its composite as the teacher sees it."""
-    if is_drawn(record):
-        image, mask = source.redrawer.draw(record)
+    if has_recipe(record):
+        image, mask = source.compositor.composite(record)
         keeps_recipe = source.manifest.layout == "recipe"
         if keeps_recipe:
             record = replace(record, drawn=pixels_checksum(image, mask))
-        if keeps_recipe or stores(source.manifest, record, image, mask):
-            return DrawnBatch([record], image[None], mask[None])
+        if keeps_recipe or stores_same_pixels(source.manifest, record, image, mask):
+            return CompositeBatch([record], image[None], mask[None])
     composite = source.image(record, "composite")
     has_mask = "mask" in source.manifest.fields
     mask = source.image(record, "mask")[None] if has_mask else None
-    return DrawnBatch([record], composite[None], mask)
+    return CompositeBatch([record], composite[None], mask)
 
 
 def _describe(

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dsetkit.compositing import SELECT, uniform
+from dsetkit.compositing import Stream, uniform
 from dsetkit.datasets import Dataset, SampleTable, indices_of
 from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
@@ -35,7 +35,7 @@ def choose(dataset: Dataset, *, split: str | None, count: int, seed: int) -> lis
         DatasetError: The split is unknown or empty.
     """
     indices = indices_of(dataset, split)
-    order = np.argsort(uniform(seed, SELECT, indices))
+    order = np.argsort(uniform(seed, Stream.SELECT, indices))
     return sorted(indices[order[:count]].tolist())
 
 

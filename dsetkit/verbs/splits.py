@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from dsetkit.compositing import cells_by_sample, cells_of
-from dsetkit.datasets import COLUMNS, Dataset, SampleTable
+from dsetkit.datasets import COLUMNS, Dataset, SampleTable, joined_splits, origins
 from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
 from dsetkit.store import StoreWriter, shard_path
 from dsetkit.store import manifest as m
-from dsetkit.verbs.merging.checks import joined_splits, origins
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
 

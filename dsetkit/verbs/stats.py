@@ -16,7 +16,7 @@ import numpy as np
 from dsetkit.datasets import Dataset, indices_of
 from dsetkit.labels import SAME_DEPTH_RATIO, THRESHOLDS
 from dsetkit.processes import in_jobs
-from dsetkit.verbs.stats_fields import CHANNELS, COVERED_ALPHA, DatasetStats
+from dsetkit.verbs.accumulators import CHANNELS, COVERED_ALPHA, DatasetStats
 
 SAMPLES_PER_CHUNK = 256
 BAR_WIDTH = 40

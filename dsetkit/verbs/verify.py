@@ -11,7 +11,7 @@ import msgpack
 import numpy as np
 
 from dsetkit.assets import Asset, decode_asset, fingerprint
-from dsetkit.compositing import Redrawer, is_drawn, pixels_checksum
+from dsetkit.compositing import Compositor, has_recipe, pixels_checksum
 from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.store import (
@@ -201,7 +201,7 @@ def _check_sample(packed: bytes | None, dataset: Dataset) -> None:
     images = {name: _decoded(record, name, manifest) for name in record.fields}
     if manifest.layout == "recipe":
         _check_ids(record, manifest)
-        images["composite"], images["mask"] = _drawn(record, dataset.redrawer)
+        images["composite"], images["mask"] = _drawn(record, dataset.compositor)
     height, width = images["composite"].shape[:2]
     if manifest.size != [0, 0] and [height, width] != manifest.size:
         raise DatasetError(f"composite is {height} x {width} px, expected {manifest.size}")
@@ -226,11 +226,11 @@ def _decoded(record: Record, name: str, manifest: Manifest) -> np.ndarray:
     return image
 
 
-def _drawn(record: Record, redrawer: Redrawer) -> tuple[np.ndarray, np.ndarray]:
-    if not is_drawn(record):
+def _drawn(record: Record, compositor: Compositor) -> tuple[np.ndarray, np.ndarray]:
+    if not has_recipe(record):
         raise DatasetError("its recipe has no flip and box")
-    _check_box(record.recipe["box"], *redrawer.canvas)
-    image, mask = redrawer.draw(record)
+    _check_box(record.recipe["box"], *compositor.canvas)
+    image, mask = compositor.composite(record)
     if record.drawn is not None and record.drawn != pixels_checksum(image, mask):
         raise DatasetError("drawing it gives other pixels than the teacher saw")
     return image, mask

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dsetkit.compositing.compositor import Redrawer
+from dsetkit.compositing.compositor import Compositor
 from dsetkit.compositing.placing import ForegroundPyramid, alpha_over, place, premultiply
 from dsetkit.store.records import Record
 
@@ -94,8 +94,8 @@ def test_drawing_leaves_the_assets_as_they_were() -> None:
         "backgrounds": np.full((32, 32, 3), 7, np.uint8),
         "foregrounds": np.full((16, 16, 4), 255, np.uint8),
     }
-    redrawer = Redrawer(lambda kind, number: assets[kind], (32, 32))
+    compositor = Compositor(lambda kind, number: assets[kind], (32, 32))
     record = Record(0, 0, {"flip": False, "box": [0, 0, 16, 16]}, {})
-    first, second = redrawer.draw(record), redrawer.draw(record)
+    first, second = compositor.composite(record), compositor.composite(record)
     assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
-    assert (redrawer.background(0) == 7).all() and (assets["backgrounds"] == 7).all()
+    assert (compositor.background(0) == 7).all() and (assets["backgrounds"] == 7).all()

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dsetkit.compositing.recipe import FullSet, uniform
+from dsetkit.compositing.randomness import uniform
+from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.compositing.selection import select, split_cells
 from dsetkit.store.manifest import (
     TEST_BACKGROUND,
@@ -15,17 +16,18 @@ from dsetkit.store.manifest import (
 )
 
 
-def full_set(**changes) -> FullSet:
-    settings = {
-        "num_backgrounds": 30,
-        "foreground_shapes": ((100, 50), (40, 80), (64, 64), *[(30, 30)] * 22),
-        "placements": 20,
-        "size": 224,
-        "scale_range": (0.3, 0.7),
-        "placement": "uniform",
-        "seed": 0,
-    }
-    return FullSet(**(settings | changes))
+def full_set(
+    num_backgrounds: int = 30,
+    foreground_shapes: tuple = ((100, 50), (40, 80), (64, 64), *[(30, 30)] * 22),
+    seed: int = 0,
+    **canvas: object,
+) -> FullSet:
+    return FullSet(
+        num_backgrounds=num_backgrounds,
+        foreground_shapes=foreground_shapes,
+        canvas=Canvas(**canvas),
+        seed=seed,
+    )
 
 
 def test_the_reference_set_has_its_published_size() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dsetkit import SampleDataset, make_loader
-from dsetkit.compositing.batches import stores
+from dsetkit.compositing.batches import stores_same_pixels
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.loading.plane_cache import cache_path, open_cache
@@ -20,9 +20,9 @@ from dsetkit.store.lmdb_store import StoreReader
 from dsetkit.store.shards import shard_path
 from dsetkit.verbs.convert import convert
 from dsetkit.verbs.export import export
-from dsetkit.verbs.relabel import relabel
 from dsetkit.verbs.stats import measure
 from dsetkit.verbs.verify import verify
+from tests.helpers.generating import relabel
 from tests.helpers.worlds import replace_record, tiny_dataset, tiny_rgbd
 
 FIELDS = ("background", "composite", "mask", "depth")
@@ -53,8 +53,8 @@ def test_what_is_drawn_again_is_what_was_stored(worlds: dict[str, Path]) -> None
     for index in range(len(rendered)):
         stored, kept = rendered.record(index), recipe.record(index)
         assert (stored.recipe, stored.background) == (kept.recipe, kept.background)
-        image, mask = recipe.redrawer.draw(kept)
-        assert stores(rendered.manifest, stored, image, mask)
+        image, mask = recipe.compositor.composite(kept)
+        assert stores_same_pixels(rendered.manifest, stored, image, mask)
 
 
 def test_both_layouts_hold_the_same_depth(worlds: dict[str, Path]) -> None:
@@ -113,7 +113,7 @@ def test_a_version_that_draws_otherwise_does_not_read_recipes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tiny_dataset(tmp_path / "d", num_samples=40, layout="recipe")
-    monkeypatch.setattr("dsetkit.datasets.reader.drawing_fingerprint", lambda: "another")
+    monkeypatch.setattr("dsetkit.datasets.reader.compositing_fingerprint", lambda: "another")
     with pytest.raises(DatasetError, match="would draw other pixels: convert it with that version"):
         SampleDataset(path, split=None, size=16)[0]
 

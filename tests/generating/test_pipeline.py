@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,12 +15,13 @@ import pytest
 from dsetkit.datasets.reader import Dataset
 from dsetkit.datasets.writer import DatasetWriter
 from dsetkit.errors import AssetError, DatasetError, DsetkitError, TeacherError
-from dsetkit.generating.pipeline import generate
 from dsetkit.labels.quality import LabelQuality
+from dsetkit.labels.scoring import measure_labels
 from dsetkit.store.lmdb_store import StoreReader
 from dsetkit.store.shards import shard_path
 from dsetkit.teachers import checked_depth, load_teacher
 from dsetkit.verbs.stats import measure
+from tests.helpers.generating import generate
 from tests.helpers.worlds import draw_background
 
 REPOSITORY = Path(__file__).parents[2]
@@ -94,32 +96,31 @@ def test_a_cut_off_run_goes_on_to_the_same_bytes(
 
 
 def test_the_manifest_has_the_scores_of_the_labels(
-    pictures: dict, teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: dict, teacher: str, tmp_path: Path
 ) -> None:
     options = {"num_samples": 40, "teacher": teacher, **SMALL}
     all_of_them = generate(**pictures, output=tmp_path / "all", **options)
     assert all_of_them.label_quality == measure(tmp_path / "all")["labels"] | {"samples": 40}
     assert Dataset(tmp_path / "all").manifest == all_of_them
 
-    looked_at = []
 
-    class Seen(LabelQuality):
-        def add(self, mask: np.ndarray, depth: np.ndarray) -> None:
-            looked_at.append(mask)
-            super().add(mask, depth)
+def test_scores_look_at_samples_spread_over_the_whole_dataset(
+    pictures: dict, teacher: str, tmp_path: Path
+) -> None:
+    manifest = generate(**pictures, output=tmp_path / "d", num_samples=40, teacher=teacher, **SMALL)
+    dataset = Dataset(tmp_path / "d")
+    quality = LabelQuality(manifest.depth_kind)
+    for index in (0, 6, 13, 20, 26, 32, 39):
+        record = dataset.record(index)
+        quality.add(dataset.image(record, "mask"), dataset.image(record, "depth"))
+    few = measure_labels(dataset, samples=7)
+    assert few == quality.result() | {"samples": 7}
+    scored = replace(manifest, label_quality=few)
+    assert scored.fingerprint == manifest.fingerprint  # scores do not tell datasets apart
+    assert scored.differences(manifest) == []
 
-    monkeypatch.setattr("dsetkit.labels.quality.LabelQuality", Seen)
-    monkeypatch.setattr("dsetkit.labels.quality.JUDGED_SAMPLES", 7)
-    few = generate(**pictures, output=tmp_path / "few", **options)
-    assert few.label_quality["samples"] == len(looked_at) == 7
-    dataset = Dataset(tmp_path / "few")
-    for index, mask in zip((0, 6, 13, 20, 26, 32, 39), looked_at, strict=True):
-        np.testing.assert_array_equal(dataset.image(dataset.record(index), "mask"), mask)
-    assert few.fingerprint == all_of_them.fingerprint  # scores do not tell datasets apart
-    assert few.differences(all_of_them) == []
 
-
-def test_a_run_cut_off_before_its_last_commit_is_judged_when_it_goes_on(
+def test_a_run_cut_off_before_its_labels_are_scored_scores_them_when_it_goes_on(
     pictures: dict, teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"num_samples": 40, "teacher": teacher, **SMALL}
@@ -148,7 +149,7 @@ def test_killing_it_again_and_again_ends_in_the_same_bytes(pictures: dict, tmp_p
     start = [
         sys.executable,
         "-c",
-        quick + "from dsetkit.__main__ import entry_point; entry_point()",
+        quick + "from dsetkit.cli import entry_point; entry_point()",
     ]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     subprocess.run([*command, "--output", str(whole)], cwd=REPOSITORY, check=True)
@@ -218,13 +219,13 @@ def test_changed_pictures_do_not_continue_a_dataset(pictures: dict, tmp_path: Pa
     [
         ({"num_samples": 0}, r"--num-samples 0: expected 1 to 250"),
         ({"num_samples": 251}, r"--num-samples 251: expected 1 to 250"),
-        ({"scale_range": (0.7, 0.3)}, r"--scale-range 0.7 0.3: expected 0 < low <= high <= 1"),
+        ({"scale_range": (0.7, 0.3)}, r"--scale-range 0.7 0.3: expected 0 < LOW <= HIGH <= 1"),
         ({"size": 4}, r"--size 4.*at least 16 px"),
         ({"placement": "spiral"}, r"--placement spiral: expected uniform or grid"),
         ({"teacher": "oracle"}, r"no teacher 'oracle': expected bundled"),
         ({"teacher": "checkpoint"}, r"teacher checkpoint needs a file: write checkpoint:FILE"),
         ({"teacher": "checkpoint:/nowhere.safetensors"}, r"teacher checkpoint: .*nowhere"),
-        ({"teacher": "bundled", "device": "cuda:7"}, r"device cuda:7 .*no GPU|CUDA"),
+        ({"teacher": "bundled", "device": "cuda:7"}, r"--device cuda:7: torch finds \d GPUs"),
     ],
 )
 def test_bad_settings_are_one_clear_line(

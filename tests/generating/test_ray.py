@@ -19,7 +19,6 @@ from dsetkit.datasets.reader import Dataset
 from dsetkit.datasets.writer import DatasetWriter
 from dsetkit.errors import DatasetError, DsetkitError, UnfinishedError
 from dsetkit.generating import ray as ray_engine
-from dsetkit.generating.pipeline import generate
 from dsetkit.generating.ray import cluster as ray_cluster
 from dsetkit.generating.ray import crew
 from dsetkit.generating.ray.actor import ShardWriter
@@ -28,6 +27,7 @@ from dsetkit.store.manifest import MANIFEST_KEY, Manifest
 from dsetkit.store.shards import shard_path, shard_ranges
 from dsetkit.teachers import TeacherOptions
 from tests.generating.test_shards import REPOSITORY, SAMPLES, assert_same
+from tests.helpers.generating import generate
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray", reason="Ray is not installed: dsetkit[ray]")

@@ -15,7 +15,6 @@ import pytest
 from dsetkit import SampleDataset, make_loader
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DatasetError, DsetkitError
-from dsetkit.generating.pipeline import generate
 from dsetkit.store.lmdb_store import StoreReader, StoreWriter
 from dsetkit.store.manifest import Manifest
 from dsetkit.store.shards import Shards, shard_path, shard_ranges
@@ -23,6 +22,7 @@ from dsetkit.verbs import info, stats
 from dsetkit.verbs.convert import convert
 from dsetkit.verbs.splits import split_by_sample
 from dsetkit.verbs.verify import verify
+from tests.helpers.generating import generate
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLES = 60  # as conftest.options

@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 
 from dsetkit.assets.folders import Asset, assign_splits, encode_asset, fingerprint
-from dsetkit.compositing.batches import Renderer
-from dsetkit.compositing.compositor import drawing_fingerprint
-from dsetkit.compositing.recipe import FullSet
+from dsetkit.compositing.batches import BatchCompositor
+from dsetkit.compositing.compositor import compositing_fingerprint
+from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.compositing.selection import select, split_cells
 from dsetkit.datasets.reader import Dataset
 from dsetkit.datasets.writer import DatasetWriter, StoredAsset
 from dsetkit.importing.rgbd import import_rgbd
-from dsetkit.labels.labelling import labelled
+from dsetkit.labels.labelling import label_batches
 from dsetkit.store import manifest as m
 from dsetkit.store.codecs import LAYOUT_CODECS
 from dsetkit.store.environments import ENGINE_VERSION
@@ -106,10 +106,7 @@ def tiny_dataset(
     full_set = FullSet(
         num_backgrounds=num_backgrounds,
         foreground_shapes=tuple(asset.pixels.shape[:2] for asset in foregrounds),
-        placements=placements,
-        size=size,
-        scale_range=(0.3, 0.7),
-        placement="uniform",
+        canvas=Canvas(size=size, placements=placements),
         seed=seed,
     )
     all_cells = split_cells(
@@ -121,11 +118,11 @@ def tiny_dataset(
     manifest = _manifest(full_set, len(chosen), teacher, assets_hash, layout)
     manifest = replace(manifest, shard=m.WHOLE | {"shards": shards})
     assets = {"backgrounds": backgrounds, "foregrounds": foregrounds}
-    renderer = Renderer(
+    compositor = BatchCompositor(
         full_set,
         lambda kind, number: assets[kind][number].pixels,
         manifest.codecs,
-        keep_pixels=True,
+        keep_composites=True,
     )
     with DatasetWriter(
         path,
@@ -134,7 +131,8 @@ def tiny_dataset(
         backgrounds=[StoredAsset(a.name, a.split, encode_asset(a.pixels)) for a in backgrounds],
         foregrounds=[StoredAsset(a.name, a.split, encode_asset(a.pixels)) for a in foregrounds],
     ) as writer:
-        for records in labelled([renderer.draw(chosen[:stop_after])], teacher, manifest, first=0):
+        batch = compositor.composite(chosen[:stop_after])
+        for records in label_batches([batch], teacher, manifest, first=0):
             writer.add(records)
         if stop_after is None:
             writer.finish()
@@ -159,15 +157,15 @@ def _manifest(
     return m.Manifest(
         num_samples=num_samples,
         complete=False,
-        size=[full_set.size, full_set.size],
+        size=[full_set.canvas.size] * 2,
         fields=fields,
         codecs={name: codecs[name] for name in fields if name in codecs},
         layout=layout,
-        drawing=drawing_fingerprint() if layout == "recipe" else "",
+        drawing=compositing_fingerprint() if layout == "recipe" else "",
         depth_kind=teacher.kind if teacher else "none",
         max_depth_m=teacher.max_depth_m if teacher else 0.0,
         teacher={"name": teacher.name if teacher else "none", "hash": "", "batch_size": 32},
-        recipe={"seed": full_set.seed, "placements": full_set.placements},
+        recipe={"seed": full_set.seed, "placements": full_set.canvas.placements},
         splits={"by": "asset", "seed": full_set.seed},
         assets_fingerprint=assets_hash,
         num_backgrounds=full_set.num_backgrounds,

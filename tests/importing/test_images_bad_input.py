@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dsetkit.__main__ import main
+from dsetkit.cli import main
 from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import AssetError

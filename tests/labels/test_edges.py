@@ -8,11 +8,10 @@ import pytest
 
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import TeacherError
-from dsetkit.generating.pipeline import generate
 from dsetkit.labels.edges import edges_at_alpha
-from dsetkit.labels.labelling import EDGE_REACH
 from dsetkit.labels.quality import LabelQuality
-from dsetkit.verbs.relabel import relabel
+from dsetkit.labels.teacher_choice import EDGE_REACH
+from tests.helpers.generating import generate, relabel
 from tests.helpers.worlds import tiny_rgbd
 from tests.labels.test_quality import SIZE, judge, labels, square_mask
 

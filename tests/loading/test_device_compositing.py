@@ -10,8 +10,8 @@ from torch.utils.data import Subset
 from dsetkit import SampleDataset, make_loader
 from dsetkit.datasets.reader import Dataset
 from dsetkit.loading import device_compositing as device_drawing
-from dsetkit.loading.device_compositing import DeviceDrawer
-from dsetkit.loading.loader import DrawingLoader, EpochBatches, can_draw
+from dsetkit.loading.device_compositing import DeviceCompositor
+from dsetkit.loading.loader import DeviceLoader, EpochBatches, can_composite_on_device
 from tests.helpers.worlds import tiny_dataset
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
@@ -24,9 +24,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Dataset(tiny_dataset(path, layout="recipe", size=96, num_samples=160))
 
 
-def drawer_of(dataset: Dataset, size: tuple[int, int], device: str) -> DeviceDrawer:
+def drawer_of(dataset: Dataset, size: tuple[int, int], device: str) -> DeviceCompositor:
     manifest = dataset.manifest
-    return DeviceDrawer(
+    return DeviceCompositor(
         dataset.asset,
         num_backgrounds=manifest.num_backgrounds,
         num_foregrounds=manifest.num_foregrounds,
@@ -42,13 +42,13 @@ def test_a_batch_equals_its_samples_bit_for_bit(
     dataset: Dataset, size: tuple[int, int], device: str
 ) -> None:
     records = dataset.records(range(160))
-    drawer = drawer_of(dataset, size, device)
-    images, masks = (part.cpu() for part in drawer.draw(drawer.place(records)))
+    compositor = drawer_of(dataset, size, device)
+    images, masks = (part.cpu() for part in compositor.composite(compositor.place(records)))
     assert images.shape == (160, 3, *size) and masks.shape == (160, 1, *size)
     assert images.dtype == masks.dtype == torch.uint8
     assert images.is_contiguous(memory_format=torch.channels_last)
     for record, image, mask in zip(records, images, masks, strict=True):
-        expected_image, expected_mask = dataset.redrawer.draw(record, size)
+        expected_image, expected_mask = dataset.compositor.composite(record, size)
         assert np.array_equal(mask[0].numpy(), expected_mask)
         assert np.array_equal(image.permute(1, 2, 0).numpy(), expected_image)
 
@@ -57,11 +57,11 @@ def test_a_batch_equals_its_samples_bit_for_bit(
 def test_how_many_are_drawn_at_a_time_changes_nothing(
     dataset: Dataset, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawer = drawer_of(dataset, (32, 32), device)
-    batch = drawer.place(dataset.records(range(20)))
-    whole = drawer.draw(batch)
+    compositor = drawer_of(dataset, (32, 32), device)
+    batch = compositor.place(dataset.records(range(20)))
+    whole = compositor.composite(batch)
     monkeypatch.setattr(device_drawing, "PIXELS_AT_ONCE", 3 * 32 * 32)
-    assert all(torch.equal(a, b) for a, b in zip(whole, drawer.draw(batch), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(whole, compositor.composite(batch), strict=True))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -73,7 +73,7 @@ def test_a_loader_that_draws_gives_what_one_that_reads_does(
     few = Subset(data, range(3, len(data)))
     plain = make_loader(few, 16, seed=5)
     batches = EpochBatches(len(few), batch_size=16, seed=5, shuffle=True, drop_last=False)
-    drawing = DrawingLoader(few, device=device, threads=1, batch_sampler=batches)
+    drawing = DeviceLoader(few, device=device, threads=1, batch_sampler=batches)
     for epoch in (0, 1):
         plain.set_position(epoch, 1)
         drawing.set_position(epoch, 1)
@@ -86,7 +86,9 @@ def test_a_loader_that_draws_gives_what_one_that_reads_does(
 
 def test_only_recipes_are_drawn_on_a_device(tmp_path: Path) -> None:
     rendered = SampleDataset(tiny_dataset(tmp_path / "d", num_samples=40), "train", 16)
-    assert not can_draw(rendered) and not can_draw(Subset(rendered, [0]))
+    assert not can_composite_on_device(rendered) and not can_composite_on_device(
+        Subset(rendered, [0])
+    )
     recipe = tiny_dataset(tmp_path / "r", num_samples=40, layout="recipe")
-    assert can_draw(SampleDataset(recipe, "train", 16))
-    assert not can_draw(SampleDataset(recipe, "train", None))
+    assert can_composite_on_device(SampleDataset(recipe, "train", 16))
+    assert not can_composite_on_device(SampleDataset(recipe, "train", None))

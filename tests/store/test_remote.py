@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import pytest
 
 from dsetkit import SampleDataset
-from dsetkit.__main__ import main
+from dsetkit.cli import main
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.store import remote

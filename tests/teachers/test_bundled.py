@@ -79,7 +79,11 @@ def test_reversed_and_read_only_pictures_are_taken(bundled: object) -> None:
 @pytest.mark.parametrize(
     ("spec", "device", "complaint"),
     [
-        ("bundled", "cuda", "--device cuda: the installed ONNX Runtime has no CUDA: pip install onnx"),
+        (
+            "bundled",
+            "cuda",
+            "--device cuda: the installed ONNX Runtime has no CUDA: pip install onnx",
+        ),
         ("bundled", "cuda:7", "has no CUDA: pip install onnxruntime-gpu"),
         ("bundled", "tpu", "--device tpu: expected auto, cpu, cuda or cuda:N"),
         ("bundled:file", "cpu", "bundled takes no file"),

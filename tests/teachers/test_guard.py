@@ -8,17 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
-from dsetkit.__main__ import main
+from dsetkit.cli import main
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import TeacherError
 from dsetkit.generating import pipeline
-from dsetkit.generating.pipeline import generate
 from dsetkit.store.lmdb_store import StoreReader
 from dsetkit.store.shards import shard_path
 from dsetkit.teachers import TeacherOptions, densedepth, load_teacher
 from dsetkit.teachers.flip import FlipAveraged
 from dsetkit.teachers.guard import checked_depth
 from dsetkit.teachers.ranges import RangedTeacher, measure_range
+from tests.helpers.generating import generate
 from tests.helpers.worlds import SmoothDepth, draw_background, draw_foreground
 
 GOOD = np.random.default_rng(0).uniform(1, 5, (4, 6, 8)).astype(np.float32)

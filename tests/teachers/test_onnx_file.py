@@ -15,7 +15,7 @@ pytest.importorskip("onnxscript")
 import torch
 from onnx import TensorProto, helper
 
-from dsetkit.__main__ import main
+from dsetkit.cli import main
 from dsetkit.console import run
 from dsetkit.errors import TeacherError
 from dsetkit.teachers import TeacherOptions, load_teacher

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dsetkit.__main__ import main
+from dsetkit.cli import main
 from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import TeacherError
@@ -167,7 +167,11 @@ def test_what_cannot_be_compiled_is_one_clear_line(monkeypatch: pytest.MonkeyPat
     [
         ("checkpoint:no", {"precision": "fp16"}, "fp16 is for GPUs: use bf16 or fp32 on the CPU"),
         ("hf:no/model", {"precision": "fp16"}, "fp16 is for GPUs"),
-        ("bundled", {"precision": "fp16"}, "bundled has no --teacher-precision: ONNX Runtime runs it"),
+        (
+            "bundled",
+            {"precision": "fp16"},
+            "bundled has no --teacher-precision: ONNX Runtime runs it",
+        ),
         ("bundled", {"compiled": True}, "bundled has no --teacher-compile: .* leave the flag out"),
         ("hf:no/model", {"precision": "int8"}, "int8: expected auto, fp32, bf16, fp16"),
         ("onnx:no.onnx", {"precision": "bf16"}, "onnx has no --teacher-precision: .* leave the fl"),

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsetkit.__main__ import main
+from dsetkit.cli import main
 from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DsetkitError
+from dsetkit.labels import teacher_choice
 from dsetkit.store.lmdb_store import StoreReader
 from dsetkit.store.shards import shard_path
-from dsetkit.verbs import relabel as relabelling
 from dsetkit.verbs import show, teacher_check
-from dsetkit.verbs.relabel import relabel
 from dsetkit.verbs.stats import measure
 from dsetkit.verbs.verify import verify
+from tests.helpers.generating import relabel
 from tests.helpers.worlds import SmoothDepth, replace_record, tiny_dataset, tiny_rgbd
 
 
@@ -33,7 +33,7 @@ def smooth(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_teacher(spec: str, **_: object) -> SmoothDepth | None:
         return None if spec == "none" else SmoothDepth(spec)
 
-    monkeypatch.setattr(relabelling, "load_teacher", load_teacher)
+    monkeypatch.setattr(teacher_choice, "load_teacher", load_teacher)
 
 
 def contents(dataset: Path, database: str) -> list[tuple[bytes, bytes]]:

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsetkit.__main__ import main
 from dsetkit.assets.folders import encode_asset
+from dsetkit.cli import main
 from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DatasetError
-from dsetkit.labels.quality import judge_labels
+from dsetkit.labels.scoring import measure_labels
 from dsetkit.store import manifest as m
 from dsetkit.store.codecs import CODECS
 from dsetkit.store.lmdb_store import StoreWriter, u32_key
@@ -148,7 +148,7 @@ def test_info_json_says_what_the_dataset_holds(shared: Path, capsys) -> None:
 
 def test_info_shows_the_scores_of_the_labels(world: Path, capsys) -> None:
     dataset = Dataset(world)
-    scores = judge_labels(dataset.manifest, dataset.record, redrawer=dataset.redrawer)
+    scores = measure_labels(dataset)
     assert describe(world)["label_quality"] == {}
     put_manifest(world, label_quality=scores)
     assert describe(world)["label_quality"] == scores

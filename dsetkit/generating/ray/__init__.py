@@ -24,12 +24,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from dsetkit.datasets import Dataset, judge_shards
+from dsetkit.datasets import Dataset
 from dsetkit.errors import DsetkitError
+from dsetkit.generating.plan import Plan
 from dsetkit.generating.ray.actor import Pixels
 from dsetkit.generating.ray.cluster import describe_need, installed_ray, joined, room_for
 from dsetkit.generating.ray.crew import Crew
-from dsetkit.generating.shard_jobs import Plan, Progress, raise_if_failed
+from dsetkit.generating.shard_jobs import Progress, raise_if_failed
 from dsetkit.store import Manifest, shard_ranges
 
 log = logging.getLogger(__name__)
@@ -83,9 +84,7 @@ def write_on_ray(
         f"retries: {crew.retries:,}"
     )
     raise_if_failed(crew.failed, shards)
-    manifest = judge_shards(plan.output, plan.judge(lambda kind, number: pixels[kind][number]))
-    Dataset(plan.output)  # raises if a node wrote into a folder of its own
-    return manifest
+    return Dataset(plan.output).manifest  # raises if a node wrote into a folder of its own
 
 
 def _check_gpus(gpus_per_worker: float) -> None:
@@ -98,7 +97,8 @@ def _check_gpus(gpus_per_worker: float) -> None:
 
 def _with_absolute_paths(plan: Plan) -> Plan:
     """The same plan for processes that have another current directory."""
-    name, _, file = plan.teacher.partition(":")
-    is_path = file and Path(file).exists()  # else it is a name that a hub knows
-    teacher = f"{name}:{Path(file).absolute()}" if is_path else plan.teacher
+    name, _, file = plan.teacher.name.partition(":")
+    teacher = plan.teacher
+    if file and Path(file).exists():  # else it is a name that a hub knows
+        teacher = replace(teacher, name=f"{name}:{Path(file).absolute()}")
     return replace(plan, output=Path(plan.output).absolute(), teacher=teacher)

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from dsetkit.errors import BusyError, DatasetError, DsetkitError
-from dsetkit.generating.shard_jobs import Plan, teacher_of, write
+from dsetkit.generating.plan import Plan
+from dsetkit.generating.shard_jobs import load_plan_teacher, write
 from dsetkit.store import shard_path
 
 SECONDS_BETWEEN_TRIES = 0.5
@@ -27,7 +28,7 @@ class ShardWriter:
 
     def __init__(self, plan: Plan, pixels: Pixels) -> None:
         self._plan, self._pixels = plan, pixels
-        self._news = (-1, 0)
+        self._progress = (-1, 0)  # shard, samples done
 
     def prepare(self) -> None:
         """Loads the teacher.
@@ -42,7 +43,7 @@ class ShardWriter:
                     f"{self._plan.output} is not there: expected the dataset's directory, under "
                     "the same path on all nodes, in a file system that they share"
                 )
-            self._network = teacher_of(self._plan, threads=1)
+            self._network = load_plan_teacher(self._plan, threads=1)
         except DsetkitError as error:
             raise type(error)(f"on node {platform.node()}: {error}") from None
 
@@ -58,25 +59,24 @@ class ShardWriter:
         """
         written = 0
 
-        def tell(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             nonlocal written
-            self._news = (number, done)
+            self._progress = (number, done)
             written += (done - 1) % self._plan.batch_size + 1  # a shard's last batch may be short
 
         until = time.monotonic() + patience_s
-        options = {"only": number, "progress": tell}
         while True:
             try:
-                write(self._plan, self._asset, self._network, **options)
+                write(self._plan, self._asset, self._network, only=number, progress=report)
                 return written
             except BusyError:
                 if time.monotonic() > until:
                     raise
             time.sleep(SECONDS_BETWEEN_TRIES)
 
-    def news(self) -> tuple[int, int]:
-        """The shard last written to, and how many of its samples are done; while `write` runs."""
-        return self._news
+    def progress(self) -> tuple[int, int]:
+        """The shard last written to, and how many of its samples are done; works during `write`."""
+        return self._progress
 
     def _asset(self, kind: str, number: int) -> np.ndarray:
         return self._pixels[kind][number]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 from urllib.parse import urlsplit
 
 from dsetkit.errors import DsetkitError
@@ -51,7 +52,7 @@ def joined(ray: ModuleType, address: str | None, *, cpus: int, asset_bytes: int)
     if ray.is_initialized():
         yield
         return
-    options = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"address": "local", "num_cpus": min(cpus, os.cpu_count() or 1)}
         options |= {"object_store_memory": 2 * asset_bytes + _ROOM_IN_STORE}

@@ -11,9 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from dsetkit.errors import DatasetError
+from dsetkit.generating.plan import Plan
 from dsetkit.generating.ray.actor import Pixels, ShardWriter
 from dsetkit.generating.ray.cluster import describe_need, one_line, room_for
-from dsetkit.generating.shard_jobs import Plan, Progress
+from dsetkit.generating.shard_jobs import Progress
 from dsetkit.store import shard_ranges
 
 RETRIES = 3  # of a shard whose worker dies, and of a worker that dies before it is ready
@@ -33,17 +34,17 @@ class _Worker:
 
     Attributes:
         actor: Ray's handle.
-        job: The answer it owes: being ready, or having written `shard`; None = it waits for one.
-        shard: What it writes.
-        news: The answer it owes on how far it is.
-        falls: How often it died since it was last ready.
+        job: The pending call: `prepare`, or `write` of `shard`; None when it is idle.
+        shard: Number of the shard it writes.
+        progress: The pending call that asks how far it is.
+        deaths: How often it died since it was last ready.
     """
 
     actor: Any
     job: Any
     shard: int | None = None
-    news: Any = None
-    falls: int = 0
+    progress: Any = None
+    deaths: int = 0
 
 
 class Crew:
@@ -56,9 +57,9 @@ class Crew:
         gpus_per_worker: GPUs of each worker.
 
     Attributes:
-        failed: What happened, by number of a shard that failed for good.
-        written: Samples.
-        retries: How often a shard was begun again because its worker had died.
+        failed: The error of each shard that failed for good, by its number.
+        written: Samples written.
+        retries: How often a shard was started again because its worker had died.
 
     Raises:
         DatasetError: The object store has no room for the assets.
@@ -74,7 +75,7 @@ class Crew:
         self.failed: dict[int, Exception] = {}
         self.written = self.retries = 0
         try:
-            self._given = (ray.put(plan), ray.put(dict(pixels)))
+            self._arguments = (ray.put(plan), ray.put(dict(pixels)))
         except ray.exceptions.RayError as error:
             raise DatasetError(
                 f"the assets do not fit into Ray's object store ({one_line(error)}): start Ray "
@@ -84,14 +85,14 @@ class Crew:
         self._actor = ray.remote(
             num_cpus=1,
             num_gpus=gpus_per_worker,
-            max_concurrency=2,  # it gives news while it writes
+            max_concurrency=2,  # it answers how far it is while it writes
             runtime_env={"env_vars": {"PYTHONPATH": path}},
         )(ShardWriter)
 
     def __enter__(self) -> "Crew":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         while self._workers:
             self._dismiss(self._workers[0])
 
@@ -102,17 +103,17 @@ class Crew:
             count: Workers.
             progress: Called with (samples done, samples in all) of the whole dataset.
         """
-        self._workers = [_Worker(*self._hire()) for _ in range(count)]
-        self._last_sign = self._last_room = time.monotonic()
+        self._workers = [_Worker(*self._start_actor()) for _ in range(count)]
+        self._last_activity = self._last_room = time.monotonic()
         while self._waiting or any(worker.shard is not None for worker in self._workers):
             jobs = {worker.job: worker for worker in self._workers if worker.job is not None}
             ended, _ = self._ray.wait(list(jobs), timeout=SECONDS_BETWEEN_NEWS)
             for job in ended:
-                self._settle(jobs[job])
+                self._take_result(jobs[job])
             self._assign()
-            self._hear()
+            self._collect_progress()
             progress(sum(self._done), sum(self._sizes))
-            self._look_for_room()
+            self._check_for_room()
 
     # ---- shards --------------------------------------------------------------------------------
 
@@ -123,12 +124,12 @@ class Crew:
                 patience_s = SECONDS_FOR_A_LOST_WRITER if self._deaths[worker.shard] else 0.0
                 worker.job = worker.actor.write.remote(worker.shard, patience_s=patience_s)
 
-    def _settle(self, worker: _Worker) -> None:
-        """Takes what a worker answered."""
+    def _take_result(self, worker: _Worker) -> None:
+        """Takes the result of a worker's call, or its error."""
         job, worker.job = worker.job, None
         shard, worker.shard = worker.shard, None
         try:
-            answer = self._ray.get(job)
+            result = self._ray.get(job)
         except self._ray.exceptions.RayTaskError as error:  # raised by our own code
             cause = error.cause
             cause.__cause__ = error  # tells where it was raised
@@ -137,37 +138,39 @@ class Crew:
             else:
                 self.failed[shard] = cause
         except self._ray.exceptions.RayError as error:  # the worker is gone, or its node
-            self._mourn(worker, shard, one_line(error))
+            self._replace(worker, shard, one_line(error))
         else:
-            worker.falls = 0
+            worker.deaths = 0
             if shard is not None:
-                self.written += answer
+                self.written += result
                 self._done[shard] = self._sizes[shard]
 
-    def _hear(self) -> None:
-        """Collects how far shards are; never waits for it."""
-        owed = [worker.news for worker in self._workers if worker.news is not None]
-        told = self._ray.wait(owed, num_returns=len(owed), timeout=0)[0] if owed else []
+    def _collect_progress(self) -> None:
+        """Collects how far shards are, without waiting."""
+        pending = [worker.progress for worker in self._workers if worker.progress is not None]
+        ready = []
+        if pending:
+            ready, _ = self._ray.wait(pending, num_returns=len(pending), timeout=0)
         for worker in self._workers:
-            if worker.news in told:
-                # Of a worker that is gone, its job tells.
+            if worker.progress in ready:
+                # A worker that has died is noticed by its job, not here.
                 with contextlib.suppress(self._ray.exceptions.RayError):
-                    number, done = self._ray.get(worker.news)
+                    number, done = self._ray.get(worker.progress)
                     if number == worker.shard:
                         self._done[number] = done
-                worker.news = None
-            if worker.shard is not None and worker.news is None:
-                worker.news = worker.actor.news.remote()
+                worker.progress = None
+            if worker.shard is not None and worker.progress is None:
+                worker.progress = worker.actor.progress.remote()
 
     # ---- workers -------------------------------------------------------------------------------
 
-    def _hire(self) -> tuple[Any, Any]:
-        """A new actor, and its promise to be ready."""
-        actor = self._actor.remote(*self._given)
+    def _start_actor(self) -> tuple[Any, Any]:
+        """A new actor, and its pending `prepare`."""
+        actor = self._actor.remote(*self._arguments)
         return actor, actor.prepare.remote()
 
-    def _mourn(self, worker: _Worker, shard: int | None, reason: str) -> None:
-        """Puts another actor in the place of a dead one, and its shard back into the queue."""
+    def _replace(self, worker: _Worker, shard: int | None, reason: str) -> None:
+        """Starts an actor in place of a dead one, and puts its shard back into the queue."""
         if shard is not None:
             self._deaths[shard] += 1
             if self._deaths[shard] > RETRIES:
@@ -176,18 +179,18 @@ class Crew:
             else:
                 self.retries += 1
                 self._waiting.appendleft(shard)
-        worker.falls += 1
-        if worker.falls > RETRIES:
+        worker.deaths += 1
+        if worker.deaths > RETRIES:
             self._give_up(worker, DatasetError(f"a worker cannot start: {reason}"))
             return
         what = "before it was ready" if shard is None else f"while it wrote shard {shard}"
         log.warning(f"a Ray worker died {what}, another takes its place ({reason})")
         self._end(worker)
-        worker.actor, worker.job = self._hire()
-        worker.news = None
+        worker.actor, worker.job = self._start_actor()
+        worker.progress = None
 
     def _give_up(self, worker: _Worker, reason: Exception) -> None:
-        """Goes on without a worker that cannot start; the others write its shards, if any are."""
+        """Goes on without a worker that cannot start; the other workers write its shards."""
         self._dismiss(worker)
         log.warning(f"going on without a Ray worker: {one_line(reason)}")
         if not self._workers:
@@ -197,18 +200,18 @@ class Crew:
         self.failed |= dict.fromkeys(self._waiting, reason)
         self._waiting.clear()
 
-    def _look_for_room(self) -> None:
-        """Ends the waiting for workers that no node has room for, and explains that for others."""
+    def _check_for_room(self) -> None:
+        """Fails the waiting shards when no node has room for a worker; reports a long wait."""
         now = time.monotonic()
         if any(worker.shard is not None for worker in self._workers):
-            self._last_sign = self._last_room = now
+            self._last_activity = self._last_room = now
         elif room_for(self._ray, self._gpus):
             self._last_room = now
         elif now - self._last_room > SECONDS_WITHOUT_ROOM:
             need = describe_need(self._gpus)
             self._fail_waiting(DatasetError(f"no node of the Ray cluster has {need}"))
-        if self._waiting and now - self._last_sign > _SECONDS_OF_SILENCE:
-            self._last_sign = now
+        if self._waiting and now - self._last_activity > _SECONDS_OF_SILENCE:
+            self._last_activity = now
             log.info("waiting for a Ray worker: it loads the teacher, or the cluster is busy")
 
     def _dismiss(self, worker: _Worker) -> None:

@@ -2,14 +2,11 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from dsetkit.datasets import Dataset
+from dsetkit.datasets import MIXED, Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.store import manifest as m
 from dsetkit.verbs.merging.assets import Shared
-
-MIXED = "mixed"  # teachers or ways to split
 
 # What has to be the same, and what to do where it is not.
 SAME = {
@@ -26,34 +23,6 @@ SAME = {
 NOT_THE_TEACHER = ("batch_size", "relabelled")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Origin:
-    """A dataset that was not merged itself, as a run of the samples of one that may be.
-
-    Attributes:
-        fingerprint: Its manifest's.
-        num_samples: How many it has.
-        recipe: Its manifest's.
-        teacher: Its manifest's.
-    """
-
-    fingerprint: str
-    num_samples: int
-    recipe: dict
-    teacher: dict
-
-
-def origins(manifest: m.Manifest) -> list[Origin]:
-    """What a dataset was merged from, in the order of its samples; itself if it was not."""
-    recipe, teacher = manifest.recipe, manifest.teacher
-    if "merged" not in recipe:
-        return [Origin(manifest.fingerprint, manifest.num_samples, recipe, teacher)]
-    fingerprints = recipe["merged"]
-    teachers = teacher.get("teachers", [teacher] * len(fingerprints))
-    columns = (fingerprints, recipe["samples"], recipe["recipes"], teachers)
-    return [Origin(*one) for one in zip(*columns, strict=True)]
 
 
 # ---- kind and unit -----------------------------------------------------------------------------
@@ -195,12 +164,3 @@ def _check_imports(sources: Sequence[Dataset]) -> None:
                 "would see what is tested; import one anew with the other's splits, or give "
                 "--split-by sample"
             )
-
-
-def joined_splits(splits: Sequence[dict]) -> dict:
-    """What the manifest says of the splits of several datasets in one."""
-    each = [one for about in splits for one in about.get("merged", [about])]
-    if all(one == each[0] for one in each):
-        return each[0]
-    ways = {one.get("by") for one in each}
-    return {"by": ways.pop() if len(ways) == 1 else MIXED, "merged": each}

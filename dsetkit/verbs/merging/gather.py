@@ -11,9 +11,9 @@ from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 
-from dsetkit.datasets import Dataset, judge_shards
+from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
-from dsetkit.labels import judge_with
+from dsetkit.labels import score_labels
 from dsetkit.store import SHARD_NAME, FolderShards, StoreReader, shard_number, shard_path
 from dsetkit.store import manifest as m
 
@@ -63,9 +63,7 @@ def gather(
             _copy(source, target)
         done += len(first.shards.ranges[number])
         progress(done, total)
-    whole = Dataset(output)
-    judge = judge_with(whole.asset, whole.manifest)
-    return judge_shards(output, judge) if judge else whole.manifest
+    return score_labels(output) or Dataset(output).manifest
 
 
 # ---- checks ------------------------------------------------------------------------------------

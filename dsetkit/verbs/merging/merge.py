@@ -15,20 +15,13 @@ import numpy as np
 import xxhash
 
 from dsetkit.compositing import cells_by_sample, cells_of
-from dsetkit.datasets import Dataset, DatasetWriter
+from dsetkit.datasets import Dataset, DatasetWriter, joined_splits, origins
 from dsetkit.errors import DatasetError
-from dsetkit.labels import judge_with
+from dsetkit.labels import score_labels
 from dsetkit.store import Record
 from dsetkit.store import manifest as m
 from dsetkit.verbs.merging.assets import KINDS, MergedAssets
-from dsetkit.verbs.merging.checks import (
-    about_teachers,
-    check_fit,
-    check_honest,
-    check_teachers,
-    joined_splits,
-    origins,
-)
+from dsetkit.verbs.merging.checks import about_teachers, check_fit, check_honest, check_teachers
 from dsetkit.verbs.merging.gather import gather, is_part
 
 SAMPLES_AT_ONCE = 64
@@ -119,13 +112,14 @@ def _join(
         check_honest(sources, assets.shared)
     cells, splits = _split(sources, assets, split_by)
     manifest = _describe(sources, assets, splits, shards)
-    was_judged = all(source.manifest.label_quality for source in sources)
+    were_scored = all(source.manifest.label_quality for source in sources)
     stored = {kind: assets.stored(kind) for kind in KINDS}
     with DatasetWriter(output, manifest, cells, **stored) as writer:
         for records in _records(sources, assets, writer.count):
             writer.add(records)
             progress(writer.count, manifest.num_samples)
-        return writer.finish(judge=judge_with(assets.pixels, manifest) if was_judged else None)
+        finished = writer.finish()
+    return (score_labels(output) if were_scored else None) or finished
 
 
 def _records(

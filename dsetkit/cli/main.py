@@ -1,0 +1,35 @@
+"""The `dsetkit` command: one parser with all verbs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from dsetkit.cli.dataset_verbs import add_dataset_verbs
+from dsetkit.cli.making_verbs import add_making_verbs
+from dsetkit.cli.teacher_verbs import add_teacher_verbs
+from dsetkit.console import run
+from dsetkit.version import VERSION
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parses the command line and calls the verb."""
+    args = _parser().parse_args(argv)
+    args.verb(args)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dsetkit",
+        description="Two folders of pictures to an LMDB dataset of composites, masks and depths.",
+    )
+    parser.add_argument("--version", action="version", version=f"dsetkit {VERSION}")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    add_making_verbs(verbs)
+    add_teacher_verbs(verbs)
+    add_dataset_verbs(verbs)
+    return parser
+
+
+def entry_point() -> None:
+    """The installed `dsetkit` command."""
+    sys.exit(run(main))
