@@ -16,10 +16,8 @@ are compared with those of torch on the frames of --data, without the mirrored p
 import dsetkit.openmp  # noqa: F401  (before torch)
 
 import argparse
-import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2

@@ -49,7 +49,8 @@ def demo(output: Path, *, samples: int, epochs: int) -> Path:
         The picture `predictions.png`.
 
     Raises:
-        DsetkitError: The repository's scripts are not there, `output` holds something already, or a step failed (it said why).
+        DsetkitError: The repository's scripts are not there, `output` holds something already, or
+            a step failed (it said why).
     """
     _check_scripts()
     if output.exists() and any(output.iterdir()):

@@ -32,6 +32,7 @@ __all__ = [
     "Teacher",
     "TeacherOptions",
     "checked_depth",
+    "export_checkpoint",
     "load_teacher",
     "settings_of",
     "with_range",
@@ -86,6 +87,15 @@ def load_teacher(
     if not getattr(teacher, "needs_range", False):
         raise TeacherError(f"teacher {spec}: --teacher-range is for relative depth without a range")
     return RangedTeacher(teacher, value_range)
+
+
+def export_checkpoint(
+    checkpoint: Path, output: Path, *, size: tuple[int, int] | None = None
+) -> float:
+    """Writes a depth checkpoint as ONNX; see `dsetkit.verbs.export_model`."""
+    from dsetkit.teachers import onnx_export  # loads torch
+
+    return onnx_export.export_checkpoint(checkpoint, output, size=size)
 
 
 # ---- one function for each kind ----------------------------------------------------------------

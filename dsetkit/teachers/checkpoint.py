@@ -1,4 +1,4 @@
-"""A depth model trained by train_depth.py, frozen; its network lies in the repository's `models`."""
+"""A frozen depth model of train_depth.py; its network lies in the repository's `models`."""
 
 import hashlib
 from pathlib import Path

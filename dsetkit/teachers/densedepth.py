@@ -208,7 +208,7 @@ def keras_variables(network: DenseDepth) -> dict[str, str]:
 
 def _find_variables(weights: "h5py.Group") -> "dict[str, h5py.Dataset]":
     """`layer/variable` as Keras 2 spells it -> dataset, for the layers of DenseDepth it finds."""
-    layers = {}  # spelled either way -> as Keras 2 does
+    layers: dict[str, str] = {}  # spelled either way -> as Keras 2 does
     for _, layer in keras_layers():
         layers |= {layer: layer, layer.replace("/", "_"): layer}
     stored = {}

@@ -9,6 +9,8 @@ activation between the two convolutions of an up-sampling step, corners aligned 
 up-sampling.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -50,7 +52,7 @@ class DenseDepth(nn.Module):
         densenet = _densenet_class()(
             growth_rate=32, block_config=BLOCK_LAYERS, num_init_features=64
         )
-        self.encoder = densenet.features
+        self.encoder: nn.Sequential = densenet.features
         for module in self.encoder.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = BATCH_NORM_EPS
@@ -85,7 +87,7 @@ class DenseDepth(nn.Module):
         return self.conv3(x)
 
 
-def _densenet_class() -> type[nn.Module]:
+def _densenet_class() -> Any:
     """torchvision's DenseNet.
 
     Raises:

@@ -70,7 +70,7 @@ class OnnxResizer:
         }
 
     def __call__(self, composites: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
-        """uint8 (N, H, W, 3) RGB -> float32 (N, 3, h, w); `size` None leaves h and w as they are."""
+        """uint8 (N, H, W, 3) RGB -> float32 (N, 3, h, w); without a size h and w stay H and W."""
         wanted = np.array(size or composites.shape[1:3], np.int64)
         pixels = np.ascontiguousarray(composites)
         inputs = {"composites": pixels, "size": wanted} | self._normalise

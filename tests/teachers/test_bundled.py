@@ -1,15 +1,14 @@
-"""The bundled teacher: an ONNX file that answers as the checkpoint it was made from, without torch."""
+"""The bundled teacher: an ONNX file that answers as its checkpoint does, without torch."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch.nn.functional import interpolate
-
-onnx = pytest.importorskip("onnx")
 
 from dsetkit.errors import TeacherError
 from dsetkit.teachers import TeacherOptions, load_teacher, onnx_sessions
@@ -82,7 +81,7 @@ def test_reversed_and_read_only_pictures_are_taken(bundled: object) -> None:
         (
             "bundled",
             "cuda",
-            "--device cuda: the installed ONNX Runtime has no CUDA: pip install onnx",
+            "--device cuda: the installed ONNX Runtime has no CUDA: pip inst",
         ),
         ("bundled", "cuda:7", "has no CUDA: pip install onnxruntime-gpu"),
         ("bundled", "tpu", "--device tpu: expected auto, cpu, cuda or cuda:N"),
