@@ -23,6 +23,7 @@ from dsetkit.teachers.flip import FlipAveraged
 from dsetkit.teachers.guard import checked_depth
 from dsetkit.teachers.options import Teacher, TeacherOptions, settings_of
 from dsetkit.teachers.ranges import RangedTeacher, with_range, with_recorded_range
+from dsetkit.teachers.repository_models import repository_models
 
 if TYPE_CHECKING:
     from dsetkit.teachers.running import Runner
@@ -93,6 +94,7 @@ def export_checkpoint(
     checkpoint: Path, output: Path, *, size: tuple[int, int] | None = None
 ) -> float:
     """Writes a depth checkpoint as ONNX; see `dsetkit.verbs.export_model`."""
+    repository_models("export-model")  # first: it says at once what is missing
     from dsetkit.teachers import onnx_export  # loads torch
 
     return onnx_export.export_checkpoint(checkpoint, output, size=size)
@@ -126,6 +128,7 @@ def _bundled(
 def _checkpoint(
     name: str, file: str, device: str, options: TeacherOptions, threads: int | None
 ) -> Teacher:
+    repository_models(f"teacher {name}")  # first: it says at once what is missing
     from dsetkit.teachers.checkpoint import CheckpointTeacher
 
     runner = _runner(device, options, threads)

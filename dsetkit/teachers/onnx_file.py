@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from dsetkit import devices
 from dsetkit.errors import TeacherError
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.licences import warn_if_restricted
@@ -62,6 +63,7 @@ class OnnxTeacher:
         self.name = name or f"onnx:{path.name}"
         metadata = _read_metadata(path, self.name) | _told(options)
         self._session = open_session(path, teacher=self.name, device=device, threads=threads)
+        devices.keep_freed_memory()  # pictures and answers of each batch take as much as the last
         self._input, self._output = _input_and_output(self._session, self.name)
         mean, std = (self._triple(metadata, key) for key in ("mean", "std"))
         self._resize = OnnxResizer(teacher=self.name, mean=mean, std=std, threads=threads)
