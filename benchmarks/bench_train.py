@@ -37,8 +37,9 @@ from dsetkit import SampleDataset, make_loader
 from dsetkit.devices import pick_device, prepare_device
 from models import MODELS, create_model
 from models.blocks import Normalize
-from training import loop, run_dir
+from training import loop
 from training.losses.specs import depth_loss, mask_loss
+from training.network import mixed_precision
 from training.schedule import make_optimizer
 from training.scoring.metrics import resize_to
 
@@ -224,7 +225,7 @@ def make_step(case: Case, device: torch.device) -> Callable[[loop.Batch], torch.
                 part.register_forward_hook(lambda part, inputs, x: x.contiguous())
     else:
         optimizer = make_optimizer(net, "adamw", momentum=0.9, **settings)
-    precision = run_dir.mixed_precision("none" if plain else "auto", device)
+    precision = mixed_precision("none" if plain else "auto", device)
     clip = loop.make_clip(norm=1.0, value=None)
 
     def loss_of(batch: loop.Batch) -> torch.Tensor:

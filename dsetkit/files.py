@@ -1,25 +1,86 @@
-"""A file that is written whole or not at all."""
+"""Files that are written whole or not at all."""
 
+import errno
+import json
 import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from dsetkit.errors import DatasetError
+from dsetkit.errors import DsetkitError
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes under a temporary name in the same folder, made if need be, then renames.
+@contextmanager
+def replacing(path: Path, *, action: str = "", advice: str = "") -> Iterator[Path]:
+    """Gives a temporary path beside `path`, and renames what was written there at the end.
+
+    When the block raises, `path` is as it was before and the temporary file is gone.
+
+    Args:
+        path: The file to write. Its folder is made if it is missing.
+        action: What failed, for the error message (default: "write PATH").
+        advice: What the user can do, for the end of the error message.
 
     Raises:
-        DatasetError: The place cannot be written to, or has no room left.
+        DsetkitError: The place cannot be written to, or has no room left.
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
+        yield temporary
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DatasetError(f"cannot write {path}: {error.strerror}") from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    except BaseException as error:
+        with suppress(OSError):  # the first error is the one to report
+            temporary.unlink(missing_ok=True)
+        cause = _disk_error(error)
+        if cause is None:
+            raise
+        is_full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if is_full else cause.strerror or str(cause)
+        message = f"cannot {action or f'write {path}'}: {reason}"
+        raise DsetkitError(f"{message}; {advice}" if advice else message) from error
+
+
+def write_whole(
+    path: Path,
+    content: bytes | Callable[[BinaryIO], object],
+    *,
+    sync: bool = False,
+    advice: str = "",
+) -> None:
+    """Writes a file under a temporary name, then renames it.
+
+    Args:
+        path: The file to write. Its folder is made if it is missing.
+        content: The bytes, or a function that writes them to an open file.
+        sync: Wait until the bytes are on the disk, so that a power cut cannot leave an empty file.
+        advice: What the user can do, for the end of the error message.
+
+    Raises:
+        DsetkitError: The place cannot be written to, or has no room left; an older file is intact.
+    """
+    with replacing(path, advice=advice) as temporary, open(temporary, "wb") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON for people and programs, whole or not at all.
+
+    Raises:
+        DsetkitError: The place cannot be written to, or has no room left.
+    """
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _disk_error(error: BaseException) -> OSError | None:
+    """The system's error behind an exception, or None if the disk is not the cause."""
+    if isinstance(error, RuntimeError):  # torch.save wraps the OSError of the file it writes to
+        error = error.__context__ or error
+    return error if isinstance(error, OSError) else None

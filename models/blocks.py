@@ -1,4 +1,4 @@
-"""Parts that all networks are built from: input check, normalisation, weight initialisation."""
+"""Parts that several networks share: input check, normalisation, layers, weight initialisation."""
 
 import torch
 from torch import nn
@@ -10,10 +10,19 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Normalize(nn.Module):
-    """(x - mean) / std per channel, for one or several RGB pictures stacked along channels.
+    """Computes (x - mean) / std per channel, for one or more RGB pictures stacked along channels.
 
-    The constants are buffers outside the state dict: they move with the network and are no weights.
+    The constants are buffers, so they move with the network. They are not in the state dict,
+    because they are not weights.
+
+    Args:
+        in_channels: a multiple of 3.
+        mean: of R, G, B in 0..1.
+        std: of R, G, B.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(
         self,
@@ -29,7 +38,7 @@ class Normalize(nn.Module):
             self.register_buffer(name, constant, persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # Channels-last memory is the fast one for convolutions, and all later layers keep it.
+        # Convolutions run fastest on channels-last memory, and all later layers keep the layout.
         return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
 
@@ -51,7 +60,7 @@ def check_input(x: torch.Tensor, *, in_channels: int, stride: int) -> None:
 def conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int, *, groups: int = 1, bias: bool = False
 ) -> nn.Sequential:
-    """Convolution that keeps the size, batch norm, ReLU."""
+    """Build a convolution that keeps the picture's size, batch norm and ReLU."""
     padding = kernel_size // 2
     return nn.Sequential(
         nn.Conv2d(
@@ -63,7 +72,7 @@ def conv_bn_relu(
 
 
 def init_he(module: nn.Module) -> None:
-    """He initialisation (normal, fan out) of every convolution inside `module`; biases to zero."""
+    """Initialise every convolution in `module` (He, normal, fan out); set its bias to zero."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
@@ -71,15 +80,22 @@ def init_he(module: nn.Module) -> None:
                 nn.init.zeros_(part.bias)
 
 
-def start_from_difference(conv: nn.Conv2d) -> None:
-    """Lets half the filters of a first convolution see composite - background before training.
+def init_output(conv: nn.Conv2d, *, std: float, bias: float) -> None:
+    """Initialise the last convolution of a network, so that every output starts near `bias`."""
+    nn.init.normal_(conv.weight, std=std)
+    if conv.bias is not None:
+        nn.init.constant_(conv.bias, bias)
 
-    Their weights for the second picture become the negative of those for the first, so that they
-    answer 0 where nothing was pasted. The other half keeps seeing both pictures by themselves.
+
+def start_from_difference(weight: nn.Parameter) -> None:
+    """Make half the filters of a first convolution compute composite - background at the start.
+
+    In these filters the weights of the second picture become the negative of those of the first.
+    Their output is then 0 wherever nothing was pasted. The other half of the filters is unchanged.
 
     Args:
-        conv: a convolution of two stacked RGB pictures (6 input channels).
+        weight: (D, 6, k, k), the weight of a convolution of two stacked RGB pictures.
     """
     with torch.no_grad():
-        half = conv.weight[: conv.out_channels // 2]
+        half = weight[: weight.shape[0] // 2]
         half[:, 3:] = -half[:, :3]

@@ -1,22 +1,24 @@
-"""DRN-D-22, a dilated residual network: classifier, or encoder of the mask network.
+"""DRN-D-22, a dilated residual network: a classifier, or the encoder of the mask network.
 
 Yu, Koltun, Funkhouser 2017 (arXiv 1705.09914). Dilation replaces the last two strides, so the
-features keep 1/8 of the input's size. 15,880,752 parameters; 16,393,752 with its classifier.
-Layers bear the names of the public release (github.com/fyu/drn), so its state dict fits.
+features have 1/8 of the input's height and width. 15,880,752 parameters; 16,393,752 with its
+classifier. The layers have the names of the public release (github.com/fyu/drn), so its state dict
+can be loaded.
 """
 
 import torch
 from torch import nn
 
 from models.blocks import init_he
+from models.network import PretrainedEncoder
 
 
-class DRND22(nn.Module):
+class DRND22(PretrainedEncoder):
     """Normalised input (N, in_channels, H, W) -> features (N, 512, H/8, W/8), or class logits.
 
     Args:
         in_channels: channels of the input.
-        num_classes: 0 for features; otherwise `forward` gives logits (N, num_classes).
+        num_classes: 0 for features; otherwise `forward` returns logits (N, num_classes).
     """
 
     first_conv = "layer0.0.weight"
@@ -46,17 +48,17 @@ class DRND22(nn.Module):
 
     @staticmethod
     def rename_pretrained(name: str) -> str | None:
-        """Our name of a layer in the public state dict; None for its classifier."""
+        """Translate a layer name of the public release to ours; None for the classifier."""
         return None if name.startswith("fc.") else name
 
 
 def drn_d_22(*, num_classes: int = 1000) -> DRND22:
-    """The classifier as published: normalised RGB (N, 3, H, W) -> logits (N, num_classes)."""
+    """Build the published classifier: normalised RGB (N, 3, H, W) -> logits (N, num_classes)."""
     return DRND22(num_classes=num_classes)
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm, added to the (projected) input."""
+    """Two 3x3 convolutions with batch norm, added to the input, projected if needed."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, dilation: int) -> None:
         super().__init__()

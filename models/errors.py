@@ -1,5 +1,9 @@
-"""The one error that the networks raise for what a user can mend."""
+"""The exception of this package."""
 
 
 class ModelError(ValueError):
-    """An architecture, an input size or a weights file does not fit what was asked for."""
+    """The user asked for something that does not fit; the message says what and how to fix it.
+
+    Examples: an unknown architecture, an input size the network cannot take, a damaged weights
+    file.
+    """

@@ -9,16 +9,18 @@ Laina et al. 2016 (arXiv 1606.00373), "UpProj". 63,566,913 parameters with 3 inp
     decoder   up-projections 1024->512->256->128->64              64 @ S/2  37,958,080
     head      dropout, 3x3 64->1                                   1 @ S/2         577
 
-The convolutions before a batch norm bear biases, as in the published weights; they count, and
-change nothing. The up-projections of `resnet50_upproj` resize bilinearly instead, and have none.
+The convolutions before a batch norm have biases, as in the published weights. The biases are in the
+count, although batch norm cancels them. The up-projections of `resnet50_upproj` have no biases, and
+resize bilinearly.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.blocks import Normalize, check_input, init_he
+from models.blocks import Normalize, check_input, init_he, init_output
 from models.errors import ModelError
+from models.network import Network
 from models.resnet50_upproj import INITIAL_DEPTH, ResNet50Encoder
 
 FORMS = ("fast", "plain")
@@ -26,18 +28,19 @@ WIDTHS = (1024, 512, 256, 128, 64)
 TAPS = 5  # side of the kernel after the unpooling
 
 
-class FCRN(nn.Module):
+class FCRN(Network):
     """RGB (N, in_channels, H, W) in 0..1 -> depth (N, 1, H/2, W/2), a share of the greatest depth.
 
-    No activation at the end: the answer is not bounded, and near 0..1 after training.
+    There is no activation at the end: the output is unbounded, and about 0..1 after training.
 
     Args:
         in_channels: 3, or 6 for two pictures.
-        full_size: the answer is resized to (N, 1, H, W).
-        form: how the up-projections are computed, of FORMS; it changes no weight and no answer.
+        full_size: resize the depth to (N, 1, H, W).
+        form: how to compute the up-projections, one of FORMS. It does not change the weights, and
+            changes the output by rounding only.
 
     Raises:
-        ModelError: `form` is none of FORMS.
+        ModelError: `form` is not one of FORMS.
     """
 
     task = "depth"
@@ -58,11 +61,11 @@ class FCRN(nn.Module):
         self.decoder = nn.Sequential(
             *(UnpoolProjection(a, b, form) for a, b in zip(WIDTHS[:-1], WIDTHS[1:], strict=True))
         )
-        self.head = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(WIDTHS[-1], 1, 3, padding=1))
+        last = nn.Conv2d(WIDTHS[-1], 1, 3, padding=1)
+        self.head = nn.Sequential(nn.Dropout(0.5), last)
         for part in (self.reduce, self.decoder):
             init_he(part)
-        nn.init.normal_(self.head[-1].weight, std=0.01)
-        nn.init.constant_(self.head[-1].bias, INITIAL_DEPTH)
+        init_output(last, std=0.01, bias=INITIAL_DEPTH)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_input(x, in_channels=self.in_channels, stride=self.stride)
@@ -76,8 +79,8 @@ class FCRN(nn.Module):
 class UnpoolProjection(nn.Module):
     """Zero-unpooling; conv5x5-BN-ReLU-conv3x3-BN plus conv5x5-BN; ReLU. Paper, fig. 2 (c).
 
-    Both 5x5 convolutions see the same input, so they are one, of which the first half of the
-    channels goes on through the 3x3 convolution and the second half is the shortcut.
+    Both 5x5 convolutions have the same input, so one convolution computes them. The first half of
+    its channels continues to the 3x3 convolution; the second half is the shortcut.
 
     Input: (N, in_channels, h, w). Output: (N, out_channels, 2h, 2w), >= 0.
     """
@@ -97,43 +100,44 @@ class UnpoolProjection(nn.Module):
 
 
 def unpool_conv2d(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, form: str = "fast"
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, form: str = "fast"
 ) -> torch.Tensor:
-    """Zero-unpooling by 2, each value in the upper left of its 2x2 pixels, then a 5x5 convolution.
+    """Unpool by 2 with zeros, then convolve 5x5.
 
-    "plain" does just that, and three of four products are with zeros. "fast" (paper, section 3.1)
-    leaves those out. Which taps meet values depends on where the pixel lies in its 2x2:
+    Unpooling turns each value into 2x2 pixels: the value in the upper left and three zeros. The
+    form "plain" does exactly this, and three of four products have a zero factor. The form "fast"
+    (paper, section 3.1) omits those products. Which taps of the kernel meet a value depends on the
+    position of the output pixel in its 2x2 block:
 
         upper left    taps 0 2 4 by 0 2 4     upper right    taps 0 2 4 by 1 3
         lower left    taps   1 3 by 0 2 4     lower right    taps   1 3 by 1 3
 
-    So four small convolutions of `x` itself give the four pixels of each value. Three taps reach
-    one value to either side, two taps reach one onwards.
+    So four small convolutions of `x` compute the four pixels of each block. Three taps cover the
+    value and one neighbour on either side; two taps cover the value and the next one.
 
     Args:
         x: (N, C, h, w).
         weight: (D, C, 5, 5).
-        bias: (D,).
+        bias: (D,), or None.
         form: one of FORMS.
 
     Returns:
-        (N, D, 2h, 2w); the forms differ by rounding only, borders included.
+        (N, D, 2h, 2w). The forms differ by rounding only, at the borders too.
     """
     if form == "plain":
         zeros = torch.zeros_like(x)
         return F.conv2d(_interleave(x, zeros, zeros, zeros), weight, bias, padding=TAPS // 2)
-    # Unbound and stacked, not sliced: the gradients of slices would each fill a whole weight.
+    # Unbind and stack, do not slice: the gradient of every slice would be a tensor of the size of
+    # the whole weight.
     taps = weight.flatten(2).unbind(2)  # (D, C) each
     pixels = []
     for row in (0, 1):
         for column in (0, 1):
-            chosen = [
-                taps[TAPS * i + j] for i in range(row, TAPS, 2) for j in range(column, TAPS, 2)
-            ]
-            kernel = torch.stack(chosen, dim=1).unflatten(1, (3 - row, 3 - column))
+            used = [taps[TAPS * i + j] for i in range(row, TAPS, 2) for j in range(column, TAPS, 2)]
+            kernel = torch.stack(used, dim=1).unflatten(1, (3 - row, 3 - column))
             kernel = kernel.permute(0, 3, 1, 2)  # (D, C, 3 or 2, 3 or 2), channels-last
-            onwards = F.pad(x, (0, column, 0, row))
-            pixels.append(F.conv2d(onwards, kernel, bias, padding=(1 - row, 1 - column)))
+            padded = F.pad(x, (0, column, 0, row))
+            pixels.append(F.conv2d(padded, kernel, bias, padding=(1 - row, 1 - column)))
     return _interleave(*pixels)
 
 
@@ -143,9 +147,9 @@ def _interleave(
     lower_left: torch.Tensor,
     lower_right: torch.Tensor,
 ) -> torch.Tensor:
-    """Four (N, C, h, w), the pixels of each 2x2 -> (N, C, 2h, 2w), channels-last.
+    """Arrange four (N, C, h, w) as the 2x2 blocks of one (N, C, 2h, 2w), channels-last.
 
-    What `pixel_shuffle` does, but moving all channels of a pixel together.
+    It is `pixel_shuffle` for channels-last memory: all channels of a pixel are copied together.
     """
     upper, lower = (
         torch.stack([a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)], dim=3).flatten(2, 3)

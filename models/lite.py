@@ -1,35 +1,52 @@
 """The small networks `depth_lite` and `mask_lite`: EfficientNet-Lite and a depthwise decoder.
 
-3.4 M parameters with the encoder `lite0`, 4.1 M with `lite1`, 4.8 M with `lite2`. One shared
-encoder and decoder class; only the head differs.
+3.4 M parameters with the encoder `lite0`, 4.1 M with `lite1`, 4.8 M with `lite2`. Both networks use
+the same encoder and decoder classes; only the head differs.
 """
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.blocks import Normalize, check_input, init_he
+from models.blocks import Normalize, check_input, init_he, init_output
 from models.efficientnet_lite import LITE_MEAN, LITE_STD, ConvBN, EfficientNetLite
 from models.errors import ModelError
+from models.network import Network
 
 DECODER_CHANNELS = (32, 64, 128, 256, 256)  # at strides 2, 4, 8, 16, 32
 INITIAL_DEPTH = 0.3  # share of the greatest depth
 
-# What a head may give, each with a way there from depth and back, and the depths it spans. They
-# reach past 1 to keep the gradient alive for the farthest targets.
-Scale = tuple[Callable, Callable, tuple[float, float]]
-DEPTH_HEADS: dict[str, Scale] = {
-    "log": (math.log, torch.exp, (1e-3, 1.2)),
-    "linear": (float, torch.clone, (0.0, 1.2)),
-    "inverse": (lambda depth: 1 / depth, torch.reciprocal, (1.2, 0.05)),
+
+class DepthScale(NamedTuple):
+    """The quantity that a depth head predicts in place of depth."""
+
+    from_depth: Callable[[float], float]
+    to_depth: Callable[[torch.Tensor], torch.Tensor]
+    limits: tuple[float, float]  # depths at which the head's sigmoid is 0 and 1
+
+
+# The limits exceed 1. Otherwise the gradient of the sigmoid would vanish at the farthest targets.
+DEPTH_HEADS = {
+    "log": DepthScale(math.log, torch.exp, (1e-3, 1.2)),
+    "linear": DepthScale(float, torch.clone, (0.0, 1.2)),
+    "inverse": DepthScale(lambda depth: 1 / depth, torch.reciprocal, (1.2, 0.05)),
 }
 
 
-class LiteNetwork(nn.Module):
-    """Encoder -> features -> decoder: (N, in_channels, H, W) RGB in 0..1 -> (N, 32, H/2, W/2)."""
+class LiteNetwork(Network):
+    """Encoder and decoder: RGB (N, in_channels, H, W) in 0..1 -> features (N, 32, H/2, W/2).
+
+    Args:
+        in_channels: 3 or 6.
+        encoder: `lite0`, `lite1` or `lite2`.
+
+    Raises:
+        ModelError: there is no such encoder.
+    """
 
     stride = 32
 
@@ -41,6 +58,7 @@ class LiteNetwork(nn.Module):
         self.decoder = LiteDecoder(self.encoder.feature_channels)
 
     def decode(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the features that the head turns into a map."""
         check_input(x, in_channels=self.in_channels, stride=self.stride)
         return self.decoder(self.encoder(self.normalize(x)))
 
@@ -48,17 +66,17 @@ class LiteNetwork(nn.Module):
 class DepthLite(LiteNetwork):
     """RGB (N, in_channels, H, W) in 0..1 -> depth (N, 1, H/2, W/2), a share of the greatest depth.
 
-    The head gives the logarithm of depth, since errors of depth grow with depth. A sigmoid spans it
-    over the logarithms of 0.001..1.2, so that `exp` cannot overflow.
+    The head predicts the logarithm of depth, since errors of depth grow with depth. A sigmoid keeps
+    it within the logarithms of 0.001..1.2, so that `exp` cannot overflow.
 
     Args:
-        in_channels: Of the input.
-        full_size: Resize the depth to (N, 1, H, W).
+        in_channels: 3 or 6.
+        full_size: resize the depth to (N, 1, H, W).
         encoder: `lite0`, `lite1` or `lite2`.
-        head: Key of DEPTH_HEADS: what the sigmoid spans in place of the logarithm.
+        head: key of DEPTH_HEADS, the quantity to predict.
 
     Raises:
-        ModelError: No such encoder or head.
+        ModelError: there is no such encoder or head.
     """
 
     task = "depth"
@@ -80,12 +98,11 @@ class DepthLite(LiteNetwork):
         from_depth, self.to_depth, (first, last) = DEPTH_HEADS[head]
         self.start, end = from_depth(first), from_depth(last)
         self.extent = end - self.start
-        share = (from_depth(INITIAL_DEPTH) - self.start) / self.extent
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.constant_(self.head.bias, math.log(share / (1 - share)))
+        initial = (from_depth(INITIAL_DEPTH) - self.start) / self.extent  # the sigmoid's value
+        init_output(self.head, std=0.01, bias=math.log(initial / (1 - initial)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        raw = self.head(self.decode(x)).float()  # exp in bfloat16 would cost two digits of depth
+        raw = self.head(self.decode(x)).float()  # exp in bfloat16 loses two digits
         depth = self.to_depth(self.start + self.extent * torch.sigmoid(raw))
         if self.full_size:
             depth = F.interpolate(depth, size=x.shape[-2:], mode="bilinear", align_corners=False)
@@ -95,7 +112,15 @@ class DepthLite(LiteNetwork):
 class MaskLite(LiteNetwork):
     """RGB (N, in_channels, H, W) in 0..1 -> mask logits (N, 1, H, W).
 
-    The head gives the four logits of each 2x2 pixels at once, which sharpens edges at no cost.
+    The head predicts the four logits of each 2x2 block at half the resolution. That costs less than
+    a layer at full resolution, and gives sharper edges than resizing.
+
+    Args:
+        in_channels: 3 or 6.
+        encoder: `lite0`, `lite1` or `lite2`.
+
+    Raises:
+        ModelError: there is no such encoder.
     """
 
     task = "mask"
@@ -104,15 +129,20 @@ class MaskLite(LiteNetwork):
     def __init__(self, *, in_channels: int = 3, encoder: str = "lite0") -> None:
         super().__init__(in_channels=in_channels, encoder=encoder)
         self.head = nn.Conv2d(DECODER_CHANNELS[0], 4, 3, padding=1)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        init_output(self.head, std=0.01, bias=0.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.pixel_shuffle(self.head(self.decode(x)).float(), 2)
 
 
 class LiteDecoder(nn.Module):
-    """Five features -> (N, 32, H/2, W/2): mix, resize x2, add the projected skip, and so on up."""
+    """Five features -> (N, 32, H/2, W/2).
+
+    It starts at the coarsest feature and repeats: convolve, resize by 2, add the projected skip.
+
+    Args:
+        feature_channels: channels of the five features, at strides 2, 4, 8, 16, 32.
+    """
 
     def __init__(self, feature_channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -136,7 +166,7 @@ class LiteDecoder(nn.Module):
 
 
 def separable_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Depthwise 5x5, pointwise 1x1, batch norm, ReLU."""
+    """Build a depthwise 5x5 and a pointwise 1x1 convolution, batch norm and ReLU."""
     return nn.Sequential(
         nn.Conv2d(in_channels, in_channels, 5, padding=2, groups=in_channels, bias=False),
         ConvBN(in_channels, out_channels, 1, activation=nn.ReLU(inplace=True)),

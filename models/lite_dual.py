@@ -1,4 +1,4 @@
-"""`lite_dual`: two pictures through one shared convolution, then two heads, all at full resolution.
+"""`lite_dual`: a shared convolution for both pictures, then two heads, all at full resolution.
 
     part                                                            output   parameters
     shared   3x3 3->32, for each picture                            2 x 32          928
@@ -8,16 +8,17 @@
              3x3 256->128 in 128 groups, 3x3 128->1                      1    3,255,936
                                                                               3,630,688
 
-Reference system 004. Nothing pools or resizes: a pixel of the mask sees 13x13 pixels of the
-pictures, one of the depth 25x25. Convolutions have no biases; batch norm and ReLU follow each but
-the last of a head.
+Reference system 004. Nothing pools or resizes. The receptive field of a mask pixel is 13x13 pixels,
+that of a depth pixel 25x25. The convolutions have no biases. Batch norm and ReLU follow each
+convolution except the last of a head.
 
-The author tells of 3,631,616 parameters, the total of a summary tool that counts the shared
-convolution twice (+928). The author's module has 3,631,392: another block (704) is declared in it
-and never called. So 3,631,616 = 3,631,392 - 704 + 928; 3,630,688 are used, and those are here.
+The author reports 3,631,616 parameters, the total of a summary tool that counts the shared
+convolution twice (+928). The author's module has 3,631,392 parameters, because it declares another
+block (704) that it never calls. So 3,631,616 = 3,631,392 - 704 + 928. The remaining 3,630,688
+parameters are used, and this module has those.
 
-How the author normalised is not known; here RGB in 0..1 is normalised with ImageNet's figures.
-Fresh weights are PyTorch's own, as the author's.
+How the author normalised the inputs is not known; here RGB in 0..1 is normalised with ImageNet's
+mean and standard deviation. Weights are initialised by PyTorch's defaults, as the author's were.
 """
 
 import torch
@@ -26,16 +27,17 @@ from torch import nn
 from models.blocks import Normalize, check_input, conv_bn_relu
 from models.errors import ModelError
 from models.heads import joint_heads
+from models.network import Network
 
 
-class LiteDual(nn.Module):
+class LiteDual(Network):
     """RGB (N, 6, H, W) in 0..1 -> {"mask": (N, 1, H, W), "depth": (N, 1, H, W)}.
 
-    The author trained the raw outputs with L1, hence linear heads.
+    The author trained the raw outputs with an L1 loss, so the heads are linear.
 
     Args:
-        in_channels: 6: composite, then background.
-        mask_head: "linear" or "logits": what the mask output means. It changes no layer.
+        in_channels: 6 (composite, then background); nothing else is accepted.
+        mask_head: "linear" or "logits": how to read the mask output. It does not change a layer.
 
     Raises:
         ModelError: `in_channels` is not 6.
@@ -76,7 +78,7 @@ class LiteDual(nn.Module):
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         check_input(x, in_channels=self.in_channels, stride=self.stride)
         composite, background = self.normalize(x).split(3, dim=1)
-        # One after the other: in training, batch norm takes each picture's own mean and variance.
+        # Two calls, not one: in training, batch norm must use each picture's own mean and variance.
         features = torch.cat((self.shared(background), self.shared(composite)), dim=1)
         features = self.trunk(features)  # (N, 128, H, W)
         return {
@@ -86,5 +88,5 @@ class LiteDual(nn.Module):
 
 
 def depthwise(channels: int) -> nn.Sequential:
-    """3x3 convolution of each channel by itself, batch norm, ReLU."""
+    """Build a depthwise 3x3 convolution, batch norm and ReLU."""
     return conv_bn_relu(channels, channels, 3, groups=channels)

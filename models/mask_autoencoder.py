@@ -7,13 +7,18 @@
 import torch
 from torch import nn
 
-from models.blocks import Normalize, check_input, init_he, start_from_difference
+from models.blocks import Normalize, check_input, init_he, init_output, start_from_difference
 from models.drn import DRND22
+from models.network import Network
 from models.up_projection import UpProjection
 
 
-class MaskAutoencoder(nn.Module):
-    """RGB (N, in_channels, H, W) in 0..1 -> mask logits (N, 1, H, W)."""
+class MaskAutoencoder(Network):
+    """RGB (N, in_channels, H, W) in 0..1 -> mask logits (N, 1, H, W).
+
+    Args:
+        in_channels: 3 or 6. With 6, half the first filters start as composite - background.
+    """
 
     task = "mask"
     heads = {"mask": "logits"}
@@ -29,10 +34,9 @@ class MaskAutoencoder(nn.Module):
         )
         self.head = nn.Conv2d(64, 1, 3, padding=1)
         if in_channels == 6:
-            start_from_difference(self.encoder.layer0[0])
+            start_from_difference(self.encoder.get_parameter(self.encoder.first_conv))
         init_he(self.decoder)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        init_output(self.head, std=0.01, bias=0.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_input(x, in_channels=self.in_channels, stride=self.stride)

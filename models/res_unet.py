@@ -1,4 +1,4 @@
-"""`res_unet`: a residual encoder and two pixel-shuffle decoders; the mask's reads the depth's.
+"""`res_unet`: a residual encoder and two pixel-shuffle decoders; the mask decoder uses the depth's.
 
     rgb -- first /1 -- down /1 --- down /2 --- down /4 --- down /8 -- bridge /16
                          |            |           |           |            |
@@ -6,11 +6,12 @@
                          |            |           |           |            |
     mask  <- head <---- up <------- up <------- up <------- up <----------+
 
-Reference system 001 (the definition it cites; its parameter table is that of `unet`): 15,855,712
-parameters with 6 input channels. Skips, and the links from depth to mask, are projected and added,
-not joined. Convolutions have no biases; the blocks are pre-activated (He et al. 2016, arXiv
-1603.05027). The author did not normalise inputs, so far as is known; here RGB in 0..1 is normalised
-with ImageNet's figures. Fresh weights are PyTorch's own, as the author's.
+This is the definition that reference system 001 cites; the system's parameter table describes
+`unet` instead. 15,855,712 parameters with 6 input channels. Skips and the links from depth to mask
+are projected and added, not concatenated. The convolutions have no biases. The blocks are
+pre-activated (He et al. 2016, arXiv 1603.05027). As far as is known, the author did not normalise
+the inputs; here RGB in 0..1 is normalised with ImageNet's mean and standard deviation. Weights are
+initialised by PyTorch's defaults, as the author's were.
 """
 
 import torch
@@ -19,20 +20,21 @@ from torch import nn
 
 from models.blocks import Normalize, check_input
 from models.heads import joint_heads
+from models.network import Network
 
 CHANNELS = (32, 64, 128, 256, 512)  # after the first convolution and each step down
 DEPTH_CHANNELS = (256, 128, 64, 16)  # after each step up, coarse to fine
 MASK_CHANNELS = (64, 64, 32, 16)
 
 
-class ResUNet(nn.Module):
+class ResUNet(Network):
     """RGB (N, in_channels, H, W) in 0..1 -> {"mask": (N, 1, H, W), "depth": (N, 1, H, W)}.
 
-    The author trained the raw outputs with Dice, hence linear heads.
+    The author trained the raw outputs with a Dice loss, so the heads are linear.
 
     Args:
         in_channels: 3 or 6.
-        mask_head: "linear" or "logits": what the mask output means. It changes no layer.
+        mask_head: "linear" or "logits": how to read the mask output. It does not change a layer.
     """
 
     task = "joint"
@@ -64,8 +66,8 @@ class ResUNet(nn.Module):
 class Encoder(nn.Module):
     """Normalised input -> bridge (N, 512, H/16, W/16) and four skips, coarse to fine.
 
-    The skips have 512, 256, 128, 64 channels at strides 8, 4, 2, 1: each is kept before its
-    features are halved by maximum.
+    The skips have 512, 256, 128, 64 channels at strides 8, 4, 2, 1. Each is taken before the max
+    pooling.
     """
 
     def __init__(self, in_channels: int) -> None:
@@ -77,7 +79,8 @@ class Encoder(nn.Module):
         self.bridge = pre_activated(CHANNELS[-1], CHANNELS[-1])
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        x, skips = self.first(x), []
+        x = self.first(x)
+        skips: list[torch.Tensor] = []
         for down in self.downs:
             x = down(x)
             skips.insert(0, x)
@@ -89,8 +92,9 @@ class Decoder(nn.Module):
     """Bridge, skips and links -> four features, coarse to fine, at strides 8, 4, 2, 1.
 
     Args:
-        channels: of the features.
-        link_channels: of the features of another decoder that are added at each step; 0: none.
+        channels: channels of the four features.
+        link_channels: channels of the features of another decoder, one added at each step; 0 for
+            no link.
     """
 
     def __init__(self, channels: tuple[int, ...], *, link_channels: tuple[int, ...]) -> None:
@@ -115,7 +119,7 @@ class Decoder(nn.Module):
 
 
 class Up(nn.Module):
-    """Pixel shuffle to twice the size, plus the projected skip and link, then a residual block."""
+    """Doubles the size by pixel shuffle, adds projected skip and link; then a residual block."""
 
     def __init__(
         self, in_channels: int, out_channels: int, skip_channels: int, link_channels: int
@@ -138,7 +142,7 @@ class Up(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two pre-activated convolutions, plus the input through 1x1 convolution and batch norm."""
+    """Two pre-activated convolutions, added to a 1x1 convolution and batch norm of the input."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -152,8 +156,8 @@ class ResidualBlock(nn.Module):
 
 
 def pre_activated(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Twice: batch norm, ReLU, 3x3 convolution."""
-    layers = []
+    """Build batch norm, ReLU and 3x3 convolution, twice."""
+    layers: list[nn.Module] = []
     for channels in (in_channels, out_channels):
         layers += [
             nn.BatchNorm2d(channels),

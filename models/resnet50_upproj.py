@@ -14,18 +14,22 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import resnet50
 
-from models.blocks import Normalize, check_input, conv_bn_relu, init_he
+from models.blocks import Normalize, check_input, conv_bn_relu, init_he, init_output
+from models.network import Network, PretrainedEncoder
 from models.up_projection import UpProjection
 
 FEATURE_CHANNELS = (256, 512, 1024, 2048)
-INITIAL_DEPTH = 0.3  # share of the greatest depth; about the mean of indoor scenes (3 of 10 m)
+INITIAL_DEPTH = 0.3  # share of the greatest depth; the mean of indoor scenes is about 3 of 10 m
 
 
-class ResNet50UpProjection(nn.Module):
+class ResNet50UpProjection(Network):
     """RGB (N, in_channels, H, W) in 0..1 -> depth (N, 1, H/2, W/2), a share of the greatest depth.
 
-    No activation at the end: the answer is not bounded, and near 0..1 after training.
-    With `full_size=True` the answer is resized to (N, 1, H, W).
+    There is no activation at the end: the output is unbounded, and about 0..1 after training.
+
+    Args:
+        in_channels: 3 or 6.
+        full_size: resize the depth to (N, 1, H, W).
     """
 
     task = "depth"
@@ -40,15 +44,12 @@ class ResNet50UpProjection(nn.Module):
         self.encoder = ResNet50Encoder(in_channels)
         self.decoder = Decoder()
         self.fusion = Fusion()
-        self.head = nn.Sequential(
-            conv_bn_relu(128, 128, 5),
-            conv_bn_relu(128, 128, 5),
-            nn.Conv2d(128, 1, 5, padding=2),
-        )
+        refine = [conv_bn_relu(128, 128, 5), conv_bn_relu(128, 128, 5)]
+        last = nn.Conv2d(128, 1, 5, padding=2)
+        self.head = nn.Sequential(*refine, last)
         for part in (self.decoder, self.fusion, self.head):
             init_he(part)
-        nn.init.normal_(self.head[-1].weight, std=0.001)
-        nn.init.constant_(self.head[-1].bias, INITIAL_DEPTH)
+        init_output(last, std=0.001, bias=INITIAL_DEPTH)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_input(x, in_channels=self.in_channels, stride=self.stride)
@@ -61,10 +62,10 @@ class ResNet50UpProjection(nn.Module):
         return depth
 
 
-class ResNet50Encoder(nn.Module):
+class ResNet50Encoder(PretrainedEncoder):
     """Normalised input -> features with 256, 512, 1024, 2048 channels at strides 4, 8, 16, 32.
 
-    Layers bear torchvision's names, so its state dict fits.
+    The layers have torchvision's names, so its state dict can be loaded.
     """
 
     first_conv = "conv1.weight"
@@ -95,12 +96,15 @@ class ResNet50Encoder(nn.Module):
 
     @staticmethod
     def rename_pretrained(name: str) -> str | None:
-        """Our name of a layer in torchvision's state dict; None for its classifier."""
+        """Translate a layer name of torchvision to ours; None for the classifier."""
         return None if name.startswith("fc.") else name
 
 
 class Decoder(nn.Module):
-    """Deepest feature -> (N, 64, H/2, W/2), each step to the size of the next shallower feature."""
+    """Deepest feature -> (N, 64, H/2, W/2).
+
+    Each step resizes to the size of the next finer feature, the last one to half the input.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +123,7 @@ class Decoder(nn.Module):
 
 
 class Fusion(nn.Module):
-    """All features, each up-projected to (N, 16, H/2, W/2), joined and mixed to 64 channels."""
+    """Up-projects every feature to (N, 16, H/2, W/2); joins and mixes them to 64 channels."""
 
     def __init__(self) -> None:
         super().__init__()

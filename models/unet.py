@@ -1,4 +1,4 @@
-"""The U-Nets of the reference systems: one kind of branch, five networks put together of it.
+"""The U-Nets of the reference systems: five networks built from one kind of branch.
 
                     maps     branches (channels of the encoder, fine to coarse)     parameters
     dual_unet       both     mask 16 32 64 128 128, depth 32 64 128 256 256          5,403,938
@@ -10,9 +10,9 @@
 Counts are for 6 input channels, `unet`'s for 3 (17,269,121 with 6). Sources: reference systems 000
 (`dual_unet`), 001 (`unet`, the network of its parameter table) and 003 (the other three).
 
-The authors used no normalisation or the figures of their own dataset. Here each network takes RGB
-in 0..1 and normalises with ImageNet's mean and standard deviation, as all networks of the registry.
-Fresh weights are PyTorch's own, as the authors'.
+The authors did not normalise the inputs, or used the mean and standard deviation of their own
+datasets. Here each network takes RGB in 0..1 and normalises with ImageNet's mean and standard
+deviation. Weights are initialised by PyTorch's defaults, as the authors' were.
 """
 
 import torch
@@ -22,6 +22,7 @@ from torch import nn
 from models.blocks import Normalize, check_input, conv_bn_relu
 from models.errors import ModelError
 from models.heads import joint_heads
+from models.network import Network
 
 WIDE_CHANNELS = (64, 128, 256, 512, 512)
 MASK_CHANNELS = (32, 64, 128, 256, 256)
@@ -30,16 +31,16 @@ DUAL_MASK_CHANNELS = (16, 32, 64, 128, 128)
 DUAL_DEPTH_CHANNELS = (32, 64, 128, 256, 256)
 
 
-class DualUNet(nn.Module):
+class DualUNet(Network):
     """Two separate U-Nets on the same pictures (reference system 000).
 
-    RGB (N, in_channels, H, W) in 0..1 -> {"mask": (N, 1, H, W), "depth": (N, 1, H, W)}; the mask
+    RGB (N, in_channels, H, W) in 0..1 -> {"mask": (N, 1, H, W), "depth": (N, 1, H, W)}. The mask
     branch has 1,082,465 parameters, the depth branch 4,321,473. The author trained the raw outputs
-    with SSIM, hence linear heads.
+    with an SSIM loss, so the heads are linear.
 
     Args:
         in_channels: 3 or 6.
-        mask_head: "linear" or "logits": what the mask output means. It changes no layer.
+        mask_head: "linear" or "logits": how to read the mask output. It does not change a layer.
     """
 
     task = "joint"
@@ -50,8 +51,8 @@ class DualUNet(nn.Module):
         self.in_channels = in_channels
         self.heads = joint_heads(mask_head, depth="linear")
         self.normalize = Normalize(in_channels)
-        self.mask_branch = whole_branch(in_channels, DUAL_MASK_CHANNELS)
-        self.depth_branch = whole_branch(in_channels, DUAL_DEPTH_CHANNELS)
+        self.mask_branch = full_unet(in_channels, DUAL_MASK_CHANNELS)
+        self.depth_branch = full_unet(in_channels, DUAL_DEPTH_CHANNELS)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         check_input(x, in_channels=self.in_channels, stride=self.stride)
@@ -59,15 +60,15 @@ class DualUNet(nn.Module):
         return {"mask": self.mask_branch(x), "depth": self.depth_branch(x)}
 
 
-class SharedUNet(nn.Module):
-    """Two U-Nets that share their first two convolutions only (reference system 003).
+class SharedUNet(Network):
+    """Two U-Nets that share only their first two convolutions (reference system 003).
 
     RGB (N, in_channels, H, W) in 0..1 -> {"mask": (N, 1, H, W), "depth": (N, 1, H, W)}. The author
-    trained both outputs as logits, depth too.
+    trained both outputs as logits, the depth included.
 
     Args:
         in_channels: 3 or 6.
-        mask_head: "linear" or "logits": what the mask output means. It changes no layer.
+        mask_head: "linear" or "logits": how to read the mask output. It does not change a layer.
     """
 
     task = "joint"
@@ -88,15 +89,22 @@ class SharedUNet(nn.Module):
         return {"mask": self.mask_branch(x), "depth": self.depth_branch(x)}
 
 
-class SingleUNet(nn.Module):
-    """A U-Net for one map: RGB (N, in_channels, H, W) in 0..1 -> (N, 1, H, W)."""
+class SingleUNet(Network):
+    """A U-Net for one map: RGB (N, in_channels, H, W) in 0..1 -> (N, 1, H, W).
+
+    Subclasses set `task` and `heads`.
+
+    Args:
+        in_channels: 3 or 6.
+        channels: channels of the encoder's features, at strides 1, 2, 4 and so on.
+    """
 
     def __init__(self, in_channels: int, channels: tuple[int, ...]) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.stride = 2 ** (len(channels) - 1)
         self.normalize = Normalize(in_channels)
-        self.branch = whole_branch(in_channels, channels)
+        self.branch = full_unet(in_channels, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_input(x, in_channels=self.in_channels, stride=self.stride)
@@ -104,11 +112,14 @@ class SingleUNet(nn.Module):
 
 
 class UNet(SingleUNet):
-    """The U-Net of reference system 001's parameter table: mask logits, or linear depth.
+    """The U-Net of the parameter table of reference system 001: mask logits, or linear depth.
 
     Args:
         in_channels: 3 or 6.
-        task: "mask" or "depth": what the one output means. It changes no layer.
+        task: "mask" or "depth": which map the output is. It does not change a layer.
+
+    Raises:
+        ModelError: `task` is neither.
     """
 
     def __init__(self, *, in_channels: int = 3, task: str = "mask") -> None:
@@ -145,11 +156,12 @@ class DepthUNet(SingleUNet):
 class Branch(nn.Module):
     """A U-Net without its first convolutions: (N, channels[0], H, W) -> (N, 1, H, W) float32.
 
-    Down: halve by maximum, two convolutions. Up: double, join behind the skip, two convolutions.
-    Each step up ends with the channels of the next finer skip; the last keeps those of its own.
+    A step down is max pooling and two convolutions. A step up doubles the size, concatenates the
+    skip with the result and applies two convolutions. It outputs as many channels as the next finer
+    skip has; the last step up outputs as many as its own skip.
 
     Args:
-        channels: of the encoder's features, at strides 1, 2, 4 and so on.
+        channels: channels of the encoder's features, at strides 1, 2, 4 and so on.
     """
 
     def __init__(self, channels: tuple[int, ...]) -> None:
@@ -160,9 +172,9 @@ class Branch(nn.Module):
         self.ups = nn.ModuleList()
         below = channels[-1]
         skips = channels[-2::-1]  # coarse to fine
-        for skip, wanted in zip(skips, (*skips[1:], skips[-1]), strict=True):
-            self.ups.append(double_conv(skip + below, wanted, middle=(skip + below) // 2))
-            below = wanted
+        for skip, out_channels in zip(skips, (*skips[1:], skips[-1]), strict=True):
+            self.ups.append(double_conv(skip + below, out_channels, middle=(skip + below) // 2))
+            below = out_channels
         self.head = nn.Conv2d(below, 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -177,13 +189,19 @@ class Branch(nn.Module):
         return self.head(x).float()
 
 
-def whole_branch(in_channels: int, channels: tuple[int, ...]) -> nn.Sequential:
-    """A U-Net: normalised pictures (N, in_channels, H, W) -> (N, 1, H, W) float32."""
+def full_unet(in_channels: int, channels: tuple[int, ...]) -> nn.Sequential:
+    """Build a U-Net: normalised pictures (N, in_channels, H, W) -> (N, 1, H, W) float32."""
     return nn.Sequential(double_conv(in_channels, channels[0]), Branch(channels))
 
 
 def double_conv(in_channels: int, out_channels: int, *, middle: int | None = None) -> nn.Sequential:
-    """Twice: 3x3 convolution with bias, batch norm, ReLU; `middle` channels between the two."""
+    """Build 3x3 convolution with bias, batch norm and ReLU, twice.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        middle: channels between the two convolutions; None for `out_channels`.
+    """
     middle = middle or out_channels
     return nn.Sequential(
         conv_bn_relu(in_channels, middle, 3, bias=True),

@@ -1,17 +1,19 @@
-"""Weights files: one safetensors file that says which network it holds and what it was trained for.
+"""Weights files: safetensors files that record the architecture and the caller's metadata.
 
-Metadata (strings, as safetensors demands):
+The header of the file has these entries. They are strings, as safetensors requires:
 
     format    "dsetkit-model"
     version   "1"
-    arch      name in MODELS
+    arch      key of MODELS
     options   JSON: keyword arguments of create_model, in_channels included
-    about     JSON: what the writer tells of the weights (inputs, img_size, max_depth_m, ...)
+    about     JSON: the metadata given to save_model (inputs, img_size, max_depth_m, ...)
 """
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,41 +21,49 @@ from safetensors.torch import save
 from torch import nn
 
 from models.errors import ModelError
+from models.network import Network
 from models.registry import create_model
 
 FORMAT = "dsetkit-model"
 VERSION = "1"
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
+Metadata = dict[str, Any]  # JSON values, by the names that the writer chose
+
 
 def save_model(
-    path: Path | str, net: nn.Module, about: dict[str, object], *, dtype: str = "float32"
+    path: Path | str, net: nn.Module, metadata: Mapping[str, object], *, dtype: str = "float32"
 ) -> None:
-    """Write the weights of a network made by `create_model`; replaces an older file when done.
+    """Write the weights of a network to a file.
+
+    An older file at `path` is replaced only after the new one is complete.
 
     Args:
-        path: the file to write, `.safetensors`.
-        net: on any device; unchanged.
-        about: JSON values; `load_model` gives them back.
-        dtype: "float32", or "float16" for half the size (vectors, as of batch norm, stay float32).
+        path: the file to write, `.safetensors`. Its folder is created if needed.
+        net: a network built by `create_model`, on any device. It is not changed.
+        metadata: JSON values; `load_model` returns them.
+        dtype: "float32", or "float16" for a file of half the size. Vectors, such as those of batch
+            norm, stay float32.
     """
     path = Path(path)
+    # torch's stub declares every attribute of a Module a Tensor or a Module.
+    network = cast(Network, net)
     tensors = {}
     for name, tensor in net.state_dict().items():
         if tensor.is_floating_point() and tensor.ndim > 1:
             tensor = tensor.to(DTYPES[dtype])
         tensors[name] = tensor.detach().cpu().contiguous()
-    metadata = {
+    header = {
         "format": FORMAT,
         "version": VERSION,
-        "arch": net.arch,
-        "options": json.dumps(net.options),
-        "about": json.dumps(about),
+        "arch": network.arch,
+        "options": json.dumps(network.options),
+        "about": json.dumps(metadata),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    try:  # not save_file: it hides what the system says, "no space left" say
-        temporary.write_bytes(save(tensors, metadata=metadata))
+    try:  # not save_file, which hides the system's message, e.g. "no space left on device"
+        temporary.write_bytes(save(tensors, metadata=header))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -61,25 +71,26 @@ def save_model(
 
 def load_model(
     path: Path | str, device: str | torch.device = "cpu", *, needs: str | None = None
-) -> tuple[nn.Module, dict[str, object]]:
-    """Rebuild the network that `save_model` wrote.
+) -> tuple[Network, Metadata]:
+    """Rebuild a network from a file written by `save_model`.
 
     Args:
         path: the weights file.
         device: where to put the network.
-        needs: "mask" or "depth": the map the caller wants; a network without it is refused.
+        needs: "mask" or "depth", a map that the network must output; None for any network.
 
     Returns:
-        The network in evaluation mode with float32 weights, and the `about` it was saved with.
+        The network in evaluation mode with float32 weights, and the metadata it was saved with.
 
     Raises:
-        ModelError: no such file, not a weights file of ours, an unknown architecture, layers that
-            do not fit, or a network that does not give the map.
+        ModelError: the file does not exist, is damaged or was not written by `save_model`; its
+            architecture is unknown; its layers do not fit; or the network does not output the map
+            `needs`.
     """
     path = Path(path)
-    metadata, tensors = _read(path)
+    header, tensors = _read(path)
     try:
-        net = create_model(metadata["arch"], **json.loads(metadata["options"]))
+        net = create_model(header["arch"], **json.loads(header["options"]))
     except (ModelError, TypeError) as error:
         raise ModelError(f"{path} holds a network this version cannot build: {error}") from error
     if needs is not None and needs not in net.heads:
@@ -88,26 +99,27 @@ def load_model(
             f" that gives {needs}"
         )
     try:
-        net.load_state_dict(tensors)  # copies into float32, whatever was stored
+        net.load_state_dict(tensors)  # converts float16 to float32
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path} does not fit {net.arch}: {reason}") from error
-    return net.to(device).eval(), json.loads(metadata["about"])
+    return net.to(device).eval(), json.loads(header["about"])
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Read and check the header; read the tensors."""
     if not path.is_file():
         raise ModelError(f"weights file {path} does not exist")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise ModelError(f"{path} is not a safetensors file, or is cut off: {error}") from error
-    found = (metadata.get("format"), metadata.get("version"))
+    found = (header.get("format"), header.get("version"))
     if found != (FORMAT, VERSION):
         raise ModelError(
             f"{path} says format {found[0]!r}, version {found[1]!r}; expected {FORMAT!r},"
             f" {VERSION!r}: a file written by save_model, such as best.safetensors of a run"
         )
-    return metadata, tensors
+    return header, tensors

@@ -130,7 +130,8 @@ def _sample(
         depth_outside: the same for depth.
     """
     theta = torch.stack(rows, dim=-1).view(-1, 2, 3)  # (N, 2, 3)
-    grid = F.affine_grid(theta, next(iter(batch.values())).shape, align_corners=False)
+    shape = list(next(iter(batch.values())).shape)
+    grid = F.affine_grid(theta, shape, align_corners=False)
     whole, exact = ("bilinear", outside), ("nearest", depth_outside)
     moved = {}
     for name, x in batch.items():

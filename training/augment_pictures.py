@@ -137,4 +137,4 @@ def jpeg(batch: Batch) -> Batch:
 
 def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
     _, coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))

@@ -1,17 +1,13 @@
 """The command line of the training scripts: shared flags, resumed values, exit status."""
 
 import argparse
-import errno
 import json
 import logging
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import rich
-from rich.logging import RichHandler
-
+from dsetkit.console import run
 from dsetkit.errors import RunError
 from training import ranks
 from training.augment import AUGMENT_HELP
@@ -25,51 +21,36 @@ FREE_ON_RESUME = (
     *("data", "output", "resume", "workers", "cache", "device", "checkpoint_every"),
     "accumulate",
 )
-CONTINUE = "stopped; continue from the last saved state with the same --output and --resume"
+CONTINUE = "stopped; --resume with the same --output continues from the last saved state"
+LOG_FORMAT = "%(asctime)s %(message)s"  # where there is no terminal
 SHOWN = "(default: %(default)s)"
 
 
-def run(
-    main: Callable[[], None], *user_errors: type[Exception], on_interrupt: str = "stopped"
-) -> int:
-    """Runs a script's `main` and turns what it raises into an exit status.
+def run_training(main: Callable[[], None], *user_errors: type[Exception], script: str) -> int:
+    """Runs the `main` of a training script on every rank; returns its exit status.
 
     Args:
-        main: the script, arguments parsed inside.
-        user_errors: exceptions that a user can mend: one line on stderr.
-        on_interrupt: the line that Ctrl-C ends with.
-
-    Returns:
-        0 done, 2 the user can mend it, 130 stopped by Ctrl-C, 1 a fault of ours (with traceback).
+        main: the script; it parses its own arguments.
+        user_errors: exceptions that the user can mend, besides DsetkitError.
+        script: name of the script, the start of every error line.
     """
-    rich.reconfigure(stderr=True)  # bars and log lines on one console, stdout stays free
-    terminal = rich.get_console().is_terminal
-    handler = RichHandler(show_path=False) if terminal else logging.StreamHandler()
-    line = "%(message)s" if terminal else "%(asctime)s %(message)s"
-    script = Path(sys.argv[0]).name
-    try:
+
+    def run_rank() -> None:
         ranks.join()
-        level = logging.INFO if ranks.is_first() else logging.WARNING
-        logging.basicConfig(level=level, format=line, datefmt="%H:%M:%S", handlers=[handler])
+        if not ranks.is_first():
+            logging.getLogger().setLevel(logging.WARNING)
         main()
         ranks.leave()
-    except user_errors as error:
-        ranks.tell(f"{script}: error: {error}")
-        return 2
-    except KeyboardInterrupt:
-        ranks.tell(f"{script}: {on_interrupt}")
-        return 130
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            ranks.tell(f"{script}: error: the disk is full ({error}): make room")
-            return 2
-        if ranks.is_lost_peer(error):
-            reason = str(error).splitlines()[0][:160]
-            ranks.tell(f"{script}: error: {ranks.ENDED} ({reason})")
-            return 2
-        traceback.print_exc()
-        return 1
-    return 0
+
+    return run(
+        run_rank,
+        *user_errors,
+        name=script,
+        on_interrupt=CONTINUE,
+        log_format=LOG_FORMAT,
+        print_line=ranks.print_once,
+        explain=ranks.explain_lost_peer,
+    )
 
 
 def parse_run(
@@ -181,7 +162,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--clip-grad-value", type=float, metavar="V",
         help="largest size of each gradient value (default: any)")
     add("--ema", type=float, default=0.0, metavar="DECAY",
-        help=f"judge and save an average of the weights, 0.999 say; 0 = off {SHOWN}")
+        help=f"validate and save an average of the weights, 0.999 say; 0 = off {SHOWN}")
     add("--val-every", type=positive_int, default=1, metavar="N",
         help=f"epochs per validation {SHOWN}")
     add("--patience", type=positive_int, metavar="N",
@@ -202,7 +183,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 # fmt: on
 
 
-def arch_option(text: str) -> list:
+def arch_option(text: str) -> list[Any]:
     """Reads "full_size=true" as ["full_size", True]: a name and a JSON value, or plain text."""
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):

@@ -20,6 +20,8 @@ class AveragedWeights(nn.Module):
         decay: share of the old average kept at each step, 0..1.
     """
 
+    n_averaged: torch.Tensor
+
     def __init__(self, net: nn.Module, decay: float) -> None:
         super().__init__()
         self.module = deepcopy(net)

@@ -1,22 +1,24 @@
-"""The loop: one epoch of training and one of judging, as plain functions that take callables."""
+"""One epoch of training, one of evaluation, and one step: plain functions that take callables."""
 
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
+from dsetkit.console import ProgressReport, progress_bar
 from dsetkit.errors import RunError
 from training import ranks
-from training.progress_bar import progress_report
+from training.interrupts import CtrlC
 
 Batch = dict[str, torch.Tensor]
 
 READ_LOSS_EVERY_S = 1.0  # reading a loss makes the CPU wait for the GPU
+SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal
 
 
 @dataclass
@@ -103,23 +105,6 @@ class Progress:
         self.seconds = self.wait_seconds = 0.0
 
 
-def count_steps(loader: DataLoader, *, where: str) -> int:
-    """Steps of an epoch: the batches of the train loader.
-
-    Raises:
-        RunError: no samples in the dataset `where`, or too few for a batch that ranks share.
-    """
-    count, batch_size = len(loader.dataset), loader.batch_sampler.batch_size
-    if count == 0:
-        raise RunError(f"{where} has no train samples: see `python -m dsetkit info`")
-    if count < batch_size and ranks.world() > 1:
-        raise RunError(
-            f"{count} train samples are fewer than --batch-size {batch_size}, of which "
-            f"{ranks.world()} processes take equal shares: give a smaller one, or start one process"
-        )
-    return len(loader)
-
-
 # ---- one epoch ---------------------------------------------------------------------------------
 
 
@@ -132,9 +117,13 @@ def train_epoch(
     label: str,
     save: Callable[[], None],
     save_every_s: float,
+    ctrl_c: CtrlC,
     on_step: Callable[[int], None] = lambda step: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Trains on what is left of the current epoch; `progress` follows.
+    """Trains on what is left of the current epoch and updates `progress`.
+
+    When Ctrl-C ends it between two steps, `progress` is that of the last step.
 
     Args:
         batches: this rank's share of the epoch's batches, from number `progress.batch` on.
@@ -144,70 +133,100 @@ def train_epoch(
         label: what the progress bar says.
         save: writes the state to resume from.
         save_every_s: time between two saves within the epoch [s].
+        ctrl_c: delays Ctrl-C while a step runs.
         on_step: called after each step with the number of steps of the run so far.
+        clock: tells the time [s].
 
     Raises:
         RunError: the loss is not finite.
     """
     first_step = progress.epoch * steps_per_epoch
     unread: list[tuple[torch.Tensor, int]] = []  # losses still on the device, with batch sizes
-    saved_at = read_at = time.monotonic()
+    saved_at = read_at = clock()
 
     def read_losses() -> None:
-        losses = torch.stack([loss for loss, _ in unread]).tolist()
-        for back, (loss, (_, size)) in enumerate(zip(losses, unread, strict=True)):
-            if not math.isfinite(loss):
-                raise _loss_error(loss, first_step + progress.batch - len(unread) + back)
-            progress.loss_sum += loss * size
-            progress.samples += size
-        unread.clear()
+        nonlocal read_at
+        with ctrl_c.delayed():
+            losses = torch.stack([loss for loss, _ in unread]).tolist()
+            for back, (loss, (_, size)) in enumerate(zip(losses, unread, strict=True)):
+                if not math.isfinite(loss):
+                    raise _loss_error(loss, first_step + progress.batch - len(unread) + back)
+                progress.loss_sum += loss * size
+                progress.samples += size
+            unread.clear()
+            progress.seconds += clock() - read_at
+            read_at = clock()
 
-    with progress_report(label, total=steps_per_epoch) as report:
-        for batch, waited_s in _timed(batches):
-            loss = train_step(batch, first_step + progress.batch)
-            unread.append((loss, ranks.world() * len(next(iter(batch.values())))))
-            progress.batch += 1
-            on_step(first_step + progress.batch)
-            progress.wait_seconds += waited_s
-            is_last = progress.batch == steps_per_epoch
-            save_due = time.monotonic() - saved_at >= save_every_s and not is_last
-            if is_last or save_due or time.monotonic() - read_at >= READ_LOSS_EVERY_S:
+    with _progress_lines(label) as report:
+        try:
+            for batch, waited_s in _timed(batches, clock):
+                with ctrl_c.delayed():
+                    loss = train_step(batch, first_step + progress.batch)
+                    unread.append((loss, ranks.world() * len(next(iter(batch.values())))))
+                    progress.batch += 1
+                    progress.wait_seconds += waited_s
+                on_step(first_step + progress.batch)
+                is_last = progress.batch == steps_per_epoch
+                save_due = clock() - saved_at >= save_every_s and not is_last
+                if is_last or save_due or clock() - read_at >= READ_LOSS_EVERY_S:
+                    read_losses()
+                speed = f"{progress.samples_per_s:.1f} samples/s"
+                report(progress.batch, steps_per_epoch, f"loss {progress.loss:.4f}  {speed}")
+                if save_due:
+                    save()
+                    saved_at = read_at = clock()
+        except KeyboardInterrupt:
+            if ctrl_c.state_is_whole and unread:
                 read_losses()
-                progress.seconds += time.monotonic() - read_at
-                read_at = time.monotonic()
-            speed = f"{progress.samples_per_s:.1f} samples/s"
-            report(progress.batch, f"loss {progress.loss:.4f}  {speed}")
-            if save_due:
-                save()
-                saved_at = read_at = time.monotonic()
+            raise
 
 
 def evaluate(
-    batches: Iterable[Batch], judge: Callable[[Batch], None], *, total: int, label: str
+    batches: Iterable[Batch], update: Callable[[Batch], None], *, total: int, label: str
 ) -> None:
-    """Hands every batch to `judge`, without gradients.
+    """Calls `update` with every batch, without gradients.
 
     Args:
         batches: dicts of tensors as the loader gives them.
-        judge: predicts and updates its metrics.
+        update: predicts and updates its metrics.
         total: number of batches.
         label: what the progress bar says.
     """
-    with torch.inference_mode(), progress_report(label, total=total) as report:
+    with torch.inference_mode():
+        for batch in with_progress(batches, total=total, label=label):
+            update(batch)
+
+
+def with_progress(batches: Iterable[Batch], *, total: int, label: str) -> Iterator[Batch]:
+    """The batches, with a progress bar that advances when each has been used.
+
+    Args:
+        batches: `total` batches.
+        total: their number.
+        label: what the progress bar says.
+    """
+    with _progress_lines(label) as report:
         for done, batch in enumerate(batches, start=1):
-            judge(batch)
-            report(done, "")
+            yield batch
+            report(done, total)
 
 
-def _timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
+def _progress_lines(label: str) -> AbstractContextManager[ProgressReport]:
+    """A progress bar of rank 0 that leaves nothing on the screen."""
+    return progress_bar(
+        label, shown=ranks.is_first(), stays=False, seconds_between_lines=SECONDS_BETWEEN_LINES
+    )
+
+
+def _timed(batches: Iterable[Batch], clock: Callable[[], float]) -> Iterator[tuple[Batch, float]]:
     """Each batch with the time spent waiting for it [s]."""
     iterator = iter(batches)
     while True:
-        asked_at = time.monotonic()
+        asked_at = clock()
         batch = next(iterator, None)
         if batch is None:
             return
-        yield batch, time.monotonic() - asked_at
+        yield batch, clock() - asked_at
 
 
 def _loss_error(loss: float, step: int) -> RunError:
@@ -221,16 +240,11 @@ def _loss_error(loss: float, step: int) -> RunError:
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Makes what a step draws at random a function of (seed, step).
+    """Makes the random numbers of a step a function of (seed, step).
 
-    So a resumed run draws the same numbers, on any device, with no generator state to carry.
+    A resumed run then draws the same numbers, on any device, without a saved generator state.
     """
     torch.manual_seed(seed * 1_000_003 + step)  # the CPU generator takes the low 32 bits
-
-
-def spread(count: int, limit: int) -> range:
-    """At most `limit` numbers below `count`, evenly spread."""
-    return range(count)[:: max(1, count // limit)][:limit]
 
 
 def prepare_batch(batch: Batch, device: torch.device) -> Batch:
@@ -251,7 +265,12 @@ def prepare_batch(batch: Batch, device: torch.device) -> Batch:
 
 
 def make_clip(*, norm: float | None, value: float | None) -> Callable[[nn.Module], None]:
-    """What bounds the gradients: their norm as a whole, each value, both, or nothing (None)."""
+    """A function that bounds a network's gradients.
+
+    Args:
+        norm: largest norm of all gradients together; None = any.
+        value: largest size of each gradient value; None = any.
+    """
 
     def clip(net: nn.Module) -> None:
         if value is not None:
@@ -274,20 +293,21 @@ def update_weights(
 ) -> torch.Tensor:
     """One optimizer step down the loss of a batch.
 
-    The batch may be taken in parts, one after another, for a network that does not fit the memory
-    with all of it. A part weighs as its share of the samples. That gives the numbers of the whole
-    batch if the loss is a mean over samples with equally many valid pixels; otherwise a valid pixel
-    counts a little more in a part that has fewer, and terms that look at all samples at once
-    (`rmse`, `berhu`, `dice_squared`) look at a part. So does batch norm.
+    `parts` splits the batch into parts that run one after another, for a network that does not fit
+    into the memory with the whole batch. The gradient of a part is weighted by its share of the
+    samples. The result is that of the whole batch if the loss is a mean over samples with equally
+    many valid pixels. Otherwise a valid pixel counts a little more in a part that has fewer of
+    them, and terms that look at all samples at once (`rmse`, `berhu`, `dice_squared`) see one part
+    only. So does batch norm.
 
     Args:
-        net: the network of `loss_of`, as `ranks.parallel` gives it.
+        net: the network that `loss_of` calls, as `ranks.parallel` returned it.
         optimizer: of its parameters.
         loss_of: a batch, or part of one -> scalar loss over all ranks, with its graph.
         batch: this rank's share of the global batch.
         lr: learning rate of the step.
         clip: bounds the gradients of the network it is given.
-        parts: into how many parts; part k takes every sample whose number is k modulo `parts`.
+        parts: number of parts; part k takes every sample whose number is k modulo `parts`.
 
     Returns:
         The loss of the global batch, detached.
@@ -298,7 +318,7 @@ def update_weights(
     ranks.draw_apart()  # what the network draws; augmentation is over
     count = len(next(iter(batch.values())))
     parts = min(parts, count)
-    total = 0.0
+    total = torch.zeros(())
     for number in range(parts):
         part = {name: values[number::parts] for name, values in batch.items()}
         share = len(next(iter(part.values()))) / count

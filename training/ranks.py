@@ -1,22 +1,22 @@
-"""Several processes that train one network: all that knows torch.distributed is here.
+"""Several processes that train one network: everything about torch.distributed is here.
 
     torchrun --nproc-per-node 2 train_depth.py --data DATASET --output runs/depth
 
-A rank is one of the processes, 0 .. world - 1. A script started without torchrun is alone: there is
-no process group, and every function here gives back what it got. What ranks agree on:
+A rank is one of the processes, 0 .. world - 1. Without torchrun there is one process and no process
+group, and every function here returns what it was given. What several ranks do:
 
 | what | how it equals the same run in one process |
 |---|---|
-| batch | the flags speak of the global one; a rank reads its share of each (`place`) |
+| batch | flags mean the global batch; a rank reads its share of each (`place`) |
 | augmentation | drawn for the global batch; a rank takes its rows (`own_rows`) |
-| loss | of the global batch, to which all ranks' outputs and targets are gathered (`gather`): terms
+| loss | of the global batch: outputs and targets of all ranks are gathered (`gather`), so terms
 that look at all samples at once, or count valid pixels, are exact |
 | gradients | of a rank's own outputs, averaged by DistributedDataParallel (`parallel`) |
 | batch norm | with training/sync_batch_norm.py over the global batch, else over each rank's share |
-| scores | each sample is judged once, by one rank; rows come together in order (`gather_objects`) |
+| scores | one rank scores each sample; the rows of all ranks are put in order (`gather_objects`) |
 | dropout | differs: each rank draws its own (`draw_apart`) |
 
-Rank 0 alone writes and logs.
+Only rank 0 writes files and logs.
 """
 
 import os
@@ -34,6 +34,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from dsetkit.console import print_error
 from dsetkit.errors import RunError
 
 ENDED = (
@@ -41,37 +42,37 @@ ENDED = (
     "it was killed, as for want of memory), and continue from the last saved state with the "
     "same --output and --resume, on any number of processes"
 )
-# How gloo, NCCL and the store put it when the other end of a connection is gone.
+# What gloo, NCCL and the store say when the other end of a connection is gone.
 LOST_PEER = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "TCPStore")
 
 _store: dist.Store | None = None  # the launcher's, which outlives each rank
-_telling = threading.Lock()
+_printing = threading.Lock()
 
 
-# ---- coming and going --------------------------------------------------------------------------
+# ---- start and end -----------------------------------------------------------------------------
 
 
 def join() -> None:
-    """Meets the other processes when torchrun, or what sets its variables, started several."""
+    """Joins the process group if torchrun, or a program like it, started several processes."""
     global _store
     needed = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     if not all(name in os.environ for name in needed) or os.environ["WORLD_SIZE"] == "1":
         return
-    _end_when_asked()
+    _end_on_sigterm()
     _store, number, count = next(iter(dist.rendezvous("env://")))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=_store, rank=number, world_size=count)
 
 
 def leave() -> None:
-    """Parts when all have come to the end."""
+    """Waits until all ranks have come to the end, and leaves the process group."""
     if dist.is_initialized():
         barrier()
         dist.destroy_process_group()
 
 
 def world() -> int:
-    """How many processes train together."""
+    """Number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -81,56 +82,57 @@ def place() -> tuple[int, int]:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and logs."""
+    """Whether this is the process that writes and logs."""
     return place()[0] == 0
 
 
 def barrier() -> None:
     """Waits until all ranks are here."""
     if world() > 1:
-        dist.all_reduce(torch.zeros(1))  # of gloo, which no GPU has to be ready for
+        dist.all_reduce(torch.zeros(1))  # by gloo, which needs no GPU
 
 
-def tell(line: str) -> None:
-    """Prints the line that a run ends with: of all ranks, only what the first to fail has to say.
+def print_once(line: str) -> None:
+    """Prints the line that a run ends with to stderr, on the first rank that ends.
 
-    An error that all find, as in the arguments, is told once; one of a single rank is not buried
-    under those of the others, who merely lose it.
+    So an error that all ranks find, as in the arguments, is printed once, and the error of a single
+    rank is not buried under those of the others, which merely lost it.
     """
-    with _telling:
+    with _printing:
         if _store is None or _comes_first(_store):
-            print(line, file=sys.stderr, flush=True)
+            print_error(line)
 
 
 def _comes_first(store: dist.Store) -> bool:
     try:
-        return store.add("told", 1) == 1
-    except RuntimeError:  # the launcher is gone: better twice than never
+        return store.add("printed", 1) == 1
+    except RuntimeError:  # the launcher is gone: a second line is better than none
         return True
 
 
-def is_lost_peer(error: Exception) -> bool:
-    """Whether an error of this process means that it lost another."""
-    return (
-        world() > 1 and isinstance(error, RuntimeError) and any(w in str(error) for w in LOST_PEER)
-    )
+def explain_lost_peer(error: Exception) -> str | None:
+    """The line for an error that means that this rank lost another one; None for other errors."""
+    is_lost_peer = isinstance(error, RuntimeError) and any(w in str(error) for w in LOST_PEER)
+    if world() == 1 or not is_lost_peer:
+        return None
+    return f"{ENDED} ({str(error).splitlines()[0][:160]})"
 
 
-def _end_when_asked() -> None:
+def _end_on_sigterm() -> None:
     """Ends this process with one line on SIGTERM, which torchrun sends when a rank has died.
 
-    From a thread: the main one may sit in a collective that never comes back, and Python would
-    run a handler only after it.
+    A thread does it: the main thread may wait in a collective that never returns, and Python runs
+    signal handlers only after it.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
 
-    def watch(writer: socket.socket = writer) -> None:  # holds the other end open
-        while reader.recv(1) != bytes([signal.SIGTERM]):  # Ctrl-C comes here too
+    def watch(writer: socket.socket = writer) -> None:  # keeps the other end open
+        while reader.recv(1) != bytes([signal.SIGTERM]):  # the number of SIGINT arrives here too
             pass
-        tell(f"{Path(sys.argv[0]).name}: error: {ENDED}")
+        print_once(f"{Path(sys.argv[0]).name}: error: {ENDED}")
         os._exit(2)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -140,7 +142,7 @@ def _end_when_asked() -> None:
 
 
 def check_batch_size(batch_size: int, *, accumulate: int) -> None:
-    """Raises RunError unless a global batch falls into equal parts, one or more for each rank."""
+    """Raises RunError unless a global batch splits into equal parts, one or more for each rank."""
     count = world()
     if batch_size % (count * accumulate):
         raise RunError(
@@ -180,7 +182,12 @@ def parallel(net: nn.Module) -> nn.Module:
 
 @contextmanager
 def averaging(net: nn.Module, *, now: bool) -> Iterator[None]:
-    """What `parallel` made averages the gradients within, or, if not `now`, lets them add up."""
+    """Says whether the gradients of a block are averaged over ranks.
+
+    Args:
+        net: A network from `parallel`.
+        now: True averages them, False adds them up on each rank until a later block does.
+    """
     if now or not isinstance(net, DistributedDataParallel):
         yield
         return
@@ -189,19 +196,19 @@ def averaging(net: nn.Module, *, now: bool) -> Iterator[None]:
 
 
 def share_buffers(net: nn.Module) -> None:
-    """Gives every rank rank 0's buffers: batch norm's statistics, where each rank kept its own."""
+    """Copies rank 0's buffers to all ranks: statistics of batch norm, where each kept its own."""
     for buffer in net.buffers() if world() > 1 else ():
         dist.broadcast(buffer, src=0)
 
 
-# ---- what ranks give each other ----------------------------------------------------------------
+# ---- data that ranks exchange ------------------------------------------------------------------
 
 
 def gather(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Each tensor (n, ...) of all ranks as one (world * n, ...), in the order of the ranks.
+    """Joins each tensor (n, ...) of all ranks to one (world * n, ...), in the order of the ranks.
 
-    The gradient reaches this rank's own rows: a loss of the whole has, on each rank, that rank's
-    part of the gradient; all parts add up to it (see `loop.update_weights`).
+    The gradient reaches this rank's own rows only. On each rank, the loss of the whole batch has
+    that rank's part of the gradient; the sum of the parts is the gradient (`loop.update_weights`).
     """
     if world() == 1:
         return tensors
@@ -217,30 +224,34 @@ def _gather_one(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def mean(own: torch.Tensor) -> torch.Tensor:
-    """The mean over ranks of a scalar, with a gradient as `gather` gives."""
+    """The mean over ranks of a scalar, with a gradient as in `gather`."""
     return gather(own[None])[0].mean() if world() > 1 else own
 
 
 def gather_objects(own: Any) -> list[Any]:
-    """What each rank gives, in the order of the ranks."""
+    """The objects of all ranks, in the order of the ranks."""
     if world() == 1:
         return [own]
-    every = [None] * world()
+    every: list[Any] = [None] * world()
     dist.all_gather_object(every, own)
     return every
 
 
 def own_rows(count: int, draw: Callable[[int], torch.Tensor]) -> torch.Tensor:
-    """Draws rows for the global batch, of which `count` are this rank's, and gives those.
+    """Draws random rows for the global batch and returns this rank's share.
 
-    Each rank draws the rows of all, for the generator stands the same on each.
+    Each rank draws the rows of all ranks, because the generators of all are in the same state.
+
+    Args:
+        count: rows of this rank.
+        draw: number of rows -> random rows.
     """
     number, ranks = place()
     return draw(count * ranks)[count * number : count * (number + 1)]
 
 
 def draw_apart() -> None:
-    """From here on a rank draws numbers of its own, a function of the last seed and the rank."""
+    """From here on each rank draws its own numbers, a function of the last seed and the rank."""
     number, count = place()
     if count > 1:
         torch.manual_seed((torch.initial_seed() + (number + 1) * 2_654_435_769) % 2**63)

@@ -1,4 +1,4 @@
-"""What surrounds a training: its folder, stages, device, logs.
+"""The folder of a training: its arguments, its state, its logs and its pictures; and its stages.
 
 | file of a run folder | holds |
 |---|---|
@@ -15,7 +15,7 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 
 from dsetkit.errors import RunError
+from dsetkit.files import write_whole
 from training import ranks
-from training.checkpoint import STATE_FILE, Stateful, load_state, write_whole
+from training.checkpoint import ADVICE, STATE_FILE, Stateful, has_trained, load_state
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -40,11 +40,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training at one image size: epochs `first` <= epoch < `end`, from 0.
+    """A part of the training at one image size.
 
     Attributes:
         number: 1, 2, ...
         size: (height, width) of the samples [px].
+        first: its first epoch, counted over all stages from 0.
+        end: the epoch after its last one.
     """
 
     number: int
@@ -52,11 +54,16 @@ class Stage:
     first: int
     end: int
 
+    @property
+    def size_name(self) -> str:
+        """The size as "HxW"."""
+        return "x".join(map(str, self.size))
+
 
 def make_stages(
     sizes: Sequence[Sequence[int]], epochs: Sequence[int], *, stride: int
 ) -> list[Stage]:
-    """Lays the stages one after another.
+    """Lists the stages of a training, one after another.
 
     Args:
         sizes: (height, width) of each stage [px].
@@ -93,24 +100,27 @@ def start_run(
 ) -> None:
     """Makes the folder of a new run and writes args.json.
 
+    A run that ended before its first step is replaced: there is nothing to lose.
+
     Raises:
-        RunError: the folder holds a run already; nothing is overwritten.
+        RunError: The folder holds a run already; nothing is overwritten.
     """
-    if (run_dir / STATE_FILE).exists():
+    state = run_dir / STATE_FILE
+    if state.exists() and has_trained(state):
         raise RunError(
             f"{run_dir} holds a run already: continue it with --resume, or choose another --output"
         )
+    ranks.barrier()  # until every rank has looked, rank 0 must not write
     write_arguments(run_dir, arguments, script=script, fingerprint=fingerprint)
 
 
 def write_arguments(
     run_dir: Path, arguments: Mapping[str, Any], *, script: str, fingerprint: str = ""
 ) -> None:
-    """Writes args.json; makes the folder when it is not there."""
-    run_dir.mkdir(parents=True, exist_ok=True)
+    """Writes args.json; makes the folder if it is missing."""
     content = {"script": script, "dataset_fingerprint": fingerprint, "arguments": dict(arguments)}
     text = json.dumps(content, indent=2, default=str) + "\n"
-    write_whole(run_dir / ARGUMENTS_FILE, lambda file: file.write(text.encode()))
+    _write(run_dir / ARGUMENTS_FILE, text.encode())
 
 
 def read_arguments(run_dir: Path, *, script: str) -> dict[str, Any]:
@@ -123,7 +133,7 @@ def read_arguments(run_dir: Path, *, script: str) -> dict[str, Any]:
     if not is_chain and not (run_dir / STATE_FILE).exists():
         raise RunError(
             f"nothing to resume: {run_dir} has no {STATE_FILE}; expected the folder of a run that "
-            "was cut off after its first save; start it without --resume"
+            "was cut off; start it without --resume"
         )
     content = _read_run(run_dir)
     if content["script"] != script:
@@ -144,7 +154,7 @@ def check_same_dataset(run_dir: Path, fingerprint: str) -> None:
 def continue_run(
     run_dir: Path, parts: Mapping[str, Stateful], progress: dict[str, Any], fingerprint: str
 ) -> None:
-    """Puts what a run saved back into `parts` and `progress`.
+    """Restores the saved state of a run into `parts` and `progress`.
 
     Raises:
         RunError: it was started on another dataset, or its state cannot be read.
@@ -152,12 +162,6 @@ def continue_run(
     check_same_dataset(run_dir, fingerprint)
     progress.update(load_state(run_dir / STATE_FILE, parts))
     logger.info("continuing after %d epochs, %d batches", progress["epoch"], progress["batch"])
-
-
-def check_task(arch: str, task: str, *, wanted: str) -> None:
-    """Raises RunError when a network is for another task than the script."""
-    if task != wanted:
-        raise RunError(f"--arch {arch} is a {task} network: train it with train_{task}.py")
 
 
 def _read_run(run_dir: Path) -> dict[str, Any]:
@@ -171,13 +175,13 @@ def _read_run(run_dir: Path) -> dict[str, Any]:
         ) from error
 
 
-# ---- device and logs ---------------------------------------------------------------------------
+def _write(path: Path, content: bytes) -> None:
+    """Writes a file of the run; of several ranks the first one writes."""
+    if ranks.is_first():
+        write_whole(path, content, sync=True, advice=ADVICE)
 
 
-def mixed_precision(name: str, device: torch.device) -> torch.autocast:
-    """A context for the forward pass: "bf16", "none", or "auto" (bf16 on CUDA, none on CPU)."""
-    enabled = name == "bf16" or (name == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+# ---- logs and pictures -------------------------------------------------------------------------
 
 
 def write_log(run_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -187,21 +191,30 @@ def write_log(run_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(run_dir / LOG_FILE, lambda file: file.write(text.getvalue().encode()))
+    _write(run_dir / LOG_FILE, text.getvalue().encode())
 
 
-def log_row(row: Mapping[str, Any], scores: Sequence[str], *, is_best: bool) -> None:
-    """Logs an epoch in one line: its loss, those of `scores` that it has, and its speed."""
-    told = [f"{name} {row[name]:.4f}" for name in ("train_loss", *scores) if name in row]
+def log_row(
+    row: Mapping[str, Any], scores: Sequence[str], *, seconds: float, is_best: bool
+) -> None:
+    """Logs an epoch in one line: loss, scores, duration and speed.
+
+    Args:
+        row: the epoch's row of log.csv.
+        scores: the columns to show; those that the row lacks are left out.
+        seconds: duration of the epoch, validation included [s].
+        is_best: whether its score is the best of the stage so far.
+    """
+    parts = [f"{name} {row[name]:.4f}" for name in ("train_loss", *scores) if name in row]
     speed = f"{row['samples_per_s']:.0f} samples/s, {row['data_wait_share']:.0%} waiting for data"
-    told += [speed, "best so far"] if is_best else [speed]
-    logger.info("epoch %d at %s  %s", row["epoch"], row["img_size"], "  ".join(told))
+    parts += [f"{seconds:.1f} s", speed, *(["best so far"] if is_best else [])]
+    logger.info("epoch %d at %s  %s", row["epoch"], row["img_size"], "  ".join(parts))
 
 
 def record_epoch(
     run_dir: Path, board: "SummaryWriter", rows: Sequence[Mapping[str, Any]], grid: np.ndarray
 ) -> None:
-    """Writes down the epoch that just ended, the last of `rows`: log.csv, picture, TensorBoard.
+    """Records the epoch that just ended, the last of `rows`: log.csv, picture, TensorBoard.
 
     Args:
         run_dir: the run's folder.
@@ -219,36 +232,33 @@ def record_epoch(
     board.flush()
 
 
-def step_pictures(
-    run_dir: Path, board: "SummaryWriter", draw: Callable[[], np.ndarray], *, every: int | None
-) -> Callable[[int], None]:
-    """A function of the step that draws and records a prediction grid each `every` steps.
+def record_step(run_dir: Path, board: "SummaryWriter", step: int, grid: np.ndarray) -> None:
+    """Records a prediction grid within an epoch.
 
     Args:
         run_dir: the run's folder.
         board: its TensorBoard writer.
-        draw: gives the grid, uint8 RGB (H, W, 3).
-        every: steps between two pictures; None = never.
+        step: number of steps of the run so far.
+        grid: prediction grid, uint8 RGB (H, W, 3).
     """
-
-    def on_step(step: int) -> None:
-        if every and step % every == 0 and ranks.is_first():
-            grid = draw()
-            _record_picture(run_dir / f"step-{step:07d}.png", grid)
-            board.add_image("predictions/steps", grid, step, dataformats="HWC")
-
-    return on_step
+    _record_picture(run_dir / f"step-{step:07d}.png", grid)
+    board.add_image("predictions/steps", grid, step, dataformats="HWC")
 
 
 def _record_picture(path: Path, grid: np.ndarray) -> None:
     _, png = cv2.imencode(".png", grid[..., ::-1])  # RGB -> BGR
-    write_whole(path, lambda file: file.write(png.tobytes()))
+    _write(path, png.tobytes())
 
 
 def open_tensorboard(
     run_dir: Path, *, epoch: int
 ) -> "AbstractContextManager[SummaryWriter | None]":
-    """A TensorBoard writer (rank 0's); what a cut-off run wrote from `epoch` on is hidden."""
+    """A TensorBoard writer, None on ranks but the first.
+
+    Args:
+        run_dir: the run's folder.
+        epoch: what a run that was cut off had written from this epoch on is hidden.
+    """
     if not ranks.is_first():
         return nullcontext()
     from torch.utils.tensorboard import SummaryWriter  # takes seconds: not for --help

@@ -43,11 +43,16 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         moments[rank] = torch.stack((own_mean, own_var))
         means, variances = ranks.sum_over_ranks(moments).unbind(dim=1)  # (world, C)
         mean, var = means.mean(dim=0), variances.mean(dim=0) + means.var(dim=0, correction=0)
+        stats = (self.running_mean, self.running_var, self.num_batches_tracked, self.momentum)
+        running_mean, running_var, num_batches, momentum = stats
+        # Networks here keep statistics, with a fixed momentum: the defaults of BatchNorm2d.
+        assert running_mean is not None and running_var is not None
+        assert num_batches is not None and momentum is not None
         with torch.no_grad():
             count = world * x.numel() // self.num_features
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var * (count / (count - 1)), self.momentum)  # unbiased
+            num_batches += 1  # in place
+            running_mean.lerp_(mean, momentum)
+            running_var.lerp_(var * (count / (count - 1)), momentum)  # unbiased
         scale = self.weight * torch.rsqrt(var + self.eps)
         shift = self.bias - mean * scale
         return (x * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)).to(x.dtype)

@@ -12,9 +12,9 @@ from dsetkit.cli.flags import (
     add_split_choice,
     add_verb,
     at_least_1,
-    write_json,
 )
 from dsetkit.console import progress_bar
+from dsetkit.files import write_json
 
 PROBLEMS_SHOWN = 20  # by verify
 

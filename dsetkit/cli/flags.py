@@ -1,7 +1,6 @@
 """What the verbs of the command line share: how one is added, and flags that several have."""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,9 +79,3 @@ def at_least_1(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected a number of at least 1")
     return int(text)
-
-
-def write_json(file: Path, content: dict) -> None:
-    from dsetkit.files import write_whole
-
-    write_whole(file, json.dumps(content, indent=2).encode())

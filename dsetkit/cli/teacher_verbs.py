@@ -11,6 +11,7 @@ from dsetkit.errors import TeacherError
 
 if TYPE_CHECKING:
     from dsetkit.labels import TeacherChoice
+    from dsetkit.teachers import TeacherOptions
 
 
 def add_teacher_verbs(verbs: Verbs) -> None:
@@ -96,12 +97,11 @@ def add_label_flags(add: AddArgument) -> None:
     )
 
 
-def teacher_choice(args: argparse.Namespace) -> "TeacherChoice":
-    """What the flags of `add_teacher_flags` and `add_label_flags` say."""
-    from dsetkit.labels import TeacherChoice
+def teacher_options(args: argparse.Namespace) -> "TeacherOptions":
+    """What the `--teacher-...` flags of `add_teacher_flags` say."""
     from dsetkit.teachers import TeacherOptions
 
-    options = TeacherOptions(
+    return TeacherOptions(
         kind=args.teacher_kind,
         max_depth_m=args.teacher_max_depth,
         size=args.teacher_size,
@@ -112,9 +112,15 @@ def teacher_choice(args: argparse.Namespace) -> "TeacherChoice":
         precision=args.teacher_precision,
         compiled=args.teacher_compile,
     )
+
+
+def teacher_choice(args: argparse.Namespace) -> "TeacherChoice":
+    """What the flags of `add_teacher_flags` and `add_label_flags` say."""
+    from dsetkit.labels import TeacherChoice
+
     return TeacherChoice(
         name=args.teacher,
-        options=options,
+        options=teacher_options(args),
         edge_reach=args.teacher_edges,
         batch_size=args.batch_size,
         device=args.device,

@@ -57,6 +57,7 @@ class DatasetWriter:
         only: Write this shard alone (others may be written elsewhere); None writes one after
             another.
         map_limit: Bytes the map of a shard may grow to.
+        seconds_between_commits: 0 commits whatever is added; None = `SECONDS_BETWEEN_COMMITS`.
 
     Attributes:
         count: The next sample gets this index; those before it, in the shards written here, are
@@ -77,11 +78,15 @@ class DatasetWriter:
         foregrounds: Iterable[StoredAsset] = (),
         only: int | None = None,
         map_limit: int = LARGEST_MAP_SIZE,
+        seconds_between_commits: float | None = None,
     ) -> None:
         self.path = Path(path)
         self._blank = replace(manifest, complete=False)
         self._whole = (cells, backgrounds, foregrounds)
         self._map_limit = map_limit
+        self._pause = (
+            SECONDS_BETWEEN_COMMITS if seconds_between_commits is None else seconds_between_commits
+        )
         self._ranges = shard_ranges(manifest)
         self._last = len(self._ranges) - 1 if only is None else only
         self.stop = self._ranges[self._last].stop
@@ -115,7 +120,7 @@ class DatasetWriter:
             self._waiting.append(("samples", u64_key(self.count), pack_record(record)))
             self.count += 1
         waited = time.monotonic() - self._last_commit
-        if waited > SECONDS_BETWEEN_COMMITS or len(self._waiting) >= SAMPLES_BETWEEN_COMMITS:
+        if waited >= self._pause or len(self._waiting) >= SAMPLES_BETWEEN_COMMITS:
             self._commit()
 
     def finish(self) -> m.Manifest:

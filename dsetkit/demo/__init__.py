@@ -1,4 +1,4 @@
-"""The demo: the whole chain on pictures that it draws itself."""
+"""The demo: it draws pictures and runs the toolkit on them, from dataset to evaluation."""
 
 from dsetkit.demo.run import demo
 

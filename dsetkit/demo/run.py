@@ -1,7 +1,8 @@
-"""demo: drawn pictures -> dataset -> both trainings (short) -> both evaluations -> one picture.
+"""The demo: draw pictures, generate a dataset, train and evaluate both networks briefly.
 
-It runs the same commands a user would type and prints each of them, so that it can be followed,
-repeated and changed. Small networks train here; the full ones are named at the end.
+It runs the commands that a user would type, and prints each of them, so that users can follow,
+repeat and change them. It trains the small networks; at the end it prints the commands for the full
+ones.
 """
 
 import os
@@ -21,9 +22,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 SCRIPTS = ("train_depth.py", "train_mask.py", "evaluate_depth.py", "evaluate_mask.py")
 ROOMS, CUTOUTS = 32, 32
-SIZE = 160  # px, canvas
-TRAIN_SIZE = 96  # px
-GAP_PX = 24  # between the two pictures
+SIZE = 160  # of the dataset's pictures [px]
+TRAIN_SIZE = 96  # [px]
+GAP_PX = 24  # between the pictures of the overview
 
 FULL_NETWORKS = """\
 These were small networks on drawn pictures. The full ones, on your own pictures:
@@ -38,19 +39,19 @@ These were small networks on drawn pictures. The full ones, on your own pictures
 
 
 def demo(output: Path, *, samples: int, epochs: int) -> Path:
-    """Runs the whole chain below `output`, which must be new or empty.
+    """Run all steps, from drawn pictures to evaluated networks.
 
     Args:
-        output: Folder for everything the demo makes.
-        samples: Samples of the dataset.
+        output: Folder for all results. It must be new or empty.
+        samples: Number of samples of the dataset.
         epochs: Epochs of each training.
 
     Returns:
-        The picture `predictions.png`.
+        The path of the picture `predictions.png`, which shows predictions of both networks.
 
     Raises:
-        DsetkitError: The repository's scripts are not there, `output` holds something already, or
-            a step failed (it said why).
+        DsetkitError: The repository's scripts are not there, `output` is not empty, or a step
+            failed. The step has printed its own error.
     """
     _check_scripts()
     if output.exists() and any(output.iterdir()):
@@ -108,8 +109,8 @@ def _check_scripts() -> None:
         )
 
 
-def _step(title: str, what: str) -> None:
-    print(f"\n== {title}: {what}", flush=True)
+def _step(title: str, description: str) -> None:
+    print(f"\n== {title}: {description}", flush=True)
 
 
 def _dsetkit(*arguments: object) -> None:
@@ -121,22 +122,30 @@ def _script(name: str, *arguments: object) -> None:
 
 
 def _run(command: list[str]) -> None:
-    shown = ["python", *(part.removeprefix(f"{REPOSITORY}/") for part in command[1:])]
-    print(f"$ {shlex.join(shown)}", flush=True)
-    ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
-    if ended.returncode:
-        raise DsetkitError(f"the step above ended with status {ended.returncode}")
+    """Print a command as a user would type it, and run it."""
+    typed = ["python", *(part.removeprefix(f"{REPOSITORY}/") for part in command[1:])]
+    print(f"$ {shlex.join(typed)}", flush=True)
+    finished = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    if finished.returncode:
+        raise DsetkitError(f"the step above ended with status {finished.returncode}")
 
 
 def _join_pictures(paths: list[Path], output: Path) -> None:
-    """Puts pictures side by side on dark ground."""
-    images = [cv2.imread(str(path)) for path in paths]
+    """Write pictures side by side, on the background colour of the first."""
+    images = [_read(path) for path in paths]
     height = max(len(image) for image in images)
-    ground = images[0][0, 0].tolist()
+    background = images[0][0, 0].tolist()
     padded = [
         cv2.copyMakeBorder(
-            image, 0, height - len(image), 0, GAP_PX, cv2.BORDER_CONSTANT, value=ground
+            image, 0, height - len(image), 0, GAP_PX, cv2.BORDER_CONSTANT, value=background
         )
         for image in images
     ]
     cv2.imwrite(str(output), np.hstack(padded))
+
+
+def _read(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    if image is None:
+        raise DsetkitError(f"{path} is missing or not a picture")
+    return image

@@ -47,6 +47,7 @@ class Plan:
         cells: Their split cells: uint8 (num_samples,). Empty in the plan of one shard.
         teacher: What gives the depth.
         first: Index of the first of `chosen`.
+        seconds_between_commits: As of `DatasetWriter`.
     """
 
     output: Path
@@ -56,6 +57,7 @@ class Plan:
     cells: np.ndarray
     teacher: TeacherChoice
     first: int = 0
+    seconds_between_commits: float | None = None
 
     def part(self, number: int) -> "Plan":
         """The plan of one shard, which is as small as the shard."""

@@ -6,7 +6,8 @@ from pathlib import Path
 from dsetkit.compositing import compositing_fingerprint
 from dsetkit.datasets import Dataset
 from dsetkit.errors import BusyError, UnfinishedError
-from dsetkit.labels.quality import LabelQuality, evenly_spread
+from dsetkit.labels.quality import LabelQuality
+from dsetkit.numbers import evenly_spread
 from dsetkit.store import Manifest, StoreWriter, manifest_entry, shard_path
 
 SCORED_SAMPLES = 1000  # `stats` takes all of them

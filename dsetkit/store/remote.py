@@ -54,6 +54,7 @@ class RemoteShards:
         cache_dir: The local cache; None: see `default_cache_dir`.
         max_bytes: Bound of the cache; None: `$DSETKIT_CACHE_BYTES`, or else 100 GB, less where a
             twentieth of the disk (at most 10 GB) would not stay free.
+        sleep: Waits before another attempt, for so long [s].
 
     Attributes:
         shard_list: What the dataset consists of, read once.
@@ -63,9 +64,15 @@ class RemoteShards:
     """
 
     def __init__(
-        self, url: str, cache_dir: Path | None = None, max_bytes: int | None = None
+        self,
+        url: str,
+        cache_dir: Path | None = None,
+        max_bytes: int | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url.rstrip("/")
+        self._sleep = sleep
         asked = os.environ.get("DSETKIT_CACHE_BYTES")
         if max_bytes is None and asked:
             max_bytes = parse_bytes(asked)
@@ -208,7 +215,7 @@ class RemoteShards:
                 if attempt == attempts or not _may_pass(error):
                     raise DatasetError(_explained(error, self._shown(name), attempt)) from None
                 _log.info("%s: %s; trying again", self._shown(name), _words(error))
-            time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
+            self._sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
             attempt += 1
 
     def _filesystem(self) -> tuple:

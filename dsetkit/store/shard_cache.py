@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -59,11 +59,19 @@ class ShardCache:
     Args:
         directory: Made when the first shard comes.
         max_bytes: Bound of all shards together; None: see `RemoteShards`.
+        take_room: Gives an open file (its descriptor) from an offset on so many bytes of the disk.
     """
 
-    def __init__(self, directory: Path, max_bytes: int | None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        max_bytes: int | None,
+        *,
+        take_room: Callable[[int, int, int], None] = os.posix_fallocate,
+    ) -> None:
         self.directory = directory.expanduser().absolute()
         self.max_bytes = max_bytes
+        self._take_room = take_room
 
     def path(self, shard: Shard) -> Path:
         """Where a shard is, or will be."""
@@ -147,7 +155,7 @@ class ShardCache:
                 used -= size
             handle, part = tempfile.mkstemp(".part", f"{shard.checksum}.", self.directory)
             try:
-                os.posix_fallocate(handle, 0, shard.num_bytes)
+                self._take_room(handle, 0, shard.num_bytes)
                 return handle, Path(part)
             except OSError as error:
                 os.close(handle)

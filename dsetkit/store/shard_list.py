@@ -137,7 +137,7 @@ class ShardList:
             The file.
 
         Raises:
-            DatasetError: The place cannot be written to, or has no room left.
+            DsetkitError: The place cannot be written to, or has no room left.
         """
         path = Path(directory) / FILE_NAME
         write_whole(path, self.to_json().encode())

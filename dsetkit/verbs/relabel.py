@@ -22,7 +22,8 @@ from dsetkit.compositing import (
 )
 from dsetkit.datasets import Dataset, DatasetWriter, stored_assets
 from dsetkit.errors import DatasetError, TeacherError
-from dsetkit.labels import TeacherChoice, evenly_spread, label_batches, score_labels
+from dsetkit.labels import TeacherChoice, label_batches, score_labels
+from dsetkit.numbers import evenly_spread
 from dsetkit.store import LAYOUT_CODECS, Record
 from dsetkit.store import manifest as m
 from dsetkit.teachers import Teacher, with_range

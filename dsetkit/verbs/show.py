@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from dsetkit.colours import colour_depth, colour_shares
 from dsetkit.compositing import Stream, uniform
 from dsetkit.datasets import Dataset, SampleTable, indices_of
 from dsetkit.errors import DatasetError
@@ -24,8 +25,7 @@ TEXT_PX = 14
 
 PAPER, INK, FADED = (255, 255, 255), (28, 30, 36), (112, 116, 126)
 INVALID = (214, 214, 218)
-COLOURS = cv2.COLORMAP_VIRIDIS
-DARKEST, BRIGHTEST = 16, 255  # of its 256 colours
+DARKEST = 16  # of the 256 colours
 
 
 def choose(dataset: Dataset, *, split: str | None, count: int, seed: int) -> list[int]:
@@ -73,7 +73,7 @@ def save_png(sheet: Image.Image, file: Path) -> None:
     """Writes a sheet; the picture is whole or not there.
 
     Raises:
-        DatasetError: The file cannot be written.
+        DsetkitError: The file cannot be written.
     """
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
@@ -130,15 +130,19 @@ class _DepthScale:
 
     def colour(self, share: np.ndarray) -> np.ndarray:
         """Depth in [0,1] (h,w), 0 = invalid -> uint8 (h,w,3) RGB."""
-        nearness = (share * self.per_share - self.low) / max(self.high - self.low, 1e-9)
-        colours = _colours(1 - nearness if self.metric else nearness)
-        colours[share == 0] = INVALID
-        return colours
+        return colour_depth(
+            share * self.per_share,
+            self.low,
+            self.high,
+            near_is_low=self.metric,
+            darkest=DARKEST,
+            invalid=INVALID,
+        )
 
     def bar(self, width: int) -> np.ndarray:
         """The colours from `low` to `high`: uint8 (BAR_PX,width,3) RGB."""
         ramp = np.linspace(1, 0, width) if self.metric else np.linspace(0, 1, width)
-        return _colours(np.tile(ramp, (BAR_PX, 1)))
+        return colour_shares(np.tile(ramp, (BAR_PX, 1)), darkest=DARKEST)
 
 
 def _depth_scale(dataset: Dataset, records: list[Record]) -> _DepthScale:
@@ -149,12 +153,6 @@ def _depth_scale(dataset: Dataset, records: list[Record]) -> _DepthScale:
     valid = shares[shares > 0]
     low, high = np.percentile(valid, (1, 99)) * per_share if len(valid) else (0.0, per_share)
     return _DepthScale(float(low), float(high), metric, per_share)
-
-
-def _colours(nearness: np.ndarray) -> np.ndarray:
-    """0 = far and dark, 1 = near and bright: (h,w) -> uint8 (h,w,3) RGB."""
-    level = DARKEST + np.clip(nearness, 0, 1) * (BRIGHTEST - DARKEST)
-    return cv2.applyColorMap(np.rint(level).astype(np.uint8), COLOURS)[..., ::-1].copy()
 
 
 def _picture(dataset: Dataset, record: Record, field: str, scale: _DepthScale | None) -> np.ndarray:

@@ -108,7 +108,7 @@ def export_csv(path: Path, file: Path, *, progress: Progress = _no_progress) -> 
     """Writes one row for each sample; the columns are those of `sample_table`.
 
     Raises:
-        DatasetError: As `Dataset`, or the file cannot be written.
+        DsetkitError: As `Dataset`, or the file cannot be written.
     """
     write_whole(file, as_csv(_rows(Dataset(path), progress), COLUMNS))
 

@@ -1,4 +1,4 @@
-"""Properties of the built-in pictures: repeatable, in range, exact in depth, soft in alpha."""
+"""The drawn pictures are repeatable and in range; their depth is exact, their alpha soft."""
 
 import subprocess
 import sys
@@ -15,7 +15,14 @@ from dsetkit.demo.scenes.floorplan import plan_room
 from dsetkit.demo.scenes.palette import colour, make_generator
 from dsetkit.demo.scenes.primitives import BOTTOM, Box, Cone, Ellipsoid, Rays, Shape, dot
 from dsetkit.demo.scenes.scene import Camera, Item, Scene, Solid
-from dsetkit.demo.scenes.solids import Egg, Limb, Ring, Slab, SoftShape, Turned
+from dsetkit.demo.scenes.solids import (
+    Capsule,
+    Lathe,
+    RoundedBox,
+    SoftEllipsoid,
+    SoftShape,
+    Torus,
+)
 from dsetkit.demo.scenes.textures import plain
 
 SMALL = (60, 80)
@@ -28,11 +35,11 @@ SHAPES = [
     Ellipsoid((0.1, 0.0, 0.6), (0.6, 0.3, 0.5)),
 ]
 SOFT_SHAPES = [
-    Egg((0.5, 0.3, 0.2)),
-    Limb(0.6, 0.1, 0.25),
-    Slab((0.5, 0.3, 0.2), 0.05),
-    Ring(0.4, 0.1),
-    Turned(1.0, (0.2, 0.5, 0.3, 0.1)),
+    SoftEllipsoid((0.5, 0.3, 0.2)),
+    Capsule(0.6, 0.1, 0.25),
+    RoundedBox((0.5, 0.3, 0.2), 0.05),
+    Torus(0.4, 0.1),
+    Lathe(1.0, (0.2, 0.5, 0.3, 0.1)),
 ]
 
 
@@ -112,13 +119,13 @@ def test_the_floor_projects_back_onto_one_plane() -> None:
     assert np.abs(in_world[2]).max() < 1e-3
 
 
-def test_a_ball_is_nearest_by_its_radius() -> None:
+def test_the_nearest_point_of_a_ball_is_closer_by_its_radius() -> None:
     ball = Item((Solid(Ellipsoid((2.0, 4.0, 1.2), (0.5, 0.5, 0.5)), GREY),))
     camera = Camera.looking(np.array([2.0, 1.0, 1.2]), yaw=0, pitch=0, fov_deg=60)
     assert _empty_room(ball).trace(camera, 61, 81).depth[30, 40] == pytest.approx(2.5, abs=1e-5)
 
 
-def test_looking_only_within_outlines_loses_no_hit() -> None:
+def test_tracing_only_the_region_of_each_solid_misses_no_hit() -> None:
     room = plan_room(make_generator(0, 6))
     rays = room.camera.rays(*SMALL)
     everywhere = [solid.shape.intersect(item.to_local(rays)) for item, solid in room.scene.solids]
@@ -128,7 +135,7 @@ def test_looking_only_within_outlines_loses_no_hit() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=_name)
-def test_rays_end_on_the_surface_and_normals_face_them(shape: Shape) -> None:
+def test_rays_end_on_the_surface_and_normals_face_the_rays(shape: Shape) -> None:
     rng = np.random.default_rng(0)
     origin = (rng.normal(size=(3, 500)) * 3).astype(np.float32)
     origin = origin[:, np.linalg.norm(origin, axis=0) > 2]
@@ -143,17 +150,17 @@ def test_rays_end_on_the_surface_and_normals_face_them(shape: Shape) -> None:
     normal = shape.surface(points).normal
     assert np.allclose(np.linalg.norm(normal, axis=0), 1, atol=1e-4)
     assert (dot(normal, rays.direction[:, hit]) < 1e-3).all()
-    again = shape.intersect(Rays(points + 1e-2 * normal, normal))
-    assert np.isinf(again).all(), "a convex shape is not met again on the way out"
+    second = shape.intersect(Rays(points + 1e-2 * normal, normal))
+    assert np.isinf(second).all(), "a ray that leaves a convex shape must not hit it again"
 
 
-def test_a_box_casts_a_shadow_and_no_further() -> None:
+def test_a_box_blocks_light_only_in_its_shadow() -> None:
     box = Item((Solid(Box((-0.5, -0.5, 0), (0.5, 0.5, 1)), GREY),)).placed(2.0, 3.0, yaw=0.4)
-    start = np.float32([[2, 3.6, 2], [3, 3, 1.5], [1.5, 1.5, 0.3]])  # above, right, in front
-    lamp_below = np.float32([[2], [3], [0.5]])
+    start = np.array([[2, 3.6, 2], [3, 3, 1.5], [1.5, 1.5, 0.3]], np.float32)  # above, right, front
+    lamp_below = np.array([[2], [3], [0.5]], np.float32)
     free = _empty_room(box).unblocked(Rays(start, lamp_below - start))
     assert not free.any()
-    lamp_above = np.float32([[2], [3], [2.4]])
+    lamp_above = np.array([[2], [3], [2.4]], np.float32)
     free = _empty_room(box).unblocked(Rays(start[:, :2], lamp_above - start[:, :2]))
     assert free.all()
 
@@ -170,7 +177,7 @@ def test_every_family_gives_a_tight_soft_cutout(index: int) -> None:
     alpha = rgba[..., 3]
     border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
     assert not border.any(), "the object touches the edge"
-    assert (alpha > 120).mean() > 0.08, "hardly anything there"
+    assert (alpha > 120).mean() > 0.08, "the object is hardly visible"
     assert ((alpha > 8) & (alpha < 247)).sum() > 20, "no soft edge"
     rows, columns = np.nonzero(alpha)
     assert rows.min() <= 4 and columns.min() <= 4
@@ -185,7 +192,7 @@ def test_a_cutout_depends_on_seed_and_index_alone() -> None:
     assert first.shape != other.shape or not np.array_equal(first, other)
 
 
-def test_colours_go_on_under_the_transparent_border() -> None:
+def test_transparent_pixels_have_the_colours_of_the_object() -> None:
     rgba = draw_cutout(0, size=64).astype(int)  # a ball
     outside, inside = rgba[rgba[..., 3] == 0, :3], rgba[rgba[..., 3] == 255, :3]
     assert outside.min() > 10
@@ -200,26 +207,26 @@ def test_glass_lets_the_background_through() -> None:
 
 
 @pytest.mark.parametrize("shape", SOFT_SHAPES, ids=_name)
-def test_soft_shapes_stay_within_their_reach(shape: SoftShape) -> None:
+def test_soft_shapes_stay_within_their_half_extent(shape: SoftShape) -> None:
     rng = np.random.default_rng(0)
     axes = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     x, y, z = rng.uniform(-1, 1, (3, 50_000)).astype(np.float32)
     inside = shape.distance(x, y, z) < 0
     assert inside.sum() > 100
     along = axes @ np.stack([x, y, z])[:, inside]
-    assert (np.abs(along).max(axis=1) <= shape.reach(axes) + 1e-5).all()
-    assert (np.abs(along).max(axis=1) >= 0.7 * shape.reach(axes)).all(), "not tight"
+    assert (np.abs(along).max(axis=1) <= shape.half_extent(axes) + 1e-5).all()
+    assert (np.abs(along).max(axis=1) >= 0.7 * shape.half_extent(axes)).all(), "not tight"
 
 
 @pytest.mark.parametrize("shape", SOFT_SHAPES, ids=_name)
-def test_soft_distances_hardly_overstate_the_way_to_the_surface(shape: SoftShape) -> None:
+def test_soft_distances_hardly_exceed_the_distance_to_the_surface(shape: SoftShape) -> None:
     rng = np.random.default_rng(0)
     start = rng.uniform(-1, 1, (3, 5000)).astype(np.float32)
     distance = shape.distance(*start)
-    way = rng.normal(size=start.shape).astype(np.float32)
-    way /= np.linalg.norm(way, axis=0)
+    direction = rng.normal(size=start.shape).astype(np.float32)
+    direction /= np.linalg.norm(direction, axis=0)
     outside = distance > 0.01
-    moved = start + way * 0.8 * distance
+    moved = start + direction * 0.8 * distance
     assert (shape.distance(*moved)[outside] > -0.02).all()
 
 

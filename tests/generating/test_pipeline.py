@@ -1,11 +1,11 @@
 """Generation: repeatable to the byte, whatever the workers, however often it was killed."""
 
-import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -15,12 +15,16 @@ import pytest
 from dsetkit.datasets.reader import Dataset
 from dsetkit.datasets.writer import DatasetWriter
 from dsetkit.errors import AssetError, DatasetError, DsetkitError, TeacherError
+from dsetkit.generating.plan import Plan
+from dsetkit.generating.ray.actor import Pixels
+from dsetkit.generating.shard_jobs import write
 from dsetkit.labels.quality import LabelQuality
 from dsetkit.labels.scoring import measure_labels
 from dsetkit.store.lmdb_store import StoreReader
 from dsetkit.store.shards import shard_path
 from dsetkit.teachers import checked_depth, load_teacher
 from dsetkit.verbs.stats import measure
+from tests.helpers.gates import plan_of
 from tests.helpers.generating import generate
 from tests.helpers.worlds import draw_background
 
@@ -137,42 +141,36 @@ def test_a_run_cut_off_before_its_labels_are_scored_scores_them_when_it_goes_on(
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
-def test_killing_it_again_and_again_ends_in_the_same_bytes(pictures: dict, tmp_path: Path) -> None:
-    """kill -9 at moments that do not know of commits; the same command each time."""
-    command = [
-        sys.executable, "-m", "dsetkit", "generate", "--teacher", "none", "--num-samples", "180",
-        "--size", "512", "--placements", "5", "--batch-size", "4", "--workers", "1",
-        "--foregrounds", str(pictures["foregrounds"]),
-        "--backgrounds", str(pictures["backgrounds"]),
-    ]  # fmt: skip
-    quick = "import dsetkit.datasets.writer as w; w.SECONDS_BETWEEN_COMMITS = 0.02; "
-    start = [
-        sys.executable,
-        "-c",
-        quick + "from dsetkit.cli import entry_point; entry_point()",
-    ]
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run([*command, "--output", str(whole)], cwd=REPOSITORY, check=True)
+def _write_until_a_commit_is_cut(plan: Plan, pixels: Pixels, kept: int) -> None:
+    """The system kills this process when it writes beyond what the file is after `kept` samples."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
-    lengths = []
-    for attempt in range(6):
-        process = subprocess.Popen(
-            [*start, *command[3:], "--output", str(cut)],
-            cwd=REPOSITORY,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        before = lengths[-1] if lengths else 0
-        while process.poll() is None and _samples_in(cut) <= before:
-            time.sleep(0.01)
-        time.sleep(0.005 * attempt)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        lengths.append(_samples_in(cut))
-    assert 0 < lengths[0] < 180  # it was really cut off in the middle
-    assert lengths == sorted(lengths)  # and nothing committed was lost
-    subprocess.run([*command, "--output", str(cut)], cwd=REPOSITORY, check=True)
-    assert contents(cut) == contents(whole)
+    def limit_the_file(done: int, total: int) -> None:
+        if done == kept:
+            size = shard_path(plan.output).stat().st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    write(plan, lambda kind, number: pixels[kind][number], None, progress=limit_the_file)
+
+
+@pytest.mark.slow
+def test_a_run_killed_within_one_commit_after_another_ends_in_the_same_bytes(
+    pictures: dict, tmp_path: Path
+) -> None:
+    options = {**pictures, "num_samples": 60, "teacher": "none", **SMALL}
+    generate(**options, output=tmp_path / "whole")
+    plan, pixels = plan_of(**options, output=tmp_path / "cut")
+    plan = replace(plan, seconds_between_commits=0)
+    for kept in (8, 16, 40):
+        given = (plan, pixels, kept)
+        run = get_context("spawn").Process(target=_write_until_a_commit_is_cut, args=given)
+        run.start()
+        run.join()
+        assert run.exitcode == -signal.SIGXFSZ  # in the middle of the next commit
+        assert _samples_in(tmp_path / "cut") == kept
+    generate(**options, output=tmp_path / "cut")
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
 def _samples_in(dataset: Path) -> int:

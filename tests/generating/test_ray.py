@@ -1,6 +1,5 @@
 """Shards on Ray: the samples are those of one file, on any nodes, whichever of them die."""
 
-import contextlib
 import logging
 import os
 import shutil
@@ -8,10 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -19,22 +17,21 @@ from dsetkit.datasets.reader import Dataset
 from dsetkit.datasets.writer import DatasetWriter
 from dsetkit.errors import DatasetError, DsetkitError, UnfinishedError
 from dsetkit.generating import ray as ray_engine
+from dsetkit.generating.plan import Plan
 from dsetkit.generating.ray import cluster as ray_cluster
 from dsetkit.generating.ray import crew
 from dsetkit.generating.ray.actor import ShardWriter
 from dsetkit.store.lmdb_store import StoreReader
 from dsetkit.store.manifest import MANIFEST_KEY, Manifest
 from dsetkit.store.shards import shard_path, shard_ranges
-from dsetkit.teachers import TeacherOptions
 from tests.generating.test_shards import REPOSITORY, SAMPLES, assert_same
+from tests.helpers.gates import Gate, GatedPlan, Visitor, plan_of, wait_for_end
 from tests.helpers.generating import generate
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-ray = pytest.importorskip("ray", reason="Ray is not installed: dsetkit[ray]")
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
-SLOW = {"teacher_options": TeacherOptions(size=256)}  # a few batches a second
-LONG = {"teacher": "none", "num_samples": None, "size": 512}  # no torch in the workers
+BATCH = 8  # as conftest.options
 
 
 class TwoNodes:
@@ -56,36 +53,23 @@ class TwoNodes:
         self.cluster.remove_node(self.second, allow_graceful=False)
         self.second = None
 
-    def writing(self) -> list[int]:
-        """Processes of both nodes that hold the lock of a shard."""
-        return writing_on(self.cluster.head_node) + self.writing_on_second()
-
-    def writing_on_second(self) -> list[int]:
-        return writing_on(self.second)
+    def of_second(self, come: list[Visitor]) -> list[Visitor]:
+        """Those that run on the second node."""
+        raylet = self.second.all_processes["raylet"][0].process.pid
+        return [one for one in come if parent_of(one.process) == raylet]
 
 
-def writing_on(node: object) -> list[int]:
-    """Processes of a node that hold the lock of a shard."""
-    raylet = node.all_processes["raylet"][0].process.pid
-    return [pid for pid in children(raylet) if holds_a_shard(pid)]
-
-
-def children(parent: int) -> list[int]:
-    stats = [file.read_text() for file in Path("/proc").glob("[0-9]*/stat") if file.exists()]
-    found = [(stat.split()[0], stat.rpartition(") ")[2].split()[1]) for stat in stats]
-    return [int(pid) for pid, of in found if int(of) == parent]
-
-
-def holds_a_shard(pid: int) -> bool:
-    """Whether a process has the lock of a shard, and the shard itself, open."""
-    with contextlib.suppress(OSError):  # it has ended
-        files = {os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()}
-        return any(f"{file}.lock" in files for file in files if file.endswith(".lmdb"))
-    return False
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
 
 
 @pytest.fixture(scope="module")
-def started() -> Iterator[TwoNodes]:
+def ray() -> ModuleType:
+    return pytest.importorskip("ray", reason="Ray is not installed: dsetkit[ray]")
+
+
+@pytest.fixture(scope="module")
+def started(ray: ModuleType) -> Iterator[TwoNodes]:
     nodes = TwoNodes()
     yield nodes
     ray.shutdown()
@@ -93,7 +77,7 @@ def started() -> Iterator[TwoNodes]:
 
 
 @pytest.fixture
-def nodes(started: TwoNodes) -> TwoNodes:
+def nodes(ray: ModuleType, started: TwoNodes) -> TwoNodes:
     """Two nodes, and this process has joined them."""
     started.whole()
     if not ray.is_initialized():
@@ -102,7 +86,7 @@ def nodes(started: TwoNodes) -> TwoNodes:
 
 
 @pytest.fixture
-def apart() -> None:
+def apart(ray: ModuleType) -> None:
     """This process belongs to no cluster."""
     ray.shutdown()
 
@@ -124,29 +108,62 @@ def on_ray(options: dict, nodes: TwoNodes, tmp_path: Path) -> Callable:
     return run
 
 
-def once(
-    writing: Callable[[], list[int]], happen: Callable[[list[int]], None]
-) -> Callable[[int, int], None]:
-    """A progress that lets something happen, once, to processes that write."""
-    happened = False
-
-    def progress(done: int, total: int) -> None:
-        nonlocal happened
-        if not happened and (processes := writing()):
-            happened = True
-            happen(processes)
-
-    return progress
+@pytest.fixture
+def planned(options: dict, tmp_path: Path) -> Callable:
+    """The plan and the pixels of tmp_path / "d", which is begun."""
+    return lambda **more: plan_of(**(options | more), output=tmp_path / "d")
 
 
-def kill_the_first(processes: list[int]) -> None:
-    os.kill(processes[0], signal.SIGKILL)
+@pytest.fixture
+def cut_on_ray(planned: Callable, nodes: TwoNodes, tmp_path: Path) -> Callable:
+    """Writes `planned` by two workers on the two nodes, of which one is cut off in mid-shard."""
+
+    def run(
+        cut: Callable[[Visitor], None],
+        *,
+        among: Callable[[list[Visitor]], list[Visitor]] = lambda come: come,
+        after: int = 1,
+        **more: object,
+    ) -> None:
+        """Lets no worker past the gate until one of those `among` them has been cut off."""
+        plan, pixels = planned(**more)
+        lengths = []
+
+        def progress(done: int, total: int) -> None:
+            if not lengths and (found := among(gate.look())):
+                lengths.extend(done_of_shard(plan, found[0].place))
+                cut(found[0])
+                gate.open()
+
+        with Gate(tmp_path / "gate") as gate:
+            gated = GatedPlan.of(plan, gate, after=after)
+            on_ray = {"address": None, "workers": 2, "gpus_per_worker": 0}
+            try:
+                ray_engine.write_on_ray(gated, pixels, **on_ray, progress=progress)
+            finally:
+                done, size = lengths
+                assert done == BATCH < size
+
+    return run
+
+
+def done_of_shard(plan: Plan, sample: int) -> tuple[int, int]:
+    """How many samples of the shard that holds one are committed, and how many it will have."""
+    ranges = shard_ranges(plan.manifest)
+    (number,) = [number for number, indices in enumerate(ranges) if sample in indices]
+    return StoreReader(shard_path(plan.output, number)).count("samples"), len(ranges[number])
+
+
+def kill(visitor: Visitor) -> None:
+    os.kill(visitor.process, signal.SIGKILL)
 
 
 # ---- what is written ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shards_on_two_nodes_equal_one_file(
+    ray: ModuleType,
     on_ray: Callable,
     nodes: TwoNodes,
     whole: Path,
@@ -165,7 +182,9 @@ def test_shards_on_two_nodes_equal_one_file(
     assert not ray.is_initialized()  # what was joined for the run is left
 
 
+@pytest.mark.slow
 def test_one_shard_a_relative_path_and_a_ray_that_is_there_do_as_well(
+    ray: ModuleType,
     on_ray: Callable,
     whole: Path,
     teacher: str,
@@ -179,30 +198,37 @@ def test_one_shard_a_relative_path_and_a_ray_that_is_there_do_as_well(
     assert ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_in_mid_run_changes_nothing(
-    on_ray: Callable,
-    options: dict,
+    cut_on_ray: Callable,
     nodes: TwoNodes,
+    whole: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    generate(**options, **SLOW, output=tmp_path / "one")
+    def lose_the_second(lost: Visitor) -> None:
+        nodes.remove_second()
+        wait_for_end(lost.process)
+
     with caplog.at_level(logging.INFO, logger="dsetkit"):
-        lose = once(nodes.writing_on_second, lambda _: nodes.remove_second())
-        on_ray(**SLOW, shards=3, progress=lose)
-    assert nodes.second is None
+        # Labels come a batch later.
+        cut_on_ray(lose_the_second, among=nodes.of_second, after=2, shards=2)
+    assert f"{SAMPLES - BATCH} samples written on Ray" in caplog.text  # not those that were there
     assert "retries: 1" in caplog.text
-    assert_same(tmp_path / "one", tmp_path / "d", 3)
+    assert_same(whole, tmp_path / "d", 2)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced(
-    on_ray: Callable, nodes: TwoNodes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cut_on_ray: Callable, options: dict, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="dsetkit"):
-        on_ray(**LONG, shards=2, progress=once(nodes.writing, kill_the_first))
+        cut_on_ray(kill, shards=2, teacher="none")
+    assert f"{SAMPLES - BATCH} samples written on Ray" in caplog.text  # not those that were there
     assert "retries: 1" in caplog.text
     assert "another takes its place" in caplog.text
-    assert Dataset(tmp_path / "d").shards.is_complete()
+    generate(**(options | {"teacher": "none"}), output=tmp_path / "one")
+    assert_same(tmp_path / "one", tmp_path / "d", 2)
 
 
 # ---- what fails --------------------------------------------------------------------------------
@@ -225,16 +251,18 @@ def holds_all(shard: Path) -> bool:
     return store.count("samples") == len(shard_ranges(manifest)[manifest.shard["number"]])
 
 
+@pytest.mark.slow
 def test_a_shard_whose_workers_keep_dying_is_named_and_the_others_finish(
-    on_ray: Callable, nodes: TwoNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cut_on_ray: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crew, "RETRIES", 0)
     said = r"1 of 3 shards are not complete; shard \d: its worker died 1 times, last: "
     with pytest.raises(DatasetError, match=said):
-        on_ray(**LONG, shards=3, progress=once(nodes.writing, kill_the_first))
+        cut_on_ray(kill, shards=3, teacher="none")
     assert len(incomplete(tmp_path / "d")) == 1
 
 
+@pytest.mark.slow
 def test_a_shard_that_cannot_be_written_is_named_and_the_others_finish(
     on_ray: Callable, tmp_path: Path
 ) -> None:
@@ -248,6 +276,7 @@ def test_a_shard_that_cannot_be_written_is_named_and_the_others_finish(
     assert incomplete(tmp_path / "d") == []
 
 
+@pytest.mark.slow
 def test_more_than_any_node_has_is_an_error(on_ray: Callable) -> None:
     with pytest.raises(DsetkitError, match="no node of the Ray cluster has a CPU and 0.5 of a GPU"):
         on_ray(shards=2, gpus_per_worker=0.5)
@@ -255,6 +284,7 @@ def test_more_than_any_node_has_is_an_error(on_ray: Callable) -> None:
         on_ray(shards=2, gpus_per_worker=1.5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize(
     ("address", "said"),
@@ -272,6 +302,7 @@ def test_a_cluster_that_is_not_there_is_an_error(
         generate(**options, output=tmp_path / "d", engine="ray", ray_address=address)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("apart")
 def test_something_else_that_listens_is_an_error(
     options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -294,35 +325,52 @@ def test_ray_that_is_not_installed_is_an_error(
 # ---- one worker, without Ray -------------------------------------------------------------------
 
 
-@pytest.fixture
-def writer(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardWriter:
-    """For tmp_path / "d", of three shards, begun."""
-    given = []
-    monkeypatch.setattr(ray_engine, "write_on_ray", lambda *plan, **_: given.append(plan))
-    generate(**options, output=tmp_path / "d", engine="ray", shards=3)
-    return ShardWriter(*given[0])
+class Lost:
+    """A writer of shard 1 that was given up and still writes, by a clock that stands still."""
+
+    def __init__(self, plan: Plan, *, ends_at: float) -> None:
+        self._writer = DatasetWriter(plan.output, plan.manifest, plan.cells, only=1)
+        self._ends_at = ends_at
+        self.time = 0.0
+
+    def clock(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        if self.time >= self._ends_at:
+            self.end()
+
+    def end(self) -> None:
+        self._writer.__exit__(None)
 
 
-def test_a_lost_writer_that_still_writes_is_waited_for(writer: ShardWriter) -> None:
-    plan, opened = writer._plan, threading.Event()
+def test_a_lost_writer_that_still_writes_is_waited_for(planned: Callable) -> None:
+    plan, pixels = planned(shards=3)
+    lost = Lost(plan, ends_at=59.5)
+    writer = ShardWriter(plan, pixels, clock=lost.clock, sleep=lost.sleep)
     writer.prepare()
-
-    def lost() -> None:
-        with DatasetWriter(plan.output, plan.manifest, plan.cells, only=1):
-            opened.set()
-            time.sleep(1)
-
-    thread = threading.Thread(target=lost)
-    thread.start()
-    assert opened.wait(10)
-    with pytest.raises(DatasetError, match="is being written by another process"):
-        writer.write(1, patience_s=0)
     assert writer.write(1, patience_s=60) == len(shard_ranges(plan.manifest)[1])
-    assert writer.news() == (1, len(shard_ranges(plan.manifest)[1]))
-    thread.join(10)
+    assert lost.time == 59.5
+    assert writer.progress() == (1, len(shard_ranges(plan.manifest)[1]))
 
 
-def test_a_node_without_the_dataset_is_named(writer: ShardWriter, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("patience_s", "waited_s"), [(0, 0.5), (60, 60.5)])
+def test_patience_with_a_lost_writer_ends(
+    planned: Callable, patience_s: float, waited_s: float
+) -> None:
+    plan, pixels = planned(shards=3)
+    lost = Lost(plan, ends_at=1000)
+    writer = ShardWriter(plan, pixels, clock=lost.clock, sleep=lost.sleep)
+    writer.prepare()
+    with pytest.raises(DatasetError, match="is being written by another process"):
+        writer.write(1, patience_s=patience_s)
+    assert lost.time == waited_s
+    lost.end()
+
+
+def test_a_node_without_the_dataset_is_named(planned: Callable, tmp_path: Path) -> None:
+    writer = ShardWriter(*planned(shards=3))
     shutil.rmtree(tmp_path / "d")
     with pytest.raises(DatasetError, match=f"on node {socket.gethostname()}: .* is not there"):
         writer.prepare()
@@ -331,6 +379,8 @@ def test_a_node_without_the_dataset_is_named(writer: ShardWriter, tmp_path: Path
 # ---- the command -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray")
 def test_the_command_starts_a_ray_of_its_own(pictures: dict, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dsetkit", "generate", "--output", str(tmp_path / "d")]
     for name, folder in pictures.items():
@@ -338,7 +388,7 @@ def test_the_command_starts_a_ray_of_its_own(pictures: dict, tmp_path: Path) -> 
     command += ["--num-samples", str(SAMPLES), "--teacher", "none", "--size", "64"]
     command += ["--placements", "5", "--workers", "2", "--batch-size", "8", "--shards", "3"]
     command += ["--engine", "ray"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"3 of 3 shards are complete: {SAMPLES} samples" in done.stderr
     ours = ("generate: ", "waiting for a Ray worker", "3 of 3 shards")

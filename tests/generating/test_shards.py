@@ -4,17 +4,19 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
-import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.assets.shared import SharedAssets
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DatasetError, DsetkitError
+from dsetkit.generating.plan import Plan
+from dsetkit.generating.ray.actor import Pixels
+from dsetkit.generating.shard_jobs import write_in_processes
 from dsetkit.store.lmdb_store import StoreReader, StoreWriter
 from dsetkit.store.manifest import Manifest
 from dsetkit.store.shards import Shards, shard_path, shard_ranges
@@ -22,6 +24,7 @@ from dsetkit.verbs import info, stats
 from dsetkit.verbs.convert import convert
 from dsetkit.verbs.splits import split_by_sample
 from dsetkit.verbs.verify import verify
+from tests.helpers.gates import Gate, GatedPlan, plan_of
 from tests.helpers.generating import generate
 
 REPOSITORY = Path(__file__).parents[2]
@@ -158,27 +161,27 @@ def test_recipes_in_shards_draw_like_one_file(options: dict, tmp_path: Path) -> 
     assert verify(tmp_path / "many") == []
 
 
-def test_killed_shards_go_on_to_the_same_bytes(
-    pictures: dict,
-    teacher: str,
-    whole: Path,
-    tmp_path: Path,
-) -> None:
-    command = [sys.executable, "-m", "dsetkit", "generate", "--output", str(tmp_path / "d")]
-    for name, folder in pictures.items():
-        command += [f"--{name}", str(folder)]
-    command += ["--num-samples", str(SAMPLES), "--teacher", teacher, "--size", "64"]
-    command += ["--placements", "5", "--batch-size", "8", "--workers", "2", "--shards", "3"]
-    process = subprocess.Popen(
-        command, cwd=REPOSITORY, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    deadline = time.monotonic() + 60
-    while not shard_path(tmp_path / "d", 1).exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def _write_in_processes(plan: Plan, pixels: Pixels) -> None:
+    os.setsid()  # so that its workers can be killed with it
+    with SharedAssets(pixels) as asset:
+        write_in_processes(plan, asset, {}, workers=2, progress=lambda done, total: None)
+
+
+@pytest.mark.slow
+def test_killed_shards_go_on_to_the_same_bytes(options: dict, whole: Path, tmp_path: Path) -> None:
+    options = options | {"output": tmp_path / "d", "shards": 3}
+    plan, pixels = plan_of(**options)
+    with Gate(tmp_path / "gate") as gate:
+        gated = GatedPlan.of(plan, gate, after=2)  # labels come a batch later
+        run = get_context("spawn").Process(target=_write_in_processes, args=(gated, pixels))
+        run.start()
+        assert len(gate.wait_for(2, of=run.pid)) == 2  # both workers
+        os.killpg(run.pid, signal.SIGKILL)
+        run.join()
+    stores = [StoreReader(shard_path(tmp_path / "d", number)) for number in range(3)]
+    assert [store.count("samples") for store in stores] == [16, 8, 8]
+    assert [len(indices) for indices in shard_ranges(plan.manifest)] == [16, 24, 20]
+    generate(**(options | {"workers": 2}))
     assert_same(whole, tmp_path / "d", 3)
 
 

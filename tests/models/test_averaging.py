@@ -1,4 +1,4 @@
-"""average_models.py: one network of the weights of several."""
+"""tools/average_models.py: one network of the weights of several."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import average_models as script
 from models import MODELS, ModelError, average_models, create_model, load_model, save_model
+from tools import average_models as script
 
 ABOUT = {"inputs": ["composite"], "img_size": [64, 96]}
 SMALL = "depth_lite"

@@ -12,13 +12,14 @@ from torch import nn
 import evaluate_depth
 import evaluate_mask
 from dsetkit.assets.folders import encode_asset
+from dsetkit.colours import colour_depth
 from dsetkit.datasets.writer import DatasetWriter, StoredAsset
 from dsetkit.errors import DatasetError, RunError
 from dsetkit.store import manifest as m
 from dsetkit.store.codecs import CODECS
 from dsetkit.store.records import Record, quantise_metric
 from models import MODELS, ModelError, create_model, save_model
-from training.scoring.pictures import INVALID_GREY, colour_depth, colour_error
+from training.scoring.pictures import INVALID_COLOUR, colour_error
 
 SIZE = 32
 TEST_CELLS = (m.TEST_SEEN, m.TEST_BACKGROUND, m.TEST_FOREGROUND, m.TEST_BOTH)
@@ -443,10 +444,11 @@ def test_the_mask_grid_is_a_readable_picture(squares, save, tmp_path):
 @pytest.mark.parametrize("near_is_low", [True, False])
 def test_near_is_bright_far_is_dark_and_invalid_is_grey(near_is_low):
     depth = np.array([[1.0, 3.0, 5.0, 0.0, np.nan]])
-    colours = colour_depth(depth, 1.0, 5.0, near_is_low=near_is_low)[0].astype(int)
+    near_and_far = {"near_is_low": near_is_low, "invalid": INVALID_COLOUR}
+    colours = colour_depth(depth, 1.0, 5.0, **near_and_far)[0].astype(int)
     brightness = colours[:3].sum(axis=1) * (1 if near_is_low else -1)
     assert brightness[0] > brightness[1] > brightness[2]
-    assert (colours[3:] == INVALID_GREY).all()
+    assert (colours[3:] == INVALID_COLOUR).all()
 
 
 def test_no_error_is_black_and_the_largest_is_brightest():
@@ -454,4 +456,4 @@ def test_no_error_is_black_and_the_largest_is_brightest():
     assert colours[0].sum() < 10
     assert colours[1].sum() < colours[2].sum()
     assert (colours[3] == colours[2]).all()
-    assert (colours[4] == INVALID_GREY).all()
+    assert (colours[4] == INVALID_COLOUR).all()

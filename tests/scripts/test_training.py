@@ -4,7 +4,6 @@ import csv
 import errno
 import logging
 import resource
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,7 +188,7 @@ def test_a_run_cut_off_and_resumed_equals_an_uninterrupted_one_bit_for_bit(
         (net, about), (cut_net, cut_about) = (load_model(run / name) for run in (whole, tmp_path))
         assert_same_tensors(net.state_dict(), cut_net.state_dict())
         assert about == cut_about
-    states = [torch.load(run / STATE_FILE)["parts"] for run in (whole, tmp_path)]
+    states = [torch.load(run / STATE_FILE, weights_only=True)["parts"] for run in (whole, tmp_path)]
     assert_same_tensors(*states)
 
 
@@ -465,20 +464,41 @@ def test_the_draws_of_a_step_depend_on_seed_and_step_alone() -> None:
 
 
 def test_time_spent_waiting_for_data_is_measured() -> None:
-    def slow_batches() -> Iterator[dict[str, torch.Tensor]]:
+    now = 100.0
+
+    def batches() -> Iterator[dict[str, torch.Tensor]]:
+        nonlocal now
         for _ in range(3):
-            time.sleep(0.02)
+            now += 3
             yield {"x": torch.zeros(2)}
 
     def train_step(batch: dict[str, torch.Tensor], step: int) -> torch.Tensor:
+        nonlocal now
+        now += 1
         return torch.tensor(float(step))
 
     progress = loop.Progress()
-    options = {"label": "", "save": lambda: None, "save_every_s": 60}
-    loop.train_epoch(slow_batches(), train_step, progress, steps_per_epoch=3, **options)
+    options = {"label": "", "save": lambda: None, "save_every_s": 60, "clock": lambda: now}
+    loop.train_epoch(batches(), train_step, progress, steps_per_epoch=3, **options)
     assert progress.loss == 1 and progress.samples == 6
-    assert 0.06 <= progress.wait_seconds <= progress.seconds
-    assert progress.data_wait_share > 0.8
+    assert (progress.wait_seconds, progress.seconds) == (9, 12)
+    assert progress.data_wait_share == 0.75
+
+
+def test_a_state_is_saved_when_its_time_has_come() -> None:
+    now, saved = 0.0, []
+
+    def train_step(batch: dict[str, torch.Tensor], step: int) -> torch.Tensor:
+        nonlocal now
+        now += 20
+        return torch.zeros(())
+
+    progress = loop.Progress()
+    options = {"label": "", "save_every_s": 60, "clock": lambda: now}
+    options["save"] = lambda: saved.append(progress.batch)
+    batches = [{"x": torch.zeros(2)}] * 8
+    loop.train_epoch(batches, train_step, progress, steps_per_epoch=8, **options)
+    assert saved == [3, 6]
 
 
 def test_stages_follow_one_another() -> None:

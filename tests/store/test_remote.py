@@ -5,11 +5,11 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,16 +26,16 @@ from dsetkit.errors import DatasetError
 from dsetkit.store import remote
 from dsetkit.store.lmdb_store import StoreReader, StoreWriter, u64_key
 from dsetkit.store.remote import RemoteShards, is_remote
-from dsetkit.store.shard_cache import parse_bytes
+from dsetkit.store.shard_cache import ShardCache, parse_bytes
 from dsetkit.store.shard_list import FILE_NAME, make_shard_list
 from dsetkit.store.shards import list_shards
+from tests.helpers.gates import Gate, come_to
 from tests.helpers.worlds import tiny_dataset
 
 REMOTE = "needs dsetkit[remote]"
 fsspec = pytest.importorskip("fsspec", reason=REMOTE)
 pytest.importorskip("s3fs", reason=REMOTE)
 pytest.importorskip("aiohttp", reason=REMOTE)
-moto_server = pytest.importorskip("moto.server", reason="needs requirements-dev.txt")
 
 NAMES = [f"shard-{number:05d}.lmdb" for number in range(3)]
 SIZE = 200_000  # bytes of a shard
@@ -84,8 +84,9 @@ class Web:
         self.files, self.ranges = files, ranges
         self.gets: Counter[str] = Counter()
         self.cuts = 0  # answers of shards that will end in the middle
-        self.wait_s = 0.0  # before each answer
+        self.before_answers: Callable[[str], object] = lambda name: None  # to a GET of a name
         self.status: dict[str, tuple[int, bytes]] = {}  # answers in place of a file
+        self.counting = threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -108,8 +109,9 @@ class Web:
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         name = unquote(request.path.partition("?")[0]).rsplit("/", 1)[-1]
         if request.command == "GET":
-            self.gets[name] += 1
-        time.sleep(self.wait_s)
+            with self.counting:
+                self.gets[name] += 1
+            self.before_answers(name)
         status, content = 200, self.files.get(name, b"")
         if name in self.status:
             status, content = self.status[name]
@@ -122,8 +124,10 @@ class Web:
         request.send_response(status)
         request.send_header("Content-Length", str(len(content)))
         request.end_headers()
-        if self.cuts and name.endswith(".lmdb"):
-            self.cuts -= 1
+        with self.counting:
+            is_cut = self.cuts > 0 and name.endswith(".lmdb")
+            self.cuts -= is_cut
+        if is_cut:
             content = content[: len(content) // 2]
             request.close_connection = True
         if request.command == "GET":
@@ -150,6 +154,7 @@ class CuttingProxy:
     def __init__(self, address: str, cuts: int) -> None:
         host, port = address.removeprefix("http://").split(":")
         self.target, self.cuts = (host, int(port)), cuts
+        self.counting = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -171,8 +176,7 @@ class CuttingProxy:
             while content := source.recv(8192):
                 sink.sendall(content)
                 passed += len(content)
-                if is_answer and passed > 30_000 and self.cuts:
-                    self.cuts -= 1
+                if is_answer and passed > 30_000 and self._may_cut():
                     break
         except OSError:
             pass
@@ -182,12 +186,19 @@ class CuttingProxy:
             except OSError:
                 pass
 
+    def _may_cut(self) -> bool:
+        with self.counting:
+            is_cut = self.cuts > 0
+            self.cuts -= is_cut
+        return is_cut
+
     def close(self) -> None:
         self.listener.close()
 
 
 @pytest.fixture(scope="module")
 def s3_address() -> Iterator[str]:
+    moto_server = pytest.importorskip("moto.server", reason="needs requirements-dev.txt")
     server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     yield "http://{}:{}".format(*server.get_host_and_port())
@@ -250,6 +261,7 @@ def test_sizes_are_read_as_people_write_them() -> None:
 # ---- fetching ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_shard_of_a_bucket_arrives_whole(s3: str, files: dict, tmp_path: Path) -> None:
     shards = RemoteShards(f"{s3}/")
     assert shards.shard_list.fingerprint == "f00d"
@@ -299,6 +311,7 @@ def test_lmdb_reads_what_was_fetched(web: Web, tmp_path: Path) -> None:
     assert reader.get("samples", u64_key(7)) == b"\7" * 999
 
 
+@pytest.mark.slow
 def test_a_dataset_at_an_address_is_read_shard_by_shard(
     s3_address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -344,16 +357,20 @@ def test_progress_ends_at_the_total_and_never_falls(web: Web, ranges: bool) -> N
     assert {step[1] for step in seen} == {3 * SIZE}
 
 
-def test_an_object_travels_to_processes_however_they_start(s3: str, files: dict) -> None:
-    shards = RemoteShards(s3)
+@pytest.mark.parametrize("store", ["web", pytest.param("s3", marks=pytest.mark.slow)])
+def test_an_object_travels_to_processes_however_they_start(
+    store: str, files: dict, request: pytest.FixtureRequest
+) -> None:
+    given = request.getfixturevalue(store)
+    shards = RemoteShards(given.url if store == "web" else given)
     shards.local(NAMES[0])  # its connections are open now
-    asked = multiprocessing.get_context("fork").Queue()
-    child = multiprocessing.get_context("fork").Process(
-        target=lambda: asked.put(shards.local(NAMES[1]).read_bytes())
-    )
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe(duplex=False)
+    child = fork.Process(target=lambda: there.send(shards.local(NAMES[1]).read_bytes()))
     child.start()
-    assert asked.get(timeout=20) == files[NAMES[1]]
-    child.join(20)
+    there.close()  # should the child die, the pipe ends
+    assert here.recv() == files[NAMES[1]]
+    child.join()
     assert child.exitcode == 0
     assert pickle.loads(pickle.dumps(shards)).local(NAMES[2]).read_bytes() == files[NAMES[2]]
     assert shards.local(NAMES[2]).exists()  # the parent's connections are as they were
@@ -368,10 +385,11 @@ ASK = (
 
 
 def test_processes_share_one_fetch(web: Web, tmp_path: Path) -> None:
-    web.wait_s = 0.3
+    both = threading.Barrier(2)  # neither gets the list before both have asked for it
+    web.before_answers = lambda name: both.wait() if name == FILE_NAME else None
     command = [sys.executable, "-c", ASK, web.url, NAMES[0]]
     started = [subprocess.Popen(command, cwd=Path(__file__).parents[2]) for _ in range(2)]
-    assert [process.wait(timeout=30) for process in started] == [0, 0]
+    assert [process.wait() for process in started] == [0, 0]
     # These processes ask for whole shards of this size at once.
     assert web.gets == Counter({FILE_NAME: 2, NAMES[0]: 1})
     assert not leftovers(tmp_path)
@@ -379,24 +397,28 @@ def test_processes_share_one_fetch(web: Web, tmp_path: Path) -> None:
 
 def test_threads_share_one_fetch(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "BLOCK", 1 << 24)
-    web.wait_s = 0.1
-    shards = RemoteShards(web.url)
+    shards, all_of_them = RemoteShards(web.url), threading.Barrier(8)
+
+    def ask(name: str) -> Path:
+        all_of_them.wait()
+        return shards.local(name)
+
     with ThreadPoolExecutor(8) as pool:
-        paths = set(pool.map(shards.local, [NAMES[0]] * 8))
+        paths = set(pool.map(ask, [NAMES[0]] * 8))
     assert len(paths) == 1 and web.gets[NAMES[0]] == 1
 
 
+@pytest.mark.slow
 def test_a_killed_fetch_leaves_nothing_that_is_used(web: Web, files: dict, tmp_path: Path) -> None:
-    web.wait_s = 1.0
-    command = [sys.executable, "-c", ASK, web.url, NAMES[0]]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
-    deadline = time.monotonic() + 20
-    while not leftovers(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.kill()
-    process.wait(timeout=10)
-    assert leftovers(tmp_path) and not kept(tmp_path / "cache")
-    web.wait_s = 0.0
+    with Gate(tmp_path / "gate") as gate:
+        web.before_answers = lambda name: name == NAMES[0] and come_to(gate.folder, 0)
+        command = [sys.executable, "-c", ASK, web.url, NAMES[0]]
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+        assert gate.wait_for(1, of=process.pid)  # it has asked for the shard, and waits
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert leftovers(tmp_path) and not kept(tmp_path / "cache")
+        web.before_answers = lambda name: None
     shards = RemoteShards(web.url)
     shards.local(NAMES[1])  # any fetch tidies up after the dead
     assert not leftovers(tmp_path)
@@ -424,7 +446,7 @@ def test_a_living_fetch_is_not_tidied_away(web: Web, tmp_path: Path) -> None:
     with shards.cache.writing(), shards.cache.locked(shard.checksum):
         with shards.cache.new_file(shard) as (_, part):
             with ThreadPoolExecutor(1) as pool:
-                pool.submit(shards.local, NAMES[1]).result(timeout=10)
+                pool.submit(shards.local, NAMES[1]).result()
             assert part.exists()
         assert not part.exists()
 
@@ -432,6 +454,7 @@ def test_a_living_fetch_is_not_tidied_away(web: Web, tmp_path: Path) -> None:
 # ---- what can break ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_line_that_breaks_sometimes_does_no_harm(
     s3: str, s3_address: str, files: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,6 +467,7 @@ def test_a_line_that_breaks_sometimes_does_no_harm(
     proxy.close()
 
 
+@pytest.mark.slow
 def test_a_line_that_always_breaks_ends_in_a_line_of_text(
     s3: str, s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -477,13 +501,13 @@ def test_a_busy_server_is_asked_again_a_refusing_one_is_not(web: Web) -> None:
 
 
 def test_a_server_that_falls_silent_is_given_up(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "READ_TIMEOUT_S", 0.2)
-    web.wait_s = 1.0
-    started = time.monotonic()
+    monkeypatch.setattr(remote, "READ_TIMEOUT_S", 0.05)
+    over = threading.Event()
+    web.before_answers = lambda name: over.wait()  # as long as anybody asks
     assert "tried 3 times (" in error_of(lambda: RemoteShards(web.url))
     s3_keys(monkeypatch, web.address)
     assert "tried 3 times (" in error_of(lambda: RemoteShards("s3://bucket/ds"))
-    assert time.monotonic() - started < 5
+    over.set()
 
 
 def test_another_shard_than_the_listed_is_asked_for_once_more(web: Web, tmp_path: Path) -> None:
@@ -596,31 +620,31 @@ def test_some_of_the_disk_stays_free(
     assert kept(tmp_path / "cache") == [second] and not first.exists()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(place)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True, timeout=10)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("may not mount a small disk here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True, timeout=10)
+def disk_of(num_bytes: int, folder: Path) -> Callable[[int, int, int], None]:
+    """What takes room for the files of a folder, which have so much together."""
+
+    def take_room(file: int, offset: int, count: int) -> None:
+        used = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+        if used + count > num_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.posix_fallocate(file, offset, count)
+
+    return take_room
 
 
-def test_a_full_disk_makes_room_and_then_says_so(web: Web, small_disk: Path, files: dict) -> None:
-    shards = RemoteShards(web.url, small_disk, max_bytes=10**9)
+def test_a_full_disk_makes_room_and_then_says_so(web: Web, files: dict, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    shards = RemoteShards(web.url)
+    shards.cache = ShardCache(disk, 10**9, take_room=disk_of(512 << 10, disk))
     paths = [shards.local(name) for name in NAMES]  # the disk holds two of them
-    assert kept(small_disk) == sorted(paths[1:])
+    assert kept(disk) == sorted(paths[1:])
     assert paths[2].read_bytes() == files[NAMES[2]]
     for path in paths[1:]:
         path.unlink()
-    (small_disk / "others").write_bytes(bytes(400_000))
+    (disk / "others").write_bytes(bytes(400_000))
     message = error_of(lambda: shards.local(NAMES[0]))
     assert "No space left on device" in message and "DSETKIT_CACHE" in message
-    assert not leftovers(small_disk) and not kept(small_disk)
+    assert not leftovers(disk) and not kept(disk)
 
 
 def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(
@@ -661,15 +685,22 @@ def test_a_cache_that_may_only_be_read_is_read(
 # ---- what a user can mend ----------------------------------------------------------------------
 
 
-def test_a_dataset_without_a_list_is_refused(web: Web, s3: str) -> None:
+def test_a_dataset_without_a_list_is_refused(web: Web) -> None:
     del web.files[FILE_NAME]
-    for url in (web.url, "s3://bucket/sets/other"):
-        message = error_of(lambda url=url: RemoteShards(url))
-        assert message.startswith(f"{url}/shards.json is not there (")
+    message = error_of(lambda: RemoteShards(web.url))
+    assert message.startswith(f"{web.url}/shards.json is not there (")
     web.files[FILE_NAME] = b"<html>"
     assert f"{web.url}/shards.json is not JSON" in error_of(lambda: RemoteShards(web.url))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("s3")
+def test_a_folder_of_a_bucket_without_a_list_is_refused() -> None:
+    message = error_of(lambda: RemoteShards("s3://bucket/sets/other"))
+    assert message.startswith("s3://bucket/sets/other/shards.json is not there (")
+
+
+@pytest.mark.slow
 def test_a_missing_bucket_is_told_from_a_missing_file(s3: str) -> None:
     message = error_of(lambda: RemoteShards("s3://no-such-bucket/ds"))
     assert "bucket does not exist" in message
@@ -699,15 +730,18 @@ def test_forbidden_is_told(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
         assert web.gets[FILE_NAME] == 1
 
 
-def test_a_server_that_is_not_there_is_told_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_is_told_after_two_short_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.5)  # as it is
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     s3_keys(monkeypatch, address)
-    started = time.monotonic()
     for url in (f"{address}/ds", "s3://bucket/ds"):
-        assert "check the network and the address" in error_of(lambda url=url: RemoteShards(url))
-    assert time.monotonic() - started < 10
+        waited = []
+        message = error_of(lambda url=url, to=waited: RemoteShards(url, sleep=to.append))
+        assert "check the network and the address" in message
+        assert waited == [0.5, 1.0]
 
 
 def test_an_unknown_scheme_is_told() -> None:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import train_depth
 import train_joint
 import train_mask
 from dsetkit.errors import RunError
-from tests.helpers import rank_worker
+from tests.helpers import gated_training, rank_worker
+from tests.helpers.gates import Gate
 from tests.helpers.worlds import tiny_dataset
 from training import loop, ranks
 from training.checkpoint import STATE_FILE
@@ -143,34 +143,28 @@ def test_two_processes_give_the_curve_of_one(task: str, dataset: Path, tmp_path:
 # ---- a rank that dies --------------------------------------------------------------------------
 
 
-def rank_process(launcher: int, rank: int) -> int:
-    """The process of a rank, a child of torchrun's."""
-    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    (found,) = [
-        int(child)
-        for child in children
-        if f"RANK={rank}" in Path(f"/proc/{child}/environ").read_text().split("\0")
-    ]
-    return found
-
-
+@pytest.mark.slow
 def test_a_killed_rank_ends_the_run_in_one_line_and_one_process_resumes_it(
     dataset: Path, tmp_path: Path
 ) -> None:
     given = arguments("depth", dataset, tmp_path / "cut", "--checkpoint-every", 0)
-    started = start(command("depth", given))
-    train_depth.main(arguments("depth", dataset, tmp_path / "whole"))
-    state = tmp_path / "cut" / STATE_FILE
-    while not state.exists():
-        assert started.poll() is None, started.communicate()[1]
-        time.sleep(0.01)
-    os.kill(rank_process(started.pid, 1), signal.SIGKILL)
-    _, shown = started.communicate()
+    with Gate(tmp_path / "gate") as gate:
+        step = 1  # of 2 in the first epoch; after step 0 the state was saved
+        gated = [*TORCHRUN, gated_training.__file__, str(gate.folder), str(step), *given]
+        started = start(gated)
+        come = gate.wait_for(2, of=started.pid)
+        assert len(come) == 2, started.communicate()[1]
+        (second,) = [one.process for one in come if one.place == 1]
+        os.kill(second, signal.SIGKILL)
+        gate.open()
+        _, shown = started.communicate()
     assert started.returncode != 0
-    lines = [line for line in shown.splitlines() if line.startswith("train_depth.py: error:")]
+    lines = [line for line in shown.splitlines() if line.startswith("gated_training.py: error:")]
     assert len(lines) == 1 and "--resume" in lines[0], shown
-    assert len(torch.load(state, weights_only=True)["progress"]["rows"]) < 2  # it was cut
+    state = torch.load(tmp_path / "cut" / STATE_FILE, weights_only=True)
+    assert (state["progress"]["epoch"], state["progress"]["batch"]) == (0, step)  # it was cut
 
+    train_depth.main(arguments("depth", dataset, tmp_path / "whole"))
     train_depth.main(["--output", str(tmp_path / "cut"), "--resume"])
     assert_same_curve(tmp_path / "whole", tmp_path / "cut")
 

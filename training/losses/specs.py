@@ -99,10 +99,13 @@ def _build(spec: str, known: dict[str, DepthLoss], *, kind: str, head: str) -> D
         with torch.autocast(output.device.type, enabled=False):
             output, target = output.float(), target.float()
             answer = output.sigmoid() if head == "logits" else output
-            return sum(
+            total, *others = (
                 weight * known[name](output if name in ON_LOGITS else answer, target, valid)
                 for name, weight in terms.items()
             )
+            for other in others:
+                total = total + other
+            return total
 
     return loss
 

@@ -1,8 +1,12 @@
-"""Baselines that a trained network has to beat: answers that need no network."""
+"""Baselines that a trained network has to beat: predictions without a network."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
+
+from training.loop import Batch, evaluate, prepare_batch
+
+DIFFERENCES = [level / 255 for level in range(2, 130, 4)]  # thresholds that are tried
 
 
 class MeanDepthMap:
@@ -41,6 +45,52 @@ class BestThreshold:
     def compute(self) -> float:
         """The best of the thresholds; the smallest of several as good."""
         return max(self._iou_sums, key=self._iou_sums.__getitem__)
+
+
+def mean_depth_map(batches: Collection[Batch]) -> torch.Tensor:
+    """(1, 1, H, W) mean depth of the batches of a train split, see `MeanDepthMap`."""
+    mean_map = MeanDepthMap()
+    evaluate(
+        batches,
+        lambda batch: mean_map.update(batch["depth"]),
+        total=len(batches),
+        label="mean map of the train split",
+    )
+    return mean_map.compute()
+
+
+def best_difference(batches: Collection[Batch], *, target_threshold: float) -> float:
+    """The threshold of `difference` whose masks are best on the batches of a train split.
+
+    Args:
+        batches: as stored, with composite, background and mask.
+        target_threshold: soft target from which a pixel is foreground.
+    """
+    best = BestThreshold(DIFFERENCES)
+
+    def update(batch: Batch) -> None:
+        batch = prepare_batch(batch, torch.device("cpu"))
+        values = difference(batch["composite"], batch["background"])
+        best.update(values, batch["mask"] >= target_threshold)
+
+    evaluate(batches, update, total=len(batches), label="baseline on the train split")
+    return best.compute()
+
+
+def describe_difference(limit: float | None, dataset: str, *, at_most: int) -> str:
+    """What the baseline `difference` does, for people.
+
+    Args:
+        limit: its threshold, 0..1; None when there are no samples to tune it on.
+        dataset: what it was tuned on.
+        at_most: number of samples that it may be tuned on.
+    """
+    if limit is None:
+        return f"n/a: {dataset} has no train samples with their backgrounds; give --train-data"
+    return (
+        f"foreground where max_c |composite - background| > {limit:.3f}; best IoU on up to "
+        f"{at_most} train samples of {dataset}"
+    )
 
 
 def own_mean(target: torch.Tensor) -> torch.Tensor:

@@ -11,9 +11,11 @@ import cv2
 import numpy as np
 import torch
 
-DEPTH_COLOURS = cv2.COLORMAP_VIRIDIS
+from dsetkit.colours import DEPTH_COLOURS, colour_depth, colour_shares
+from training.loop import Batch
+
 ERROR_COLOURS = cv2.COLORMAP_INFERNO
-INVALID_GREY = 128
+INVALID_COLOUR = (128, 128, 128)
 PAPER = (24, 24, 27)
 INK = (235, 235, 235)
 MIN_TILE_PX = 160
@@ -46,14 +48,14 @@ def depth_grid(
         lower 98 %.
     """
     scale = _DepthScale.spanning(_maps(targets), max_depth_m=max_depth_m, depth_kind=depth_kind)
-    targets = _maps(targets) * scale.factor
-    predictions = _resize_maps(_maps(predictions), targets.shape[1:]) * scale.factor
-    errors = np.where(targets > 0, np.abs(predictions - targets), np.nan)
+    depths = _maps(targets) * scale.factor
+    predicted = _resize_maps(_maps(predictions), depths.shape[1:]) * scale.factor
+    errors = np.where(depths > 0, np.abs(predicted - depths), np.nan)
     worst = float(np.nanpercentile(errors, 98)) if np.isfinite(errors).any() else 1.0
 
     rows = []
     for photo, target, prediction, error in zip(
-        _photos(composites), targets, predictions, errors, strict=True
+        _photos(composites), depths, predicted, errors, strict=True
     ):
         tiles = [
             photo,
@@ -81,9 +83,10 @@ def mask_grid(
     Returns:
         (height, width, 3) uint8 RGB.
     """
-    targets, probabilities = _maps(targets), _maps(probabilities)
     rows = []
-    for photo, target, probability in zip(_photos(composites), targets, probabilities, strict=True):
+    for photo, target, probability in zip(
+        _photos(composites), _maps(targets), _maps(probabilities), strict=True
+    ):
         error = np.abs(probability - target)
         tiles = [photo, _grey(target), _grey(probability), colour_error(error, 1.0)]
         rows.append((tiles, f"RMSE {math.sqrt(np.mean(error**2)):.3g}"))
@@ -93,8 +96,8 @@ def mask_grid(
 
 
 def joint_grid(
-    batch: dict[str, torch.Tensor],
-    answers: dict[str, torch.Tensor],
+    batch: Batch,
+    answers: Batch,
     *,
     max_depth_m: float,
     depth_kind: str = "metric",
@@ -198,30 +201,19 @@ class _DepthScale:
 
     def colour(self, depth: np.ndarray) -> np.ndarray:
         """Depth (H, W) in `unit` as (H, W, 3) uint8 RGB."""
-        return colour_depth(depth, self.lo, self.hi, near_is_low=self.metric)
+        return colour_depth(
+            depth, self.lo, self.hi, near_is_low=self.metric, invalid=INVALID_COLOUR
+        )
 
     def colour_prediction(self, depth: np.ndarray) -> np.ndarray:
-        """The same; a prediction has no invalid pixels: the floor keeps its zeros from grey."""
+        """The same for a prediction, which has no invalid pixels: its zeros are not drawn grey."""
         return self.colour(np.maximum(depth, 1e-6))
-
-
-def colour_depth(
-    depth: np.ndarray, lo: float, hi: float, *, near_is_low: bool = True
-) -> np.ndarray:
-    """Depth (H, W) float as (H, W, 3) uint8 RGB, `lo`..`hi` over the scale, near bright.
-
-    Pixels that are not above 0 or not finite are grey. `near_is_low` False is for inverse depth.
-    """
-    share = np.nan_to_num((depth - lo) / max(hi - lo, 1e-9))
-    colours = _colours(1 - share if near_is_low else share, DEPTH_COLOURS)
-    colours[~(depth > 0) | ~np.isfinite(depth)] = INVALID_GREY
-    return colours
 
 
 def colour_error(error: np.ndarray, hi: float) -> np.ndarray:
     """Error (H, W) float as (H, W, 3) uint8 RGB, 0 black, `hi` and above brightest, nan grey."""
-    colours = _colours(np.nan_to_num(error / max(hi, 1e-9)), ERROR_COLOURS)
-    colours[~np.isfinite(error)] = INVALID_GREY
+    colours = colour_shares(np.nan_to_num(error / max(hi, 1e-9)), ERROR_COLOURS)
+    colours[~np.isfinite(error)] = INVALID_COLOUR
     return colours
 
 
@@ -231,18 +223,12 @@ def colour_bar(
     """The colour scale with its ends, middle and unit: a (BAR_PX, width, 3) uint8 RGB strip."""
     bar = np.full((BAR_PX, width, 3), PAPER, np.uint8)
     ramp = np.linspace(1, 0, width) if flipped else np.linspace(0, 1, width)
-    bar[2:12] = _colours(ramp[np.newaxis], colours)
+    bar[2:12] = colour_shares(ramp[np.newaxis], colours)
     texts = (f"{lo:.3g}", f"{(lo + hi) / 2:.3g}", f"{hi:.3g} {unit}".strip())
     for text, share in zip(texts, (0, 0.5, 1), strict=True):
         text_width = cv2.getTextSize(text, FONT, FONT_SCALE, 1)[0][0]
         _write(bar, text, (round(share * (width - text_width - 4)) + 2, BAR_PX - 7))
     return bar
-
-
-def _colours(share: np.ndarray, colour_map: int) -> np.ndarray:
-    """(H, W) float in [0, 1] -> (H, W, 3) uint8 RGB."""
-    index = np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
-    return cv2.cvtColor(cv2.applyColorMap(index, colour_map), cv2.COLOR_BGR2RGB)
 
 
 def _grey(share: np.ndarray) -> np.ndarray:

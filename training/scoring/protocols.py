@@ -1,4 +1,4 @@
-"""Evaluation protocols: which pixels count, named as the field names them, and how it is said.
+"""Evaluation protocols by the names that the field uses: which pixels count, and their unit.
 
 | `--protocol` | crop                  | valid depth             | who is scored so                |
 |--------------|-----------------------|-------------------------|---------------------------------|
@@ -14,10 +14,10 @@ written for whole 480x640 frames. Frames often come with their white border (row
 
 import argparse
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from training.scoring.alignment import ALIGNMENTS, describe_alignment
-from training.scoring.report import AVERAGES
+from training.scoring.report import add_average_arguments, describe_averages
 
 MIN_DEPTH_M = 1e-3
 
@@ -42,6 +42,18 @@ PROTOCOLS: dict[str, tuple[str, float | None]] = {
 }
 
 
+class Scale(TypedDict):
+    """What a depth of 0..1 means: arguments of `DepthMetrics` and of prediction grids.
+
+    Attributes:
+        max_depth_m: what a metric depth of 1 means [m].
+        depth_kind: "metric", or "relative" for inverse depth of unknown scale.
+    """
+
+    max_depth_m: float
+    depth_kind: str
+
+
 def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --protocol, --crop, --align, --tta and --average."""
     # fmt: off
@@ -52,11 +64,26 @@ def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
         help="another crop than the protocol's; -uncut: frames that have their white border")
     add("--align", choices=ALIGNMENTS, default="none",
         help="each prediction to its target: scale by medians, or scale and shift by least squares")
-    add("--tta", choices=("none", "flip"), default="none",
-        help="flip: mean of the answers to the picture and to its mirror image (default: none)")
-    add("--average", choices=AVERAGES, default="image",
-        help="printed first: mean over images, or all pixels as one image (default: image)")
     # fmt: on
+    add_average_arguments(add)
+
+
+def read_protocol(args: argparse.Namespace, scale: Scale, *, prediction_kind: str) -> "Protocol":
+    """The protocol that the flags of `add_protocol_arguments` ask for.
+
+    Args:
+        args: parsed arguments.
+        scale: of the targets.
+        prediction_kind: "metric" or "relative", of the network.
+    """
+    return Protocol(
+        name=args.protocol,
+        **scale,
+        prediction_kind=prediction_kind,
+        other_crop=args.crop,
+        align=args.align,
+        tta=args.tta,
+    )
 
 
 def crop_window(crop: str, height: int, width: int) -> tuple[slice, slice]:
@@ -80,7 +107,7 @@ def describe_crop(crop: str, height: int, width: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How predictions are held against targets.
+    """How predictions are compared with targets.
 
     Attributes:
         name: One of PROTOCOLS, for its crop and valid range.
@@ -116,13 +143,17 @@ class Protocol:
         return {name: getattr(self, name) for name in names}
 
     def headline(self) -> str:
-        """One line to stand above the numbers: "protocol nyu: crop toolbox, align none, ..."."""
+        """The line above the scores: "protocol nyu: crop toolbox, align none, ..."."""
         metric = self.depth_kind == "metric"
         depth = f"{MIN_DEPTH_M:g} m < target < {self.valid_to_m:g} m, " if metric else ""
         return f"protocol {self.name}: crop {self.crop}, {depth}align {self.align}, tta {self.tta}"
 
     def lines(self, frame: tuple[int, int]) -> dict[str, str]:
-        """All of it, for people; `frame` is the height and width of the targets [px]."""
+        """The protocol by topic, for people.
+
+        Args:
+            frame: height and width of the targets [px].
+        """
         if self.depth_kind == "relative":
             unit = "inverse depth as a share of its range, 0..1, larger is nearer"
             valid = "target > 0; predictions are clipped to 0..1"
@@ -137,7 +168,5 @@ class Protocol:
             "valid": valid,
             "crop": describe_crop(self.crop, *frame),
             "alignment": describe_alignment(self.align, **kinds),
-            "augmentation": "mean with the mirrored picture" if self.tta == "flip" else "none",
-            "per image": "mean over images of each image's score",
-            "pooled": "score of all pixels as if of one image",
+            **describe_averages(self.tta),
         }

@@ -1,10 +1,9 @@
-"""What an evaluation answers: tables and the protocol on stdout, metrics.json, grid.png."""
+"""How scores are shown: tables on stdout and pictures of predictions."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import cv2
 import numpy as np
@@ -12,7 +11,7 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from training.checkpoint import write_whole
+from dsetkit.files import write_whole
 
 Scores = Mapping[str, float]
 
@@ -20,7 +19,7 @@ Scores = Mapping[str, float]
 class Metrics(Protocol):
     """What `metrics.DepthMetrics` and `metrics.MaskMetrics` share."""
 
-    def compute(self, images: np.ndarray | None = None) -> Scores: ...
+    def compute(self, images: np.ndarray | None = None) -> dict[str, float]: ...
 
 
 # --average -> ending of the scores' names, in `metrics`
@@ -44,6 +43,37 @@ DEPTH_ROWS = {
     "relative": (("RMSE [relative]", "rmse"), ("MAE [relative]", "mae"), ("SSIM", "ssim")),
 }
 
+
+class Layout(TypedDict):
+    """How scores are laid out on the screen.
+
+    Attributes:
+        rows: (label, score) of the table.
+        columns: the first columns; those without scores are shown as n/a.
+        cell_row: (label, score) of the seen/unseen table.
+        headline: a line above the table, or nothing.
+    """
+
+    rows: Sequence[tuple[str, str]]
+    columns: Sequence[str]
+    cell_row: tuple[str, str]
+    headline: str
+
+
+MASK_LAYOUT: Layout = {
+    "rows": (
+        ("RMSE", "rmse"),
+        ("MAE", "mae"),
+        ("IoU", "iou"),
+        ("Dice", "dice"),
+        ("soft Dice", "dice_soft"),
+        ("boundary F", "boundary_f"),
+    ),
+    "columns": ("model", "difference"),
+    "cell_row": ("IoU", "iou"),
+    "headline": "",
+}
+
 # rows: background, columns: foreground; the names of a dataset's test cells
 SEEN_ROWS = ("seen background", "unseen background")
 SEEN_COLUMNS = ("seen foreground", "unseen foreground")
@@ -52,6 +82,16 @@ SEEN_CELLS = (
     ("test: unseen background", "test: both unseen"),
 )
 SMALLEST_WIDTH = 80  # columns; narrower screens and pipes get whole lines all the same
+
+
+def add_average_arguments(add: Callable[..., Any]) -> None:
+    """Adds --tta and --average by the `add_argument` of a parser or of a group."""
+    # fmt: off
+    add("--tta", choices=("none", "flip"), default="none",
+        help="flip: mean of the answers to the picture and to its mirror image (default: none)")
+    add("--average", choices=AVERAGES, default="image",
+        help="printed first: mean over images, or all pixels as one image (default: image)")
+    # fmt: on
 
 
 def score_table(
@@ -122,13 +162,8 @@ def cell_table(
     return table
 
 
-def spread(count: int, wanted: int) -> list[int]:
-    """At most `wanted` positions spread evenly over `count`, first and last included."""
-    return sorted({round(i) for i in np.linspace(0, count - 1, wanted)})
-
-
 def protocol_table(protocol: Mapping[str, Any], *, title: str = "protocol") -> Table:
-    """How the numbers came about, one line each."""
+    """How scores were computed, one line per topic."""
     table = Table(title=title, title_justify="left", box=None, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -143,6 +178,25 @@ def published_table(scores: Mapping[str, float]) -> Table:
     return protocol_table({name: f"{value:.4g}" for name, value in scores.items()}, title=title)
 
 
+def describe_averages(tta: str) -> dict[str, str]:
+    """What --tta and the two averages mean, for people, by topic."""
+    return {
+        "augmentation": "mean with the mirrored picture" if tta == "flip" else "none",
+        "per image": "mean over images of each image's score",
+        "pooled": "score of all pixels as if of one image",
+    }
+
+
+def describe_mask_scores(threshold: float, boundary_px: int, *, tta: str) -> dict[str, str]:
+    """How mask scores are computed, for people, by topic; arguments as in `MaskMetrics`."""
+    return {
+        "unit": "RMSE and MAE: probability against soft target, 0..1",
+        "threshold": f"IoU, Dice, boundary F: foreground from {threshold:g}",
+        "boundary F": f"boundary pixels match within {boundary_px} px",
+        **describe_averages(tta),
+    }
+
+
 def show(*parts: RenderableType) -> None:
     """Prints to stdout: colour on a terminal, plain text elsewhere; no column is ever cut off."""
     console = Console(highlight=False, markup=False)
@@ -151,24 +205,14 @@ def show(*parts: RenderableType) -> None:
         console.print(part, soft_wrap=isinstance(part, str))  # paths stay in one piece
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes metrics.json, whole or not at all.
-
-    Raises:
-        RunError: the disk refused.
-    """
-    text = json.dumps(content, indent=2) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
-
-
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Writes a (H, W, 3) uint8 RGB picture as PNG.
 
     Raises:
-        RunError: the disk refused.
+        DsetkitError: The place cannot be written to, or has no room left.
     """
     encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-    write_whole(path, lambda file: file.write(encoded.tobytes()))
+    write_whole(path, encoded.tobytes())
 
 
 def _cell_text(scores: Mapping[str, Scores] | None, score: str, average: str) -> str:

@@ -1,11 +1,16 @@
-"""The built-in pictures: rooms with exact depth and cut-outs with soft alpha, drawn from numbers.
+"""Procedural pictures: rooms with exact depth, and cut-outs with soft alpha.
 
-They make the demo work on a machine without pictures, and give tests and trainings scenes whose
-depth is exact. The same (seed, index) gives the same pixels on the same software.
+With them the demo runs on a machine without pictures, and tests and trainings have scenes whose
+depth is exact. The same (seed, index) gives the same pixels, given the same versions of libraries.
 
-    rooms       floorplan (what stands where) < furniture < decor; shell (walls and floor)
-                scene, primitives (exact ray casting); lighting; textures, noise, palette
-    cut-outs    things, creatures (the families) < figure (parts and paints) < solids; render
+The modules, each after those that it uses:
+
+    both        palette, noise, textures
+    rooms       primitives, scene (ray casting), lighting, decor, furniture, shell (walls and
+                floor), floorplan (what stands where), rooms
+    cut-outs    solids, figure (parts and paints), things and creatures (the families), render,
+                cutouts
+    files       folders
 """
 
 from dsetkit.demo.scenes.cutouts import draw_cutout

@@ -1,4 +1,7 @@
-"""Cut-outs of people, animals and toys: each function builds one, in its own colours."""
+"""The families of cut-outs that show people, animals and toys: each function builds one.
+
+The colours are random.
+"""
 
 import numpy as np
 
@@ -10,6 +13,7 @@ from dsetkit.demo.scenes.figure import (
     STEEL,
     WHITE,
     Figure,
+    Finish,
     Y,
     Z,
     pick,
@@ -20,7 +24,7 @@ from dsetkit.demo.scenes.figure import (
 from dsetkit.demo.scenes.palette import colour, mix
 
 SIDES = (-1, 1)
-MATT = {"gloss": 0.0}
+MATT = Finish(gloss=0.0)
 
 
 def person(rng: np.random.Generator) -> Figure:
@@ -56,10 +60,10 @@ def person(rng: np.random.Generator) -> Figure:
 
 
 def cat(rng: np.random.Generator) -> Figure:
-    """Sitting, its tail to one side."""
+    """A sitting cat with its tail to one side."""
     figure, base, sway = Figure(turn=60, pitch=(0, 20)), pick(rng, COATS), rng.choice(SIDES)
     coat = speckled(rng, base, amount=0.2, texel=(0.004, 0.03) if rng.random() < 0.5 else 0.02)
-    bib, hair = mix(base, WHITE, 0.7), {"gloss": 0, "fur": 0.05}
+    bib, hair = mix(base, WHITE, 0.7), Finish(gloss=0, fur=0.05)
     figure.egg(coat, (0, 0.12, 0.32), (0.29, 0.33, 0.32), **hair)
     figure.egg(coat, (0, -0.06, 0.52), (0.2, 0.2, 0.34), blend=0.1, **hair)
     figure.egg(bib, (0, -0.19, 0.55), (0.11, 0.08, 0.18), blend=0.05, **hair)
@@ -89,7 +93,7 @@ def cat(rng: np.random.Generator) -> Figure:
 
 def teddy(rng: np.random.Generator) -> Figure:
     figure, coat = Figure(turn=50, pitch=(0, 25)), pick(rng, COATS)
-    pale, hair = mix(coat, WHITE, 0.45), {"gloss": 0, "fur": 0.045}
+    pale, hair = mix(coat, WHITE, 0.45), Finish(gloss=0, fur=0.045)
     figure.egg(coat, (0, 0, 0.42), (0.3, 0.25, 0.33), **hair)
     figure.egg(pale, (0, -0.16, 0.42), (0.2, 0.12, 0.23), **hair)
     figure.egg(coat, (0, -0.02, 0.9), (0.27, 0.24, 0.24), blend=0.03, **hair)
@@ -109,10 +113,10 @@ def teddy(rng: np.random.Generator) -> Figure:
 
 
 def duck(rng: np.random.Generator) -> Figure:
-    """Of rubber, for the bath."""
+    """A rubber duck."""
     figure, beak, fat = Figure(turn=100, pitch=(0, 25)), colour("#e0681c"), rng.uniform(0.9, 1.1)
     coat = pick(rng, ["#f0c02c"]) if rng.random() < 0.6 else mix(pick(rng), WHITE, 0.3)
-    rubber = {"gloss": 0.5}
+    rubber = Finish(gloss=0.5)
     figure.egg(coat, (0, 0, 0.3), (0.34 * fat, 0.46, 0.28), **rubber)
     tail = (0, 0.42, 0.45)
     figure.egg(coat, tail, (0.14, 0.2, 0.1), along=(0, -0.3, 1), blend=0.12, **rubber)
@@ -129,7 +133,7 @@ def duck(rng: np.random.Generator) -> Figure:
 def robot(rng: np.random.Generator) -> Figure:
     figure, wide = Figure(turn=45, pitch=(0, 20)), rng.uniform(0.26, 0.36)
     metal, trim = mix(pick(rng), STEEL, rng.uniform(0, 0.7)), pick(rng)
-    light, shiny = colour(rng.choice(["#7fe0ff", "#ffd75f", "#8fff9a"])), {"gloss": 0.6}
+    light, shiny = colour(rng.choice(["#7fe0ff", "#ffd75f", "#8fff9a"])), Finish(gloss=0.6)
     figure.slab(metal, (0, 0, 0.62), (wide, 0.2, 0.28), 0.05, **shiny)
     figure.slab(metal, (0, 0, 1.12), (0.27, 0.21, 0.18), 0.06, **shiny)
     figure.slab(BLACK, (0, -0.19, 1.13), (0.22, 0.04, 0.1), gloss=0.9)
@@ -153,7 +157,7 @@ def robot(rng: np.random.Generator) -> Figure:
 
 def penguin(rng: np.random.Generator) -> Figure:
     figure, beak = Figure(turn=50, pitch=(0, 20)), colour("#e8902c")
-    coat, sleek = mix(BLACK, pick(rng), 0.15), {"gloss": 0.3}
+    coat, sleek = mix(BLACK, pick(rng), 0.15), Finish(gloss=0.3)
     figure.egg(coat, (0, 0, 0.5), (0.33, 0.3, 0.48), **sleek)
     figure.egg(WHITE, (0, -0.1, 0.45), (0.26, 0.23, 0.4), gloss=0.1)
     figure.egg(coat, (0, -0.02, 0.98), (0.23, 0.22, 0.21), blend=0.08, **sleek)
@@ -176,9 +180,9 @@ def snowman(rng: np.random.Generator) -> Figure:
     figure.ring(scarf, (0, 0, 1.06), 0.19, 0.055, **MATT)
     figure.limb(scarf, (0.12, -0.2, 1.04), (0.15, -0.3, 0.8), 0.05, **MATT)
     figure.limb(colour("#e8792c"), (0, -0.18, 1.24), (0, -0.42, 1.22), 0.04, 0.012)
-    figure.turned(hat, 0.03, (0.25, 0.25), base=1.38)
-    figure.turned(hat, 0.26, (0.16, 0.15, 0.17), base=1.38)
-    figure.turned(scarf, 0.06, (0.165, 0.163), base=1.4)
+    figure.lathe(hat, 0.03, (0.25, 0.25), base=1.38)
+    figure.lathe(hat, 0.26, (0.16, 0.15, 0.17), base=1.38)
+    figure.lathe(scarf, 0.06, (0.165, 0.163), base=1.4)
     for height in (0.78, 0.92):
         figure.egg(BLACK, (0, -0.285, height), 0.032)
     for side in SIDES:
@@ -191,7 +195,7 @@ def snowman(rng: np.random.Generator) -> Figure:
 
 
 def fish(rng: np.random.Generator) -> Figure:
-    figure, fins, wet = Figure(turn=35, pitch=(-10, 20)), pick(rng), {"gloss": 0.6}
+    figure, fins, wet = Figure(turn=35, pitch=(-10, 20)), pick(rng), Finish(gloss=0.6)
     if rng.random() < 0.5:
         scales = spotted(rng, pick(rng), pick(rng), count=40, radius=0.1)
     else:

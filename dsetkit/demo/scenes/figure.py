@@ -1,12 +1,24 @@
-"""What cut-outs are made of: a figure that grows part by part, and the paints of its parts.
+"""Builds the figures of cut-outs part by part, and the paints of the parts.
 
-Figures stand on z = 0 and look towards -y; units are free.
+Figures stand on z = 0 and face -y. Lengths have no fixed unit.
 """
+
+from collections.abc import Sequence
+from typing import TypedDict, Unpack
 
 import numpy as np
 
 from dsetkit.demo.scenes.palette import colour, mix, vary
-from dsetkit.demo.scenes.solids import Egg, Limb, Paint, Part, Ring, Slab, SoftShape, Turned
+from dsetkit.demo.scenes.solids import (
+    Capsule,
+    Lathe,
+    Paint,
+    Part,
+    RoundedBox,
+    SoftEllipsoid,
+    SoftShape,
+    Torus,
+)
 from dsetkit.demo.scenes.textures import noise
 
 HUES = ("#c8553d #e0a63e #5d8a66 #3d7c98 #8c5a8f #d98e9b #4a5a8c #d9773d #6fa8a0 #b8434f").split()
@@ -20,27 +32,53 @@ Point = np.ndarray | tuple[float, float, float]
 Colour = np.ndarray | Paint
 
 
-class Figure:
-    """Parts, added one after another, and how to look at them.
+class Finish(TypedDict, total=False):
+    """Fields of `Part` that several parts of a figure often share."""
 
-    `look` goes to solids.Part: blend, cut, gloss, opacity, glow, fur.
+    gloss: float
+    fur: float
+
+
+class Look(Finish, total=False):
+    """The fields of `Part` that have a default."""
+
+    blend: float
+    cut: bool
+    opacity: float
+    glow: float
+
+
+class Figure:
+    """A list of parts, and the angles from which to draw them.
+
+    Each method adds one part, which acts on the parts before it. `paint` is its colour, and `look`
+    sets the optional fields of `Part`.
 
     Args:
-        turn: widest turn to either side [degrees].
-        pitch: range of looking down [degrees].
+        turn: greatest rotation to either side [degrees].
+        pitch: range of angles from which the viewer looks down [degrees].
     """
 
-    def __init__(self, *, turn: float = 180, pitch: tuple[float, float] = (8, 30)):
+    def __init__(self, *, turn: float = 180, pitch: tuple[float, float] = (8, 30)) -> None:
         self.parts: list[Part] = []
         self.turn = turn
         self.pitch = pitch
 
     def egg(
-        self, paint: Colour, centre: Point, half: float | Point, *, along: Point = Z, **look: float
+        self,
+        paint: Colour,
+        centre: Point,
+        half: float | Point,
+        *,
+        along: Point = Z,
+        **look: Unpack[Look],
     ) -> None:
-        """A ball or an ellipsoid; `along` is where its third half-axis points."""
-        half = (half,) * 3 if np.isscalar(half) else half
-        self._add(Egg(_floats(half)), paint, centre, along, look)
+        """Add a ball of radius `half`, or an ellipsoid with these half-axes.
+
+        The third half-axis points in the direction `along`.
+        """
+        x, y, z = (half, half, half) if isinstance(half, float | int) else half
+        self._add(SoftEllipsoid((float(x), float(y), float(z))), paint, centre, along, look)
 
     def limb(
         self,
@@ -49,17 +87,24 @@ class Figure:
         end: Point,
         low: float,
         high: float | None = None,
-        **look: float,
+        **look: Unpack[Look],
     ) -> None:
-        """A round-ended rod from `start` (radius `low`) to `end` (radius `high`)."""
-        start, end = np.array(start, float), np.array(end, float)
-        shape = Limb(float(np.linalg.norm(end - start)), low, low if high is None else high)
-        self._add(shape, paint, (start + end) / 2, end - start, look)
+        """Add a rod with round ends, from `start` (radius `low`) to `end` (radius `high`)."""
+        first, last = np.array(start, float), np.array(end, float)
+        shape = Capsule(float(np.linalg.norm(last - first)), low, low if high is None else high)
+        self._add(shape, paint, (first + last) / 2, last - first, look)
 
     def slab(
-        self, paint: Colour, centre: Point, half: Point, rounding: float = 0.03, **look: float
+        self,
+        paint: Colour,
+        centre: Point,
+        half: Point,
+        rounding: float = 0.03,
+        **look: Unpack[Look],
     ) -> None:
-        self._add(Slab(_floats(half), rounding), paint, centre, Z, look)
+        """Add a box of half-size `half`; the radius of its edges is `rounding`."""
+        x, y, z = half
+        self._add(RoundedBox((float(x), float(y), float(z)), rounding), paint, centre, Z, look)
 
     def ring(
         self,
@@ -69,53 +114,58 @@ class Figure:
         thick: float,
         *,
         along: Point = Z,
-        **look: float,
+        **look: Unpack[Look],
     ) -> None:
-        """A torus; `along` is its axis."""
-        self._add(Ring(float(radius), float(thick)), paint, centre, along, look)
+        """Add a torus around the axis `along`; `thick` is the radius of its tube."""
+        self._add(Torus(float(radius), float(thick)), paint, centre, along, look)
 
-    def turned(
-        self, paint: Colour, height: float, radii: Point, *, base: float = 0.0, **look: float
+    def lathe(
+        self,
+        paint: Colour,
+        height: float,
+        radii: Sequence[float] | np.ndarray,
+        *,
+        base: float = 0.0,
+        **look: Unpack[Look],
     ) -> None:
-        """From the lathe: an upright shape on the z axis, from z = `base` up."""
+        """Add a solid of revolution around the z axis, from z = `base` up.
+
+        `radii` are its radii at equal steps of z.
+        """
         centre = (0, 0, base + height / 2)
-        self._add(Turned(float(height), _floats(radii)), paint, centre, Z, look)
+        shape = Lathe(float(height), tuple(float(radius) for radius in radii))
+        self._add(shape, paint, centre, Z, look)
 
     def eye(self, centre: Point, radius: float) -> None:
-        """Black, with a bright spot."""
+        """Add a black ball with a bright spot."""
         spot = np.array(centre) + radius * np.array([0.45, -0.75, 0.45])
         self.egg(BLACK, centre, radius, gloss=1.0)
         self.egg(WHITE, spot, radius * 0.28, glow=0.6)
 
     def leaf(self, paint: Colour, start: np.ndarray, end: np.ndarray, wide: float) -> None:
-        """A flat blade with its face turned up."""
-        shape = Egg((wide, 0.016, float(np.linalg.norm(end - start)) * 0.75))
+        """Add a flat blade from `start` to `end` that faces up."""
+        shape = SoftEllipsoid((wide, 0.016, float(np.linalg.norm(end - start)) * 0.75))
         self._add(shape, paint, (start + end) / 2, end - start, {"blend": 0.01})
 
     def _add(
-        self, shape: SoftShape, paint: Colour, centre: Point, along: Point, look: dict[str, float]
+        self, shape: SoftShape, paint: Colour, centre: Point, along: Point, look: Look
     ) -> None:
         self.parts.append(Part(shape, paint, np.array(centre, float), _frame(along), **look))
 
 
 def _frame(direction: Point) -> np.ndarray:
-    """Axes (3, 3) as columns: the third along `direction`, the first level."""
+    """Return axes (3, 3) as columns: the third along `direction`, the first horizontal."""
     z = np.asarray(direction, float) / np.linalg.norm(direction)
     x = np.cross(z, Z) if abs(z[2]) < 0.999 else X
     x = x / np.linalg.norm(x)
     return np.stack([x, np.cross(z, x), z], axis=1)
 
 
-def _floats(values: Point) -> tuple[float, ...]:
-    """Plain floats: they leave float32 arrays float32."""
-    return tuple(float(value) for value in values)
-
-
 # --- paints ------------------------------------------------------------------------------------
 
 
 def pick(rng: np.random.Generator, codes: tuple[str, ...] | list[str] = HUES) -> np.ndarray:
-    """One of the colours, a little varied."""
+    """Choose one of the colours and vary it slightly."""
     return vary(rng, colour(codes[rng.integers(len(codes))]), 0.12)
 
 
@@ -126,7 +176,7 @@ def speckled(
     amount: float = 0.08,
     texel: float | tuple[float, float] = 0.01,
 ) -> Paint:
-    """Uneven, as peel or wool."""
+    """Paint of uneven brightness, like peel or wool; `texel` is the size of the speckles."""
     shift = rng.uniform(0, 9)
 
     def paint(points: np.ndarray) -> np.ndarray:
@@ -137,7 +187,7 @@ def speckled(
 
 
 def banded(base: np.ndarray, second: np.ndarray, low: float, high: float) -> Paint:
-    """`second` between two heights z, counted from the middle of the part."""
+    """Paint with `second` between the heights `low` and `high` above the centre of the part."""
 
     def paint(points: np.ndarray) -> np.ndarray:
         return np.where(((points[2] > low) & (points[2] < high))[:, None], second, base)
@@ -146,7 +196,7 @@ def banded(base: np.ndarray, second: np.ndarray, low: float, high: float) -> Pai
 
 
 def segmented(base: np.ndarray, second: np.ndarray, *, count: int) -> Paint:
-    """Alternating slices around z."""
+    """Paint with alternating slices around z, `count` of each colour."""
 
     def paint(points: np.ndarray) -> np.ndarray:
         share = np.clip(8 * np.sin(count * np.arctan2(points[1], points[0])) + 0.5, 0, 1)
@@ -156,7 +206,7 @@ def segmented(base: np.ndarray, second: np.ndarray, *, count: int) -> Paint:
 
 
 def striped(base: np.ndarray, second: np.ndarray) -> Paint:
-    """Soft stripes across x."""
+    """Paint with soft stripes along x."""
 
     def paint(points: np.ndarray) -> np.ndarray:
         share = np.clip(6 * np.sin(28 * points[0]) + 0.5, 0, 1)
@@ -168,7 +218,7 @@ def striped(base: np.ndarray, second: np.ndarray) -> Paint:
 def spotted(
     rng: np.random.Generator, base: np.ndarray, second: np.ndarray, *, count: int, radius: float
 ) -> Paint:
-    """Round spots of half-angle `radius` [rad] in evenly scattered directions."""
+    """Paint with round spots of half-angle `radius` [rad] in evenly spread directions."""
     turn = np.arange(count) * 2.4 + rng.uniform(0, 6)  # 2.4 rad, about the golden angle
     height = 1 - 2 * (np.arange(count) + 0.5) / count
     across = np.sqrt(1 - height**2)

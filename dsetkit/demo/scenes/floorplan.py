@@ -1,4 +1,4 @@
-"""The plan of a room: its size, what stands where, where the camera is, and what gives light."""
+"""Plans a room: its size, the positions of its furniture, the camera and the lights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ ACCENTS = (
     ("#c8643c", "#e0a63e", "#56786f", "#7d5a4b"),
     ("#a9c4c2", "#e2b8a6", "#d8cfae", "#8c9fb8"),
 )
-EYE_ROOM_M = 0.75  # nothing stands this close to the camera
+CAMERA_CLEARANCE_M = 0.75  # no furniture stands closer to the camera
 
 Builder = Callable[[Decor, float], Item]
-# What may stand along the walls of each kind of room: (builder, least width [m]).
+# The furniture along the walls of each kind of room: (builder, least width [m]).
 ALONG_WALLS: dict[str, list[tuple[Builder, float]]] = {
     "living": [
         (furniture.sofa, 1.5),
@@ -55,51 +55,57 @@ ALONG_WALLS: dict[str, list[tuple[Builder, float]]] = {
 
 @dataclass(frozen=True)
 class Room:
-    """Everything a picture is made of; `ambient` (3,) is the light from all sides."""
+    """Everything that a picture shows."""
 
     scene: Scene
     camera: Camera
     lights: list[Light]
-    ambient: np.ndarray
+    ambient: np.ndarray  # linear RGB (3,), light from all directions
 
 
 class Wall(NamedTuple):
-    """By its left end, its direction, its length [m], and the yaw of what leans on it."""
+    """A wall of the room, as a line on the floor."""
 
-    start: np.ndarray
-    along: np.ndarray
-    length: float
-    yaw: float
+    start: np.ndarray  # (2,) [m]
+    along: np.ndarray  # (2,), unit vector
+    length: float  # [m]
+    yaw: float  # of an item with its back to the wall [rad]
 
-    def put(self, item: Item, place: float, z: float = 0.0) -> Item:
-        """`item` with its back to the wall, `place` metres along it."""
-        return item.placed(*(self.start + place * self.along), z, yaw=self.yaw)
+    def put(self, item: Item, position: float, z: float = 0.0) -> Item:
+        """Place an item with its back to the wall, `position` metres along it."""
+        x, y = self.start + position * self.along
+        return item.placed(x, y, z, yaw=self.yaw)
 
 
 class Layout:
-    """The growing list of items of a room of `size` (3,) [m], and the floor that they take up."""
+    """The items of a room so far, and the floor space that they occupy.
 
-    def __init__(self, size: np.ndarray, camera: Camera):
+    Args:
+        size: (3,) of the room [m].
+        camera: the camera, around which the floor stays free.
+    """
+
+    def __init__(self, size: np.ndarray, camera: Camera) -> None:
         eye = camera.position[:2]
         self.size = size
         self.items: list[Item] = []
         self.windows: list[Item] = []
-        self._taken = [(eye - EYE_ROOM_M, eye + EYE_ROOM_M)]
+        self._occupied = [(eye - CAMERA_CLEARANCE_M, eye + CAMERA_CLEARANCE_M)]
 
     def try_place(self, item: Item) -> bool:
-        """Add the item if it stands inside the room and touches no other."""
+        """Add the item if it is inside the room and overlaps no other; return whether it was."""
         low, high = (corner[:2] for corner in item.bounds)
         if (low < -0.01).any() or (high > self.size[:2] + 0.01).any():
             return False
-        if any((low < theirs[1]).all() and (high > theirs[0]).all() for theirs in self._taken):
+        if any((low < other[1]).all() and (high > other[0]).all() for other in self._occupied):
             return False
-        self._taken.append((low, high))
+        self._occupied.append((low, high))
         self.items.append(item)
         return True
 
 
 def plan_room(rng: np.random.Generator) -> Room:
-    """Draw the size, the furniture, the camera and the light of a room."""
+    """Draw the size, the furniture, the camera and the lights of a room at random."""
     size = rng.triangular((3.0, 3.6, 2.4), (3.4, 4.4, 2.5), (6.0, 8.6, 3.1))
     kind = list(ALONG_WALLS)[rng.integers(len(ALONG_WALLS))]
     night = rng.random() < 0.2
@@ -122,13 +128,14 @@ def plan_room(rng: np.random.Generator) -> Room:
 
 
 def _decor(rng: np.random.Generator) -> Decor:
+    """Draw the colours of a room."""
     accents = ACCENTS[rng.integers(len(ACCENTS))]
     woods = rng.choice(WOODS, 2, replace=False)
     return Decor(rng, [vary(rng, colour(c), 0.08) for c in accents], [colour(c) for c in woods])
 
 
 def _camera(rng: np.random.Generator, size: np.ndarray) -> Camera:
-    """Standing near the south wall, looking somewhere at the far half of the room."""
+    """Place a camera near the wall y = 0, facing a random point in the far half of the room."""
     width, length, _ = size
     eye = np.array([rng.uniform(0.8, width - 0.8), rng.uniform(0.8, 1.4), rng.uniform(1.1, 1.75)])
     target = rng.uniform((0.15 * width, 0.6 * length), (0.85 * width, length))
@@ -141,7 +148,7 @@ def _camera(rng: np.random.Generator, size: np.ndarray) -> Camera:
 
 
 def _walls(size: np.ndarray) -> list[Wall]:
-    """The three walls that the camera may see: far, right, left."""
+    """Return the three walls that the camera can see: far, right, left."""
     width, length, _ = size
     x, y = np.eye(2)
     return [
@@ -152,7 +159,7 @@ def _walls(size: np.ndarray) -> list[Wall]:
 
 
 def _furnish_wall(decor: Decor, layout: Layout, wall: Wall, *, kind: str, night: bool) -> None:
-    """Go along the wall from stretch to stretch: something on the floor, something above it."""
+    """Divide the wall into stretches; put something on the floor and something above it in each."""
     rng = decor.rng
     start = rng.uniform(0.05, 0.3)
     has_window = False
@@ -179,7 +186,7 @@ def _furnish_wall(decor: Decor, layout: Layout, wall: Wall, *, kind: str, night:
 def _furnish_stretch(
     decor: Decor, layout: Layout, wall: Wall, *, middle: float, width: float, kind: str
 ) -> float:
-    """Stand something against `width` metres of wall, if it fits; returns how high it is [m]."""
+    """Put an item against `width` metres of wall, if one fits; return its height or 0 [m]."""
     rng = decor.rng
     fitting = [builder for builder, least in ALONG_WALLS[kind] if least <= width]
     if not fitting or rng.random() < 0.1:
@@ -188,15 +195,15 @@ def _furnish_stretch(
     item = wall.put(builder(decor, width), middle)
     if not layout.try_place(item):
         return 0.0
-    if builder is furniture.desk:  # with a chair that faces it
-        x, y, _ = item.to_world(np.float32([[0], [1.15], [0]])).ravel()
+    if builder is furniture.desk:  # gets a chair that faces it
+        x, y, _ = item.to_world(np.array([[0], [1.15], [0]], np.float32)).ravel()
         yaw = wall.yaw + np.pi + rng.normal(0, 0.25)
         layout.try_place(furniture.chair(decor).placed(x, y, yaw=yaw))
     return item.bounds[1][2]
 
 
 def _furnish_middle(decor: Decor, layout: Layout, kind: str) -> None:
-    """A rug, a table with chairs or a low one, and a few loose things."""
+    """Add a rug, a dining table with chairs or a low table, and a few loose things."""
     rng, (width, length, _) = decor.rng, layout.size
     x, y = width * rng.uniform(0.4, 0.6), length * rng.uniform(0.45, 0.65)
     if rng.random() < 0.6:
@@ -209,20 +216,21 @@ def _furnish_middle(decor: Decor, layout: Layout, kind: str) -> None:
         layout.try_place(table.placed(x, y, yaw=rng.normal(0, 0.1)))
     for _ in range(rng.integers(0, 4)):
         maker = (furniture.pouf, furniture.ball, furniture.chair)[rng.integers(3)]
-        spot = rng.uniform((0.4, 1.5), (width - 0.4, length - 0.6))
-        layout.try_place(maker(decor).placed(*spot, yaw=rng.uniform(-np.pi, np.pi)))
+        x, y = rng.uniform((0.4, 1.5), (width - 0.4, length - 0.6))
+        layout.try_place(maker(decor).placed(x, y, yaw=rng.uniform(-np.pi, np.pi)))
 
 
 def _place_dining_table(decor: Decor, layout: Layout, x: float, y: float) -> None:
+    """Place a table at (x, y), if it fits, and up to four chairs."""
     rng = decor.rng
     half_x, half_y = rng.uniform(0.5, 0.8), rng.uniform(0.35, 0.5)
     table = furniture.table(decor, half_x, half_y, 0.74)
     if not layout.try_place(table.placed(x, y)):
         return
-    for side, towards_table in ((-1, 0), (1, np.pi)):
+    for side, towards_table in ((-1, 0.0), (1, np.pi)):
         for offset in (-half_x / 2, half_x / 2):
             yaw = towards_table + rng.normal(0, 0.2)
-            back = y + side * (half_y + rng.uniform(0.5, 0.65))  # a chair is placed by its back
+            back = y + side * (half_y + rng.uniform(0.5, 0.65))  # the position of a chair's back
             layout.try_place(furniture.chair(decor).placed(x + offset, back, yaw=yaw))
 
 
@@ -232,36 +240,36 @@ def _place_dining_table(decor: Decor, layout: Layout, x: float, y: float) -> Non
 def _lights(
     rng: np.random.Generator, windows: list[Item], lamp: Item, *, night: bool
 ) -> list[Light]:
-    """The daylight of each window, perhaps sun through the first, and the ceiling lamp."""
+    """Return the daylight of each window, perhaps sun through the first, and the ceiling lamp."""
     lights: list[Light] = []
     if not night:
         daylight = colour("#eaf1ff") * rng.uniform(2.5, 4.5)
         for window in windows:
-            centre, half, normal = _pane(window)
+            centre, half, normal = _window_pane(window)
             area = 4 * np.prod(np.linalg.norm(half, axis=1))
             lights.append(Panel(daylight * area, centre + 0.05 * normal, half, normal))
         if windows and rng.random() < 0.45:
-            centre, half, normal = _pane(windows[0])
+            centre, half, normal = _window_pane(windows[0])
             sideways = half[0] / np.linalg.norm(half[0]) * rng.uniform(-0.7, 0.7)
-            direction = sideways - normal + np.float32([0, 0, rng.uniform(0.4, 1.0)])
+            direction = sideways - normal + np.array([0, 0, rng.uniform(0.4, 1.0)], np.float32)
             sunlight = colour("#fff0d2") * rng.uniform(3, 6)
             lights.append(Sun(sunlight, direction, centre, half, normal))
     strength = rng.uniform(4, 7) if night or not windows else rng.uniform(0.5, 4)
     centre = lamp.to_world(np.mean(lamp.solids[-1].shape.bounds, axis=0)[:, None]).ravel()
-    half = np.float32([[0.15, 0, 0], [0, 0.15, 0]])
+    half = np.array([[0.15, 0, 0], [0, 0.15, 0]], np.float32)
     lights.append(Panel(colour("#ffe9c8") * strength, centre, half))
     return lights
 
 
-def _pane(window: Item) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of a window's glass: centre (3,), half extents along and up (2, 3), inward normal (3,)."""
+def _window_pane(window: Item) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pane's centre (3,), half-axes along and up (2, 3), and inward normal (3,)."""
     low, high = window.solids[0].shape.bounds
-    along, inward, up = window.turn(np.eye(3, dtype=np.float32)).T
+    along, inward, up = window.rotate_to_world(np.eye(3, dtype=np.float32)).T
     half = np.stack([along * (high[0] - low[0]) / 2, up * (high[2] - low[2]) / 2])
     return window.to_world(((low + high) / 2)[:, None]).ravel(), half, inward
 
 
 def _ambient(rng: np.random.Generator, paint: np.ndarray, *, night: bool) -> np.ndarray:
-    """What bounces between the walls, tinted by their paint (3,)."""
+    """Return the light that the walls reflect, tinted by their paint: linear RGB (3,)."""
     tint = mix(np.ones(3), paint / paint.mean(), 0.6)
     return (tint * rng.uniform(0.3, 0.6) * (0.6 if night else 1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Folders of drawn pictures, laid out as dsetkit expects those of users."""
+"""Writes drawn pictures to folders, in the layouts that dsetkit reads."""
 
 from pathlib import Path
 
@@ -15,16 +15,16 @@ JPEG_QUALITY = 95
 def write_pictures(
     folder: Path, *, rooms: int = 24, cutouts: int = 24, seed: int = 0
 ) -> tuple[Path, Path]:
-    """Draw the two folders that `dsetkit generate` takes.
+    """Draw the two input folders of `dsetkit generate`.
 
     Args:
-        folder: where to; made if missing, files of the same names are replaced.
+        folder: parent of both. It is created if missing; files of the same names are replaced.
         rooms: number of backgrounds, JPEG.
         cutouts: number of foregrounds, PNG with alpha.
-        seed: another seed, other pictures.
+        seed: selects another series of pictures.
 
     Returns:
-        The foregrounds folder and the backgrounds folder.
+        The folder of foregrounds and the folder of backgrounds.
     """
     foregrounds, backgrounds = folder / "foregrounds", folder / "backgrounds"
     foregrounds.mkdir(parents=True, exist_ok=True)
@@ -44,9 +44,9 @@ def write_rgbd(
     """Draw pairs for `dsetkit import-rgbd`: NNNN_color.jpg and NNNN_depth.png (uint16 [mm]).
 
     Args:
-        folder: where to; made if missing, files of the same names are replaced.
+        folder: where to write. It is created if missing; files of the same names are replaced.
         count: number of pairs.
-        seed: another seed, other rooms.
+        seed: selects another series of rooms.
         size: (height, width) in pixels.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +63,6 @@ def _write_jpeg(path: Path, image: np.ndarray) -> None:
 
 
 def _write(path: Path, image: np.ndarray, options: list[int] | None = None) -> None:
-    """Encode, then write the bytes: unlike cv2.imwrite, this fails aloud."""
+    """Write an image. Unlike cv2.imwrite, this raises an error if it cannot write."""
     _, encoded = cv2.imencode(path.suffix, image, options or [])
     path.write_bytes(encoded.tobytes())

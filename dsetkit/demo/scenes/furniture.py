@@ -1,7 +1,7 @@
-"""What stands in a room and hangs on its walls: each function builds one item.
+"""Furniture and things on walls: each function builds one item, with random colours and sizes.
 
-Items are built in their own frame: the back centre at the origin, x along the wall, the front
-towards +y, z up [m]. `width` is the room there is along the wall; an item may take less.
+An item has a frame of its own [m]: the origin is the centre of its back, x runs along the wall, the
+front faces +y, z points up. `width` is the free space along the wall; an item may be narrower.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ from dsetkit.demo.scenes.scene import Item
 
 
 def sofa(decor: Decor, width: float) -> Item:
-    """Two or three seats with cushions; an armchair where there is little room."""
+    """A sofa of two or three seats with cushions, or an armchair if there is little space."""
     rng, piece, arm = decor.rng, Assembly(), 0.18
     half, depth = min(width, rng.uniform(1.5, 2.2)) / 2, rng.uniform(0.8, 0.95)
     cover, pillow = decor.cloth(), decor.cloth()
@@ -45,7 +45,7 @@ def sofa(decor: Decor, width: float) -> Item:
 
 
 def bed(decor: Decor, width: float) -> Item:
-    """Head to the wall."""
+    """A bed with its head to the wall."""
     rng, piece, length = decor.rng, Assembly(), 2.05
     half, fold = min(width, rng.uniform(0.95, 1.7)) / 2, rng.uniform(0.55, 1.1)
     timber, linen = decor.wood(), textures.fabric(rng, vary(rng, CREAM, 0.08))
@@ -70,7 +70,7 @@ def bookshelf(decor: Decor, width: float) -> Item:
         piece.block(timber, (-half, half), (0, depth), (z, z + thick))
     for z in levels[:-1] + thick:
         start, end = np.sort(rng.uniform(thick - half, half - thick, 2))
-        if rng.random() < 0.75:  # one long row of books, shoved to one side
+        if rng.random() < 0.75:  # one long row of books, pushed to one side
             start = thick - half
         spines, top = textures.books(rng, decor.accents), z + rng.uniform(0.2, 0.3)
         deep = (0.02, rng.uniform(0.2, 0.28))
@@ -111,7 +111,7 @@ def television(decor: Decor, width: float) -> Item:
 
 
 def desk(decor: Decor, width: float) -> Item:
-    """With a monitor."""
+    """A desk with a monitor."""
     rng, piece, black, depth = decor.rng, Assembly(), decor.paint(BLACK), 0.7
     half, x = min(width, rng.uniform(1.1, 1.6)) / 2, rng.uniform(-0.2, 0.2)
     piece.block(decor.wood(), (-half, half), (0, depth), (0.7, 0.74))
@@ -123,7 +123,7 @@ def desk(decor: Decor, width: float) -> Item:
 
 
 def counter(decor: Decor, width: float) -> Item:
-    """A kitchen row: base units, worktop, wall units and sometimes a fridge."""
+    """A kitchen counter: base units, worktop, wall units and sometimes a fridge."""
     rng, piece, half, start = decor.rng, Assembly(), width / 2, -width / 2
     base = decor.board() if rng.random() < 0.5 else decor.accent()
     if width > 1.8 and rng.random() < 0.7:
@@ -177,16 +177,16 @@ def chair(decor: Decor) -> Item:
 
 
 def table(decor: Decor, half_x: float, half_y: float, height: float) -> Item:
-    """Around the origin, with a few things on it; round on one foot or square on four legs."""
-    piece, top, under = Assembly(), decor.wood(), height - 0.04
+    """A table around the origin with a few things on it, round on one foot or with four legs."""
+    piece, top, underside = Assembly(), decor.wood(), height - 0.04
     if decor.rng.random() < 0.35:
         half_x = half_y
-        piece.cone(top, (0, 0, under), 0.04, half_y, half_y)
-        piece.cone(top, (0, 0, 0.02), under - 0.02, 0.05, 0.05)
+        piece.cone(top, (0, 0, underside), 0.04, half_y, half_y)
+        piece.cone(top, (0, 0, 0.02), underside - 0.02, 0.05, 0.05)
         piece.cone(top, (0, 0, 0), 0.03, half_y / 2, half_y / 2)
     else:
-        piece.block(top, (-half_x, half_x), (-half_y, half_y), (under, height))
-        piece.legs(top, half_x - 0.04, (0.04 - half_y, half_y - 0.04), under, 0.06)
+        piece.block(top, (-half_x, half_x), (-half_y, half_y), (underside, height))
+        piece.legs(top, half_x - 0.04, (0.04 - half_y, half_y - 0.04), underside, 0.06)
     ornaments(decor, piece, (-0.8 * half_x, 0.8 * half_x), 0, height)
     return piece.item()
 
@@ -258,7 +258,7 @@ def wall_shelf(decor: Decor, width: float) -> Item:
 
 
 def ceiling_lamp(decor: Decor, drop: float) -> Item:
-    """Hangs `drop` metres below the local origin; its last solid is the one that shines."""
+    """A lamp `drop` metres below the origin; its last solid is the one that shines."""
     piece, glass = Assembly(), decor.paint(LAMPLIGHT)
     piece.cone(decor.paint(BLACK), (0, 0, -drop), drop, 0.012, 0.012)
     if decor.rng.random() < 0.5:

@@ -1,6 +1,6 @@
-"""Boxes, cones and ellipsoids, and where rays meet them: exact, vectorised, in closed form.
+"""Boxes, cones and ellipsoids, and their exact, vectorised intersections with rays.
 
-Points and directions are float32 (3, ...): one row per coordinate, any shape behind.
+Points and directions are float32 (3, ...): the first axis is the coordinate, further axes are free.
 """
 
 from dataclasses import dataclass
@@ -12,21 +12,23 @@ import numpy as np
 NEAR_M = 1e-3
 LEFT, RIGHT, BACK, FRONT, BOTTOM, TOP = range(6)  # faces of a box: -x, +x, -y, +y, -z, +z
 
+Point = tuple[float, float, float] | np.ndarray
+
 
 class Rays(NamedTuple):
-    """origin + t * direction; `origin` may be (3, 1, ...) where all rays share it."""
+    """The lines origin + t * direction; `origin` is (3, 1, ...) if all rays share it."""
 
     origin: np.ndarray
     direction: np.ndarray
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Scalar products of two (3, ...) arrays."""
+    """Return the scalar products of two (3, ...) arrays."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def turned(vectors: np.ndarray, yaw: float) -> np.ndarray:
-    """Vectors (3, ...) turned by `yaw` [rad] about the upright axis."""
+def rotate(vectors: np.ndarray, yaw: float) -> np.ndarray:
+    """Rotate vectors (3, ...) about the z axis by `yaw` [rad]."""
     if yaw == 0:
         return vectors
     cos, sin = np.float32(np.cos(yaw)), np.float32(np.sin(yaw))
@@ -35,64 +37,65 @@ def turned(vectors: np.ndarray, yaw: float) -> np.ndarray:
 
 
 class Surface(NamedTuple):
-    """What a shape is like at points of its surface."""
+    """Face, normal and texture coordinates at N points of a shape's surface."""
 
-    face: np.ndarray  # number of the face, int (N,)
-    normal: np.ndarray  # outward, float32 (3, N)
-    u: np.ndarray  # texture coordinates (N,) [m]
-    v: np.ndarray
+    face: np.ndarray  # int (N,), number of the face
+    normal: np.ndarray  # float32 (3, N), outward unit vectors
+    u: np.ndarray  # (N,) texture coordinate [m]
+    v: np.ndarray  # (N,) texture coordinate [m]
 
 
 class Shape(Protocol):
-    """A convex solid in the frame of its item."""
+    """A convex solid, in the frame of its item."""
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest corner, float32 (3,) each."""
+        """The corners of the bounding box, lowest and highest, float32 (3,) each."""
 
     def intersect(self, rays: Rays) -> np.ndarray:
-        """t of the first hit beyond NEAR_M, float32 (...); inf where there is none."""
+        """Return t of the first hit with t > NEAR_M, float32 (...); inf for no hit."""
 
     def surface(self, points: np.ndarray) -> Surface:
-        """At points (3, N) that `intersect` found."""
+        """Return the surface at points (3, N) where `intersect` found hits."""
 
 
-def _corners(*values: tuple[float, float, float]) -> tuple[np.ndarray, ...]:
-    return tuple(np.array(value, np.float32) for value in values)
+def _vectors(first: Point, second: Point) -> tuple[np.ndarray, np.ndarray]:
+    """Convert two points to float32 (3,)."""
+    return np.array(first, np.float32), np.array(second, np.float32)
 
 
-def tall(vector: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """(3,) -> (3, 1, ...) so that it broadcasts against `like` (3, ...)."""
+def add_axes(vector: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Reshape (3,) to (3, 1, ...), so that it broadcasts against `like` (3, ...)."""
     return vector.reshape((3,) + (1,) * (like.ndim - 1))
 
 
 @dataclass(frozen=True)
 class Box:
-    """From corner `low` to corner `high`. With `inside`, seen from within: a room."""
+    """An axis-aligned box between two corners; with `inside`, a room seen from within."""
 
-    low: tuple[float, float, float]
-    high: tuple[float, float, float]
+    low: Point
+    high: Point
     inside: bool = False
 
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        return _corners(self.low, self.high)
+        return _vectors(self.low, self.high)
 
-    def crossing(self, rays: Rays) -> tuple[np.ndarray, np.ndarray]:
-        """t of entering and of leaving; entering > leaving where the ray misses."""
-        low, high = (tall(corner, rays.direction) for corner in self.bounds)
-        with np.errstate(divide="ignore", invalid="ignore"):  # parallel to a face: +-inf, as wanted
+    def entry_and_exit(self, rays: Rays) -> tuple[np.ndarray, np.ndarray]:
+        """Return t where each ray enters and leaves; a ray that misses has entry > exit."""
+        low, high = (add_axes(corner, rays.direction) for corner in self.bounds)
+        with np.errstate(divide="ignore", invalid="ignore"):  # +-inf for a ray parallel to a face
             inverse = 1 / rays.direction
             to_low, to_high = (low - rays.origin) * inverse, (high - rays.origin) * inverse
             enter, leave = np.minimum(to_low, to_high), np.maximum(to_low, to_high)
-        # Row by row: a reduction over a leading axis of 3 is many times slower.
+        # np.max over the leading axis of length 3 would be many times slower.
         return (
             np.maximum(np.maximum(enter[0], enter[1]), enter[2]),
             np.minimum(np.minimum(leave[0], leave[1]), leave[2]),
         )
 
     def intersect(self, rays: Rays) -> np.ndarray:
-        enter, leave = self.crossing(rays)
+        enter, leave = self.entry_and_exit(rays)
         if self.inside:
             return leave
         return np.where((enter <= leave) & (enter > NEAR_M), enter, np.inf)
@@ -100,7 +103,7 @@ class Box:
     def surface(self, points: np.ndarray) -> Surface:
         low, high = self.bounds
         middle, half = (low + high) / 2, (high - low) / 2
-        offset = (points - middle[:, None]) / half[:, None]  # -1..1 between the faces
+        offset = (points - middle[:, None]) / half[:, None]  # -1 and 1 on opposite faces
         axis = np.abs(offset).argmax(axis=0)
         positive = np.take_along_axis(offset, axis[None], axis=0)[0] > 0
         outward = np.where(positive != self.inside, 1, -1)
@@ -113,9 +116,9 @@ class Box:
 
 @dataclass(frozen=True)
 class Cone:
-    """Upright, from `radius_low` at `base` to `radius_high` at the top; if equal, a cylinder."""
+    """An upright truncated cone with caps; a cylinder if both radii are equal."""
 
-    base: tuple[float, float, float]
+    base: Point  # centre of the lower cap
     height: float
     radius_low: float
     radius_high: float
@@ -123,14 +126,15 @@ class Cone:
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         (x, y, z), radius = self.base, max(self.radius_low, self.radius_high)
-        return _corners((x - radius, y - radius, z), (x + radius, y + radius, z + self.height))
+        return _vectors((x - radius, y - radius, z), (x + radius, y + radius, z + self.height))
 
     @property
     def slope(self) -> float:
+        """The growth of the radius per height."""
         return (self.radius_high - self.radius_low) / self.height
 
     def intersect(self, rays: Rays) -> np.ndarray:
-        x, y, z = rays.origin - tall(np.float32(self.base), rays.direction)
+        x, y, z = rays.origin - add_axes(np.array(self.base, np.float32), rays.direction)
         dx, dy, dz = rays.direction
         k = self.slope
         radius = self.radius_low + k * z
@@ -139,27 +143,29 @@ class Cone:
         root = b * b - a * (x * x + y * y - radius * radius)
         nearest = np.full(root.shape, np.inf, np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
-            root = np.sqrt(root)  # nan where the ray misses; every comparison below is then false
+            root = np.sqrt(root)  # nan for a miss: all comparisons below are then false
             for t in ((-b - root) / a, (-b + root) / a):
-                at = z + t * dz
+                level = z + t * dz
                 nearest = np.where(
-                    (at >= 0) & (at <= self.height) & (t > NEAR_M) & (t < nearest), t, nearest
+                    (level >= 0) & (level <= self.height) & (t > NEAR_M) & (t < nearest), t, nearest
                 )
-            for level, rim in ((0.0, self.radius_low), (self.height, self.radius_high)):
-                t = (level - z) / dz
+            for cap, rim in ((0.0, self.radius_low), (self.height, self.radius_high)):
+                t = (cap - z) / dz
                 inside = (x + t * dx) ** 2 + (y + t * dy) ** 2 <= rim * rim
                 nearest = np.where(inside & (t > NEAR_M) & (t < nearest), t, nearest)
         return nearest
 
     def surface(self, points: np.ndarray) -> Surface:
-        x, y, z = points - np.float32(self.base)[:, None]
+        x, y, z = points - np.array(self.base, np.float32)[:, None]
         across = np.hypot(x, y)
         on_top, on_bottom = z > self.height - 1e-4, z < 1e-4
         capped = (on_top & (across < self.radius_high - 1e-4)) | (
             on_bottom & (across < self.radius_low - 1e-4)
         )
-        lean = 1 / np.hypot(1, self.slope)
-        side = np.stack([x / across * lean, y / across * lean, np.full_like(x, -self.slope * lean)])
+        level = 1 / np.hypot(1, self.slope)  # horizontal part of the normal of the side
+        side = np.stack(
+            [x / across * level, y / across * level, np.full_like(x, -self.slope * level)]
+        )
         cap = np.stack([np.zeros_like(x), np.zeros_like(x), np.where(on_top, 1, -1)])
         radius = max(self.radius_low, self.radius_high)
         u = np.where(capped, x, np.arctan2(y, x) * radius)
@@ -169,30 +175,30 @@ class Cone:
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """Around `centre`, with three radii along the axes."""
+    """An axis-aligned ellipsoid."""
 
-    centre: tuple[float, float, float]
-    radii: tuple[float, float, float]
+    centre: Point
+    radii: Point
 
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        centre, radii = _corners(self.centre, self.radii)
+        centre, radii = _vectors(self.centre, self.radii)
         return centre - radii, centre + radii
 
     def intersect(self, rays: Rays) -> np.ndarray:
         centre, radii = (
-            tall(np.float32(value), rays.direction) for value in (self.centre, self.radii)
+            add_axes(vector, rays.direction) for vector in _vectors(self.centre, self.radii)
         )
         origin, direction = (rays.origin - centre) / radii, rays.direction / radii
         a, b = dot(direction, direction), dot(origin, direction)
         root = b * b - a * (dot(origin, origin) - 1)
         with np.errstate(invalid="ignore"):
             t = (-b - np.sqrt(root)) / a
-            return np.where(t > NEAR_M, t, np.inf)  # nan, a miss, compares false
+            return np.where(t > NEAR_M, t, np.inf)  # nan, for a miss, compares false
 
     def surface(self, points: np.ndarray) -> Surface:
-        radii = np.float32(self.radii)[:, None]
-        unit = (points - np.float32(self.centre)[:, None]) / radii
+        centre, radii = (vector[:, None] for vector in _vectors(self.centre, self.radii))
+        unit = (points - centre) / radii
         normal = unit / radii
         normal /= np.sqrt(dot(normal, normal))
         u = np.arctan2(unit[1], unit[0]) * self.radii[0]
@@ -201,6 +207,6 @@ class Ellipsoid:
 
 
 def box_corners(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """The eight corners, float32 (3, 8)."""
+    """Return the eight corners of the box from `low` (3,) to `high` (3,), float32 (3, 8)."""
     x, y, z = np.meshgrid(*zip(low, high, strict=True))
     return np.stack([x.ravel(), y.ravel(), z.ravel()]).astype(np.float32)

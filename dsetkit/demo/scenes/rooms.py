@@ -1,4 +1,7 @@
-"""The picture of a room and its depth: paint per finer ray, light and depth per pixel centre."""
+"""Renders a room: its picture and its exact depth.
+
+Depth and light are computed at the pixel centres, paint at four rays per pixel.
+"""
 
 import cv2
 import numpy as np
@@ -9,7 +12,7 @@ from dsetkit.demo.scenes.palette import make_generator
 from dsetkit.demo.scenes.primitives import dot
 from dsetkit.demo.scenes.scene import Hits, Patch
 
-GLOW = 2.5  # radiance of a lamp or a sky of albedo 1
+GLOW = 2.5  # radiance of a lamp or a sky whose texture is white
 
 
 def draw_room(
@@ -18,13 +21,13 @@ def draw_room(
     """Draw room number `index`.
 
     Args:
-        index: which room; any integer from 0 up.
-        seed: another seed, another series of rooms.
+        index: which room; any integer >= 0.
+        seed: selects another series of rooms.
         size: (height, width) in pixels.
 
     Returns:
-        image, uint8 (H, W, 3) RGB, and depth, float32 (H, W): metres along the optical axis at
-        the pixel centres, exact, above 0 and at most 10.
+        The image, uint8 (H, W, 3) RGB, and the depth, float32 (H, W): the exact distance along the
+        optical axis at the pixel centres [m], above 0 and at most 10.
     """
     rng = make_generator(seed, index)
     room = plan_room(rng)
@@ -33,7 +36,7 @@ def draw_room(
 
 
 def _radiance(room: Room, hits: Hits) -> np.ndarray:
-    """Linear light of the picture, float32 (H, W, 3)."""
+    """Compute the linear light of the picture, float32 (H, W, 3)."""
     height, width = hits.depth.shape
     points, normal, key = _surfaces(room, hits)
     light = irradiance(room.scene, room.lights, room.ambient, points=points, normal=normal, key=key)
@@ -45,12 +48,12 @@ def _radiance(room: Room, hits: Hits) -> np.ndarray:
 
 
 def _key(patch: Patch) -> np.ndarray:
-    """A number that tells every flat or round surface of a scene from the others."""
+    """Number the surfaces of a scene: int (N,), different for each flat or round surface."""
     return patch.solid * 8 + patch.surface.face
 
 
 def _surfaces(room: Room, hits: Hits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points and normals, float32 (3, H * W), and the key of each pixel, int32 (H, W)."""
+    """Return points and normals, float32 (3, H * W), and the key per pixel, int32 (H, W)."""
     points = np.empty((3, hits.depth.size), np.float32)
     normal = np.empty_like(points)
     key = np.empty(hits.depth.size, np.int32)
@@ -62,21 +65,25 @@ def _surfaces(room: Room, hits: Hits) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _paint(room: Room, hits: Hits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Albedo float32 (H, W, 3), glow (H, W, 1) and the key of each ray, int32 (H, W)."""
-    shape = hits.depth.shape
+    """Return albedo, float32 (H, W, 3), glow (H, W, 1) and the key per ray, int32 (H, W)."""
+    height, width = hits.depth.shape
     albedo = np.empty((hits.depth.size, 3), np.float32)
     glow = np.empty(hits.depth.size, np.float32)
     key = np.empty(hits.depth.size, np.int32)
     for patch in room.scene.patches(room.camera, hits):
         face, normal, u, v = patch.surface
-        way = patch.points - room.camera.position[:, None]
-        distance = np.sqrt(dot(way, way))
-        facing = np.abs(dot(normal, way)) / distance
-        footprint = distance / room.camera.focal_px(*shape) / np.maximum(facing, 0.05)
+        from_camera = patch.points - room.camera.position[:, None]
+        distance = np.sqrt(dot(from_camera, from_camera))
+        facing = np.abs(dot(normal, from_camera)) / distance
+        footprint = distance / room.camera.focal_px(height, width) / np.maximum(facing, 0.05)
         solid = room.scene.solids[patch.solid][1]
         for number in np.unique(face):
-            texture, here = solid.faces.get(number, solid.texture), face == number
-            albedo[patch.pixels[here]] = texture(u[here], v[here], footprint[here])
+            texture, on_face = solid.faces.get(number, solid.texture), face == number
+            albedo[patch.pixels[on_face]] = texture(u[on_face], v[on_face], footprint[on_face])
         glow[patch.pixels] = solid.glow
         key[patch.pixels] = _key(patch)
-    return albedo.reshape(*shape, 3), glow.reshape(*shape, 1), key.reshape(shape)
+    return (
+        albedo.reshape(height, width, 3),
+        glow.reshape(height, width, 1),
+        key.reshape(height, width),
+    )

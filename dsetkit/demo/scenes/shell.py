@@ -1,4 +1,4 @@
-"""The shell of a room: walls, floor and ceiling, and what they are covered with."""
+"""The shell of a room: walls, floor and ceiling with their textures."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from dsetkit.demo.scenes.textures import Texture
 
 WHITE = colour("#efece4")
 WOODS = ("#b98a58", "#8a5a36", "#d3b286", "#5b3f2b", "#a87248", "#dcc7a4")
-FLOORS = {  # shares of planks, tiles, carpet
+FLOORS = {  # probabilities of planks, tiles, carpet by kind of room
     "living": (0.6, 0.15, 0.25),
     "bedroom": (0.55, 0.05, 0.4),
     "kitchen": (0.3, 0.7, 0.0),
@@ -20,14 +20,21 @@ FLOORS = {  # shares of planks, tiles, carpet
 
 
 def make_shell(decor: Decor, size: np.ndarray, paint: np.ndarray, kind: str) -> Item:
-    """A box of `size` (3,) [m] seen from inside; the far wall may differ from the others."""
+    """Build the room's box; the far wall may differ from the others.
+
+    Args:
+        decor: colours of the room.
+        size: (3,) [m].
+        paint: linear RGB (3,) of the walls.
+        kind: key of FLOORS.
+    """
     rng = decor.rng
     paper = _wallpaper(decor, paint)
-    feature = _feature(decor) if rng.random() < 0.35 else paper
+    far_wall = _accent_wall(decor) if rng.random() < 0.35 else paper
     board = vary(rng, WHITE, 0.05) if rng.random() < 0.7 else decor.board()
     height = rng.uniform(0.06, 0.12)
     faces = {
-        FRONT: textures.with_skirting(feature, board, height=height),
+        FRONT: textures.with_skirting(far_wall, board, height=height),
         BOTTOM: _floor(decor, kind),
         TOP: decor.paint(vary(rng, WHITE, 0.04)),
     }
@@ -47,7 +54,7 @@ def _wallpaper(decor: Decor, base: np.ndarray) -> Texture:
             return decor.paint(base)
 
 
-def _feature(decor: Decor) -> Texture:
+def _accent_wall(decor: Decor) -> Texture:
     rng = decor.rng
     match rng.choice(["paint", "red brick", "white brick"]):
         case "red brick":

@@ -1,6 +1,6 @@
-"""Soft shapes as distance fields, and the parts of which figures are built.
+"""Smooth solids as signed distance fields, and the parts of which figures consist.
 
-Units are free: a picture is fitted to what is drawn.
+Lengths have no fixed unit: a picture is scaled to fit the figure.
 """
 
 from collections.abc import Callable
@@ -14,22 +14,25 @@ Paint = Callable[[np.ndarray], np.ndarray]  # points (3, N) in the part's frame 
 
 
 class SoftShape(Protocol):
-    """A distance field, symmetric around the origin of its own frame."""
+    """A signed distance field in the shape's own frame; it is centred on the origin."""
 
-    def reach(self, axes: np.ndarray) -> np.ndarray:
-        """Half of the shape's extent along each row of `axes` (3, 3), unit vectors: (3,)."""
+    def half_extent(self, axes: np.ndarray) -> np.ndarray:
+        """Return half the shape's extent along each row of `axes` (3, 3), unit vectors: (3,)."""
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """About the distance to the surface, negative inside; float32 arrays of one shape."""
+        """Return the approximate distance to the surface, negative inside.
+
+        The coordinates and the result are float32 arrays of the same shape.
+        """
 
 
 @dataclass(frozen=True)
-class Egg:
+class SoftEllipsoid:
     """An ellipsoid."""
 
-    half: tuple[float, float, float]
+    half: tuple[float, float, float]  # half-axes
 
-    def reach(self, axes: np.ndarray) -> np.ndarray:
+    def half_extent(self, axes: np.ndarray) -> np.ndarray:
         return np.linalg.norm(axes * self.half, axis=1)
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -44,14 +47,14 @@ class Egg:
 
 
 @dataclass(frozen=True)
-class Limb:
-    """Along z: a rod of `length` with round ends of radius `low` and `high`."""
+class Capsule:
+    """A tapered rod along z with round ends."""
 
-    length: float
-    low: float
-    high: float
+    length: float  # between the centres of the ends
+    low: float  # radius of the end at -z
+    high: float  # radius of the end at +z
 
-    def reach(self, axes: np.ndarray) -> np.ndarray:
+    def half_extent(self, axes: np.ndarray) -> np.ndarray:
         return np.abs(axes[:, 2]) * self.length / 2 + max(self.low, self.high)
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -63,13 +66,13 @@ class Limb:
 
 
 @dataclass(frozen=True)
-class Slab:
-    """A box with edges rounded by `radius`."""
+class RoundedBox:
+    """A box with rounded edges."""
 
     half: tuple[float, float, float]
-    radius: float
+    radius: float  # of the edges
 
-    def reach(self, axes: np.ndarray) -> np.ndarray:
+    def half_extent(self, axes: np.ndarray) -> np.ndarray:
         return np.abs(axes) @ (np.array(self.half) - self.radius) + self.radius
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -80,13 +83,13 @@ class Slab:
 
 
 @dataclass(frozen=True)
-class Ring:
+class Torus:
     """A torus around z."""
 
-    radius: float
-    thick: float
+    radius: float  # of the circle in the middle of the tube
+    thick: float  # radius of the tube
 
-    def reach(self, axes: np.ndarray) -> np.ndarray:
+    def half_extent(self, axes: np.ndarray) -> np.ndarray:
         return self.radius * np.sqrt(np.maximum(1 - axes[:, 2] ** 2, 0)) + self.thick
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -95,14 +98,15 @@ class Ring:
 
 
 @dataclass(frozen=True)
-class Turned:
-    """From the lathe: radii at equal steps of z, joined by a smooth curve, `height` over all."""
+class Lathe:
+    """A solid of revolution around z; a smooth curve connects its radii."""
 
     height: float
-    radii: tuple[float, ...]
+    radii: tuple[float, ...]  # at equal steps of z
 
     @cached_property
     def _curve(self) -> np.ndarray:
+        """The radius at 129 equal steps of z."""
         knots = np.arange(len(self.radii))
         fine = np.linspace(0, len(self.radii) - 1, 129)
         steps = np.interp(fine, knots, self.radii)
@@ -112,38 +116,39 @@ class Turned:
 
     @cached_property
     def _shrink(self) -> np.float32:
+        """The factor by which the distance is shorter on a sloping side than horizontally."""
         slope = np.abs(np.diff(self._curve)).max() * 128 / self.height
         return np.float32(1 / np.hypot(1, min(slope, 2)))
 
-    def reach(self, axes: np.ndarray) -> np.ndarray:
+    def half_extent(self, axes: np.ndarray) -> np.ndarray:
         across = np.sqrt(np.maximum(1 - axes[:, 2] ** 2, 0))
         return self._curve.max() * across + np.abs(axes[:, 2]) * self.height / 2
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        place = np.clip(z * (128 / self.height) + 64, 0, 127.99)
-        floor = np.floor(place)
+        position = np.clip(z * (128 / self.height) + 64, 0, 127.99)
+        floor = np.floor(position)
         step = floor.astype(np.int32)
         low = self._curve[step]
-        radius = low + (self._curve[step + 1] - low) * (place - floor)
+        radius = low + (self._curve[step + 1] - low) * (position - floor)
         side = (np.sqrt(x * x + y * y) - radius) * self._shrink
         return np.maximum(side, np.abs(z) - self.height / 2)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A shape in its place, and its looks."""
+    """A shape with its pose in the figure and its appearance."""
 
     shape: SoftShape
     paint: np.ndarray | Paint  # linear RGB
     centre: np.ndarray
     axes: np.ndarray  # (3, 3), the part's own axes as columns
-    blend: float = 0.0  # how far it melts into the parts before it
-    cut: bool = False  # taken away from the parts before it instead
+    blend: float = 0.0  # width of the smooth transition to the parts before it
+    cut: bool = False  # subtract it from the parts before it, instead of adding it
     gloss: float = 0.2  # strength of the highlight, 0..1
-    opacity: float = 1.0  # how much it hides, 0..1
-    glow: float = 0.0  # share of its own light, 0..1
-    fur: float = 0.0  # length of its hair
+    opacity: float = 1.0  # 0..1
+    glow: float = 0.0  # share of emitted light, 0..1
+    fur: float = 0.0  # length of the hair
 
     def colours(self, points: np.ndarray) -> np.ndarray:
-        """Of points (3, N) in the part's frame: (N, 3) or (1, 3)."""
+        """Return linear RGB (N, 3) or (1, 3) at points (3, N) in the part's frame."""
         return self.paint(points) if callable(self.paint) else self.paint[None, :]

@@ -1,12 +1,13 @@
-"""Procedural textures: what floors, walls, cloth, furniture and pictures are painted with.
+"""Procedural textures of floors, walls, cloth, furniture and pictures.
 
 A texture is a function of surface coordinates in metres, so it looks the same at every image size:
 
-    texture(u, v, footprint) -> (N, 3) float32 linear RGB
-        u, v        float32 (N,) position on the surface [m]
-        footprint   float32 (N,) width of one ray on the surface [m]; finer detail fades out
+    texture(u, v, footprint) -> float32 (N, 3), linear RGB
+        u, v        float32 (N,), position on the surface [m]
+        footprint   float32 (N,), width of one ray on the surface [m]; finer detail is faded out
 
-The factories below take the generator first and return such a function.
+Each public function below draws random properties from the generator and returns such a texture.
+`base` and `second` are colours, linear RGB (3,); `palette` is a list of them.
 """
 
 from collections.abc import Callable
@@ -23,27 +24,29 @@ Texture = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def _line(distance: np.ndarray, width: float, footprint: np.ndarray) -> np.ndarray:
-    """Share of the footprint covered by a line of `width` whose middle is `distance` away."""
+    """Return the share of the footprint that a line covers, at `distance` from its middle."""
     spread = np.maximum(footprint, 1e-4)
     covered = np.clip((width / 2 - np.abs(distance)) / spread + 0.5, 0, 1)
     return covered * np.minimum(1, width / spread)
 
 
 def _to_nearest(x: np.ndarray, step: float) -> np.ndarray:
-    """Signed distance from `x` to the nearest multiple of `step`."""
+    """Return the signed distance from the nearest multiple of `step` to `x`."""
     return x - step * np.round(x / step)
 
 
 def _detail(footprint: np.ndarray, grain: float) -> np.ndarray:
-    """1 where detail of size `grain` can be seen, falling to 0 where the footprint swallows it."""
+    """Return the visibility of detail of size `grain`: 1, or less if the footprint is larger."""
     return np.clip(2 * grain / np.maximum(footprint, 1e-4), 0, 1)
 
 
 def _tint(base: np.ndarray, brightness: np.ndarray) -> np.ndarray:
+    """Multiply a colour (3,) by a brightness per point (N,): float32 (N, 3)."""
     return (base[None, :] * np.clip(brightness, 0.05, 3)[:, None]).astype(np.float32)
 
 
 def _shift(rng: np.random.Generator) -> np.ndarray:
+    """Draw an offset of the noise along u and v, so that no two textures show the same part."""
     return rng.uniform(0, 50, 2).astype(np.float32)
 
 
@@ -51,7 +54,7 @@ def _shift(rng: np.random.Generator) -> np.ndarray:
 
 
 def plain(rng: np.random.Generator, base: np.ndarray, *, mottling: float = 0.03) -> Texture:
-    """Paint, plaster, plastic: one colour with broad, faint clouds."""
+    """Paint, plaster or plastic: one colour with broad, faint clouds."""
     du, dv = _shift(rng)
 
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -61,7 +64,7 @@ def plain(rng: np.random.Generator, base: np.ndarray, *, mottling: float = 0.03)
 
 
 def wood(rng: np.random.Generator, base: np.ndarray, *, along: str = "u") -> Texture:
-    """Grain along `u` or `v`."""
+    """Wood with its grain along "u" or "v"."""
     du, dv = _shift(rng)
     texel = (0.03, 0.0015) if along == "u" else (0.0015, 0.03)
 
@@ -73,13 +76,13 @@ def wood(rng: np.random.Generator, base: np.ndarray, *, along: str = "u") -> Tex
 
 
 def planks(rng: np.random.Generator, base: np.ndarray) -> Texture:
-    """Floor boards with staggered joints, each board its own tone."""
+    """Floor boards with staggered joints; each board has a tone of its own."""
     du, dv = _shift(rng)
     width, length = rng.uniform(0.08, 0.2), rng.uniform(0.7, 1.8)
-    turned = rng.random() < 0.5
+    along_v = rng.random() < 0.5
 
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-        along, across = (v, u) if turned else (u, v)
+        along, across = (v, u) if along_v else (u, v)
         row = np.floor(across / width)
         along = along + length * cell_random(row, salt=1)
         board = np.floor(along / length)
@@ -99,8 +102,8 @@ def planks(rng: np.random.Generator, base: np.ndarray) -> Texture:
 def tiles(
     rng: np.random.Generator, base: np.ndarray, second: np.ndarray, *, size: float
 ) -> Texture:
-    """A chequerboard of square tiles with pale grout."""
-    grout = mix(base, np.float32([0.6, 0.58, 0.55]), 0.7)
+    """A chequerboard of square tiles of side `size` [m], with pale grout."""
+    grout = mix(base, np.array([0.6, 0.58, 0.55], np.float32), 0.7)
     du, dv = _shift(rng)
 
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -117,7 +120,7 @@ def tiles(
 
 
 def carpet(rng: np.random.Generator, base: np.ndarray) -> Texture:
-    """Short pile: fine speckle under broad wear."""
+    """A carpet with short pile: fine speckles and broad worn areas."""
     du, dv = _shift(rng)
 
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -140,10 +143,10 @@ def fabric(rng: np.random.Generator, base: np.ndarray) -> Texture:
 
 
 def brick(rng: np.random.Generator, base: np.ndarray) -> Texture:
-    """A running bond, each brick its own tone."""
+    """Brickwork in running bond; each brick has a tone of its own."""
     du, dv = _shift(rng)
     width, height = 0.24, 0.08
-    mortar = mix(base, np.float32([0.55, 0.52, 0.48]), 0.8)
+    mortar = mix(base, np.array([0.55, 0.52, 0.48], np.float32), 0.8)
 
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
         row = np.floor(v / height)
@@ -165,7 +168,7 @@ def brick(rng: np.random.Generator, base: np.ndarray) -> Texture:
 def stripes(
     rng: np.random.Generator, base: np.ndarray, second: np.ndarray, *, width: float
 ) -> Texture:
-    """Upright stripes: wallpaper or curtains."""
+    """Upright stripes of `width` [m], for wallpaper and curtains."""
     du, dv = _shift(rng)
 
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -178,7 +181,7 @@ def stripes(
 def motifs(
     rng: np.random.Generator, base: np.ndarray, second: np.ndarray, *, step: float
 ) -> Texture:
-    """Wallpaper with flowers in a diamond lattice."""
+    """Wallpaper with flowers in a diamond lattice of pitch `step` [m]."""
     petals, phase = int(rng.integers(3, 7)), rng.uniform(0, 6)
 
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -192,7 +195,7 @@ def motifs(
 
 
 def rug(rng: np.random.Generator, palette: list[np.ndarray], size: tuple[float, float]) -> Texture:
-    """A rug of `size` metres: nested borders around a lattice of diamonds."""
+    """A rug of (width, length) `size` [m]: a lattice of diamonds inside two borders."""
     first, second, third = (palette[i] for i in rng.permutation(len(palette))[:3])
     border, step = rng.uniform(0.08, 0.2), rng.uniform(0.15, 0.4)
     pile = carpet(rng, np.ones(3, np.float32))
@@ -210,7 +213,7 @@ def rug(rng: np.random.Generator, palette: list[np.ndarray], size: tuple[float, 
 
 
 def framed(rng: np.random.Generator, canvas: Texture, size: tuple[float, float]) -> Texture:
-    """`canvas` in a frame, with a pale mount between, `size` metres over all."""
+    """`canvas` with a pale mount and a frame; `size` is (width, height) with the frame [m]."""
     wood = colour("#2b2420") if rng.random() < 0.5 else colour("#c8b48a")
 
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -222,13 +225,13 @@ def framed(rng: np.random.Generator, canvas: Texture, size: tuple[float, float])
 
 
 def abstract(rng: np.random.Generator, palette: list[np.ndarray]) -> Texture:
-    """Fields of colour with wavy borders."""
+    """An abstract painting: fields of colour with wavy borders."""
     shades = np.stack([palette[i] for i in rng.permutation(len(palette))])
     du, dv = _shift(rng)
-    texel = tuple(rng.uniform(0.012, 0.04, 2))
+    texel_u, texel_v = rng.uniform(0.012, 0.04, 2)
 
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-        level = noise(u + du, v + dv, texel=texel) * 1.3 + len(shades) / 2
+        level = noise(u + du, v + dv, texel=(texel_u, texel_v)) * 1.3 + len(shades) / 2
         return shades[np.clip(level, 0, len(shades) - 1).astype(int)]
 
     return texture
@@ -237,7 +240,7 @@ def abstract(rng: np.random.Generator, palette: list[np.ndarray]) -> Texture:
 def landscape(
     rng: np.random.Generator, palette: list[np.ndarray], size: tuple[float, float]
 ) -> Texture:
-    """Sky, sun and three ranges of hills on a canvas of `size` metres."""
+    """A painted landscape, (width, height) `size` [m]: sky, sun and three ranges of hills."""
     sky, *hills = (palette[i] for i in rng.permutation(len(palette))[:4])
     sun = rng.uniform(0.2, 0.8) * size[0], rng.uniform(0.6, 0.8) * size[1]
     shift = rng.uniform(0, 50, 3)
@@ -266,7 +269,7 @@ def panels(
     rows: int,
     knobs: bool = True,
 ) -> Texture:
-    """A front of `size` metres cut into doors or drawers by grooves."""
+    """A furniture front, (width, height) `size` [m], that grooves divide into doors or drawers."""
     grain = wood(rng, base)
     knob = colour("#d8d2c4") if base.mean() < 0.3 else colour("#4a4038")
 
@@ -288,7 +291,7 @@ def panels(
 
 
 def books(rng: np.random.Generator, palette: list[np.ndarray]) -> Texture:
-    """Spines side by side, with a pale title band."""
+    """A row of book spines with pale title bands."""
     shades = np.stack([vary(rng, base, 0.3) for base in palette * 3])
     width, salt = rng.uniform(0.022, 0.045), int(rng.integers(1000))
 
@@ -303,7 +306,7 @@ def books(rng: np.random.Generator, palette: list[np.ndarray]) -> Texture:
 
 
 def view(rng: np.random.Generator, size: tuple[float, float], *, night: bool) -> Texture:
-    """What a window of `size` metres shows: sky over trees, behind the bars of a frame."""
+    """The view through a window, (width, height) `size` [m]: sky, trees, the bars of the frame."""
     top, low, trees = (
         colour(code)
         for code in (
@@ -311,7 +314,7 @@ def view(rng: np.random.Generator, size: tuple[float, float], *, night: bool) ->
         )
     )
     columns, shift = int(rng.integers(1, 4)), rng.uniform(0, 50)
-    bar = np.float32([0.85, 0.85, 0.82]) * (0.25 if night else 1)
+    bar = np.array([0.85, 0.85, 0.82], np.float32) * (0.25 if night else 1)
 
     def texture(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
         height = v / size[1]
@@ -328,7 +331,7 @@ def view(rng: np.random.Generator, size: tuple[float, float], *, night: bool) ->
 
 
 def with_skirting(texture: Texture, board: np.ndarray, *, height: float) -> Texture:
-    """`texture` above a board of `height` metres along the floor (v = 0)."""
+    """`texture` with a skirting board of colour `board`, `height` metres high, along v = 0."""
 
     def skirted(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
         covered = np.clip((height - v) / np.maximum(footprint, 1e-3) + 0.5, 0, 1)[:, None]

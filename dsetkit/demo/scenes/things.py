@@ -1,4 +1,4 @@
-"""Cut-outs of things: each function builds one, in its own colours."""
+"""The families of cut-outs that show things: each function builds one, with random colours."""
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from dsetkit.demo.scenes.figure import (
     STEEL,
     WHITE,
     Figure,
+    Finish,
     X,
     Y,
     Z,
@@ -42,19 +43,19 @@ def mug(rng: np.random.Generator) -> Figure:
     outside = banded(glaze, WHITE if rng.random() < 0.5 else pick(rng), low, low + 0.2 * height)
     radii = (0.36, 0.4, 0.4, 0.4, rng.uniform(0.38, 0.46))
     figure.ring(glaze, (0.42, 0, height / 2), 0.25 * height, 0.05, along=Y, gloss=0.5)
-    figure.turned(outside, height, radii, blend=0.02, gloss=0.5)
-    figure.turned(WHITE, height, (0.3, 0.34, 0.34, 0.34, 0.38), base=0.08, cut=True)
+    figure.lathe(outside, height, radii, blend=0.02, gloss=0.5)
+    figure.lathe(WHITE, height, (0.3, 0.34, 0.34, 0.34, 0.38), base=0.08, cut=True)
     return figure
 
 
 def vase(rng: np.random.Generator) -> Figure:
-    """With or without flowers."""
+    """A vase, with or without flowers."""
     figure, height = Figure(pitch=(8, 25)), rng.uniform(0.8, 1.2)
     belly, neck = rng.uniform(0.25, 0.42), rng.uniform(0.08, 0.16)
     paint = banded(pick(rng), pick(rng), -0.15 * height, rng.uniform(-0.1, 0.1) * height)
     middle = rng.permutation([belly, belly * 0.8])
-    figure.turned(paint, height, (belly * 0.6, *middle, neck, neck + 0.06), gloss=0.6)
-    figure.turned(BLACK, 0.3, (neck * 0.8, neck * 0.8, neck * 1.1), base=height - 0.2, cut=True)
+    figure.lathe(paint, height, (belly * 0.6, *middle, neck, neck + 0.06), gloss=0.6)
+    figure.lathe(BLACK, 0.3, (neck * 0.8, neck * 0.8, neck * 1.1), base=height - 0.2, cut=True)
     for _ in range(rng.integers(0, 8)):
         tip = np.array([*rng.normal(0, 0.22, 2), height + rng.uniform(0.3, 0.6)])
         petal = pick(rng)
@@ -66,14 +67,14 @@ def vase(rng: np.random.Generator) -> Figure:
 
 
 def bottle(rng: np.random.Generator) -> Figure:
-    """Glass that lets some of the background through, with a label."""
+    """A bottle of transparent glass, with a label."""
     figure, height, belly = Figure(pitch=(3, 15)), 1.2, rng.uniform(0.18, 0.26)
     glass = pick(rng, ["#2f5d3a", "#7a4a22", "#a8c4c8", "#35506e"])
     radii = (belly, belly, belly, belly, 0.1, 0.075, 0.075)
-    figure.turned(glass, height, radii, gloss=1.0, opacity=rng.uniform(0.55, 0.85))
-    figure.turned(WHITE, 0.32, (belly + 0.008,) * 2, base=0.25, gloss=0.1)
-    figure.turned(pick(rng), 0.1, (belly + 0.012,) * 2, base=0.36, gloss=0.1)
-    figure.turned(pick(rng), 0.1, (0.09, 0.09), base=height - 0.04, gloss=0.5)
+    figure.lathe(glass, height, radii, gloss=1.0, opacity=rng.uniform(0.55, 0.85))
+    figure.lathe(WHITE, 0.32, (belly + 0.008,) * 2, base=0.25, gloss=0.1)
+    figure.lathe(pick(rng), 0.1, (belly + 0.012,) * 2, base=0.36, gloss=0.1)
+    figure.lathe(pick(rng), 0.1, (0.09, 0.09), base=height - 0.04, gloss=0.5)
     return figure
 
 
@@ -83,7 +84,7 @@ def fruit(rng: np.random.Generator) -> Figure:
     peel = speckled(rng, pick(rng, ["#b8342c", "#d98a2c", "#9fb13c", "#d9b93c"]))
     if rng.random() < 0.5:
         top = 0.8
-        figure.turned(peel, 0.86, (0.12, 0.4, 0.5, 0.5, 0.42, 0.12), gloss=0.5)
+        figure.lathe(peel, 0.86, (0.12, 0.4, 0.5, 0.5, 0.42, 0.12), gloss=0.5)
         figure.egg(peel, (0, 0, 0.9), (0.16, 0.16, 0.13), cut=True)
     else:
         top = 1.15
@@ -101,16 +102,16 @@ def mushroom(rng: np.random.Generator) -> Figure:
     hollow = (width * 1.3, width * 1.3, width * 0.55)
     figure.egg(cap, (0, 0, height), (width, width, width * 0.8), gloss=0.5)
     figure.egg(WHITE * 0.8, (0, 0, height - 0.55 * width), hollow, cut=True, gloss=0)
-    figure.turned(speckled(rng, WHITE * 0.9), height, (0.2, 0.14, 0.13, 0.14), gloss=0.1)
+    figure.lathe(speckled(rng, WHITE * 0.9), height, (0.2, 0.14, 0.13, 0.14), gloss=0.1)
     return figure
 
 
 def house_plant(rng: np.random.Generator) -> Figure:
-    """Long leaves out of a pot."""
+    """Long leaves in a pot."""
     figure, green, count = Figure(pitch=(5, 30)), vary(rng, GREEN, 0.2), int(rng.integers(9, 16))
     wide, rise = rng.uniform(0.05, 0.13), rng.uniform(0.35, 0.7)
-    figure.turned(pick(rng), 0.42, (0.22, 0.27, 0.3, 0.32))
-    figure.turned(BARK * 0.5, 0.1, (0.27, 0.27), base=0.36, gloss=0)
+    figure.lathe(pick(rng), 0.42, (0.22, 0.27, 0.3, 0.32))
+    figure.lathe(BARK * 0.5, 0.1, (0.27, 0.27), base=0.36, gloss=0)
     for i in range(count):
         turn, lean = 2.4 * i + rng.normal(0, 0.2), rng.uniform(0.3, 1.0) * (0.4 + 0.6 * i / count)
         out = np.array([np.cos(turn) * np.sin(lean), np.sin(turn) * np.sin(lean), np.cos(lean)])
@@ -124,8 +125,8 @@ def cactus(rng: np.random.Generator) -> Figure:
     figure, height = Figure(), rng.uniform(0.6, 0.95)
     skin = segmented(vary(rng, GREEN, 0.15), vary(rng, GREEN * 0.6, 0.1), count=9)
     top = (0.3 + height) * Z
-    figure.turned(pick(rng), 0.32, (0.2, 0.25, 0.28), gloss=0.3)
-    figure.turned(GOLD * 0.6, 0.06, (0.24, 0.24), base=0.28, gloss=0)
+    figure.lathe(pick(rng), 0.32, (0.2, 0.25, 0.28), gloss=0.3)
+    figure.lathe(GOLD * 0.6, 0.06, (0.24, 0.24), base=0.28, gloss=0)
     figure.limb(skin, (0, 0, 0.3), top, 0.17, 0.15, fur=0.03)
     for side in (-1, 1)[: rng.integers(1, 3)]:
         level = 0.3 + height * rng.uniform(0.3, 0.7)
@@ -142,7 +143,7 @@ def cactus(rng: np.random.Generator) -> Figure:
 def cushion(rng: np.random.Generator) -> Figure:
     figure, base = Figure(turn=40, pitch=(0, 35)), pick(rng)
     cloth = speckled(rng, base, texel=0.003) if rng.random() < 0.4 else striped(base, WHITE)
-    pile = {"gloss": 0, "fur": rng.choice([0, 0.025])}
+    pile = Finish(gloss=0, fur=rng.choice([0, 0.025]))
     figure.slab(cloth, (0, 0, 0), (0.5, 0.05, 0.5), 0.04, **pile)
     figure.egg(cloth, (0, 0, 0), (0.5, 0.3, 0.5), blend=0.1, **pile)
     return figure
@@ -151,10 +152,10 @@ def cushion(rng: np.random.Generator) -> Figure:
 def lamp(rng: np.random.Generator) -> Figure:
     figure, foot, wide = Figure(pitch=(0, 15)), pick(rng), rng.uniform(0.3, 0.4)
     shade = (wide, wide * 0.8, wide * 0.6)
-    figure.turned(foot, 0.5, rng.permutation([0.2, 0.1, 0.16, 0.07]), gloss=0.6)
-    figure.turned(STEEL, 0.2, (0.025, 0.025), base=0.45)
-    figure.turned(colour("#ffe2a8"), 0.42, shade, base=0.58, glow=0.75, gloss=0)
-    figure.turned(foot, 0.03, (wide + 0.008,) * 2, base=0.58, gloss=0)
+    figure.lathe(foot, 0.5, rng.permutation([0.2, 0.1, 0.16, 0.07]), gloss=0.6)
+    figure.lathe(STEEL, 0.2, (0.025, 0.025), base=0.45)
+    figure.lathe(colour("#ffe2a8"), 0.42, shade, base=0.58, glow=0.75, gloss=0)
+    figure.lathe(foot, 0.03, (wide + 0.008,) * 2, base=0.58, gloss=0)
     return figure
 
 
@@ -175,7 +176,7 @@ def car(rng: np.random.Generator) -> Figure:
 
 
 def doughnut(rng: np.random.Generator) -> Figure:
-    """With icing and sprinkles."""
+    """A doughnut with icing and sprinkles."""
     figure = Figure(pitch=(30, 65))
     figure.ring(speckled(rng, colour("#c58a4a")), (0, 0, 0), 0.34, 0.17)
     figure.ring(pick(rng), (0, 0, 0.045), 0.34, 0.163, gloss=0.7)
@@ -193,7 +194,7 @@ def doughnut(rng: np.random.Generator) -> Figure:
 def ice_cream(rng: np.random.Generator) -> Figure:
     figure, top = Figure(pitch=(-5, 20)), 0.85
     wafer = striped(colour("#c88f4e"), colour("#8a5a2c"))
-    figure.turned(wafer, 0.75, (0.02, 0.1, 0.18, 0.25), gloss=0.1)
+    figure.lathe(wafer, 0.75, (0.02, 0.1, 0.18, 0.25), gloss=0.1)
     for radius in (0.27, 0.24, 0.21)[: rng.integers(1, 4)]:
         scoop = speckled(rng, mix(pick(rng), WHITE, 0.3), texel=0.004)
         figure.egg(scoop, (rng.normal(0, 0.02), 0, top), radius, blend=0.025)
@@ -205,8 +206,8 @@ def ice_cream(rng: np.random.Generator) -> Figure:
 def rocket(rng: np.random.Generator) -> Figure:
     figure, trim = Figure(turn=45, pitch=(-5, 20)), pick(rng)
     hull = banded(mix(pick(rng), WHITE, 0.7), trim, 0.28, 1)
-    figure.turned(hull, 1.3, (0.16, 0.24, 0.26, 0.24, 0.15, 0.01), gloss=0.5)
-    figure.turned(STEEL * 0.6, 0.14, (0.15, 0.12), base=-0.1, gloss=0.6)
+    figure.lathe(hull, 1.3, (0.16, 0.24, 0.26, 0.24, 0.15, 0.01), gloss=0.5)
+    figure.lathe(STEEL * 0.6, 0.14, (0.15, 0.12), base=-0.1, gloss=0.6)
     figure.ring(trim, (0, -0.25, 0.75), 0.09, 0.025, along=Y, gloss=0.6)
     pane = (0.085, 0.085, 0.03)
     figure.egg(colour("#7fb4d0"), (0, -0.24, 0.75), pane, along=Y, gloss=1.0)

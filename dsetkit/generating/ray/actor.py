@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -24,11 +24,21 @@ class ShardWriter:
         plan: What to make; its paths are absolute.
         pixels: Of `backgrounds` and `foregrounds`, uint8 (h,w,c) in id order: arrays that lie in
             the node's object store.
+        clock: Tells the time [s].
+        sleep: Waits for so long [s].
     """
 
-    def __init__(self, plan: Plan, pixels: Pixels) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        pixels: Pixels,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._plan, self._pixels = plan, pixels
         self._progress = (-1, 0)  # shard, samples done
+        self._clock, self._sleep = clock, sleep
 
     def prepare(self) -> None:
         """Loads the teacher.
@@ -64,15 +74,15 @@ class ShardWriter:
             self._progress = (number, done)
             written += (done - 1) % self._plan.batch_size + 1  # a shard's last batch may be short
 
-        until = time.monotonic() + patience_s
+        until = self._clock() + patience_s
         while True:
             try:
                 write(self._plan, self._asset, self._network, only=number, progress=report)
                 return written
             except BusyError:
-                if time.monotonic() > until:
+                if self._clock() > until:
                     raise
-            time.sleep(SECONDS_BETWEEN_TRIES)
+            self._sleep(SECONDS_BETWEEN_TRIES)
 
     def progress(self) -> tuple[int, int]:
         """The shard last written to, and how many of its samples are done; works during `write`."""

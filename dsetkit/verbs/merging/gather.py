@@ -4,7 +4,6 @@ All is checked before anything is copied. Shards are copied as they are, each un
 first; one that is there already with the same content is kept, so the same command goes on.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
+from dsetkit.files import replacing
 from dsetkit.labels import score_labels
 from dsetkit.store import SHARD_NAME, FolderShards, StoreReader, shard_number, shard_path
 from dsetkit.store import manifest as m
@@ -152,16 +152,6 @@ def _is_there(source: Path, target: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.part")
-    try:
+    advice = "what was copied is kept, mend it and run the same command again"
+    with replacing(target, action=f"copy {source} to {target}", advice=advice) as temporary:
         shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DatasetError(
-            f"cannot copy {source} to {target}: {error.strerror}; what was copied is kept, mend it "
-            "and run the same command again"
-        ) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -2,7 +2,7 @@
 
     python train_depth.py --init-from runs/depth/best.safetensors --seed 1 --output runs/depth-1 ...
     python train_depth.py --init-from runs/depth/best.safetensors --seed 2 --output runs/depth-2 ...
-    python average_models.py runs/depth-1/last.safetensors runs/depth-2/last.safetensors \\
+    python -m tools.average_models runs/depth-1/last.safetensors runs/depth-2/last.safetensors \\
         --output runs/depth-mean.safetensors
 
 The trainings may differ in seed, augmentation, loss and data, not in the network, in what it sees
@@ -10,18 +10,22 @@ or in the unit of its depth. Networks that began from different weights have no 
 score the result before you use it.
 """
 
+import dsetkit.openmp  # noqa: F401  (before torch)
+
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsetkit.console import run
 from models import ModelError, average_models, save_model
-from training.cli import run
+
+SCRIPT = "average_models"
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="average_models.py", description="Average the weights of trainings from one start."
+        prog=SCRIPT, description="Average the weights of trainings from one start."
     )
     add = parser.add_argument
     add("weights", type=Path, nargs="+", metavar="FILE", help="best or last.safetensors of a run")
@@ -31,10 +35,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
-    net, about = average_models(args.weights)
-    save_model(args.output, net, about)
+    net, metadata = average_models(args.weights)
+    save_model(args.output, net, metadata)
     print(f"{args.output}: {net.arch}, mean of {len(args.weights)} files")
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, ModelError))
+    sys.exit(run(main, ModelError, name=SCRIPT))

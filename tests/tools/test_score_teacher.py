@@ -1,4 +1,4 @@
-"""score_teacher.py: a teacher held against measured depth, worked by hand."""
+"""tools/score_teacher.py: the scores of a teacher on measured depth, computed by hand."""
 
 import json
 from pathlib import Path
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import evaluate_depth
-import score_teacher
 from dsetkit.errors import RunError, TeacherError
 from dsetkit.importing.rgbd import import_rgbd
+from tools import score_teacher
 from tools.bundle_teacher import CHECKPOINT
 
 HEIGHT, WIDTH = 24, 32

@@ -1,0 +1,1 @@
+"""Programs for occasional use, started as `python -m tools.NAME` from the repository."""

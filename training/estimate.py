@@ -1,0 +1,97 @@
+"""How long a training will take, estimated from its first steps."""
+
+import logging
+import time
+from collections.abc import Sequence
+
+import torch
+
+from training.run_dir import Stage
+
+WARM_UP_STEPS, TIMED_STEPS = 2, 5  # the first steps are slow: caches are cold, code compiles
+
+logger = logging.getLogger(__name__)
+
+
+class TimeEstimate:
+    """Logs once, after a few steps, how long the whole training will take.
+
+    The time of a step at another size is taken as proportional to its pixels.
+
+    Args:
+        stages: All stages of the training.
+        steps_per_epoch: Steps of every epoch.
+        device: Where the network trains.
+    """
+
+    def __init__(
+        self, stages: Sequence[Stage], *, steps_per_epoch: int, device: torch.device
+    ) -> None:
+        self._stages, self._steps_per_epoch = stages, steps_per_epoch
+        self._device = device
+        self._stage: Stage | None = None
+        self._steps = 0
+        self._started_at = 0.0
+
+    def after_step(self, step: int, stage: Stage) -> None:
+        """Takes note of a step.
+
+        Args:
+            step: Number of steps of the run so far.
+            stage: The stage that the step belongs to.
+        """
+        if self._steps > WARM_UP_STEPS + TIMED_STEPS:
+            return
+        if stage is not self._stage:  # steps of different sizes do not compare
+            self._stage, self._steps = stage, 0
+        self._steps += 1
+        if self._steps == WARM_UP_STEPS:
+            self._started_at = self._now()
+        elif self._steps == WARM_UP_STEPS + TIMED_STEPS:
+            step_s = (self._now() - self._started_at) / TIMED_STEPS
+            logger.info(
+                "%.3g s a step at %s: about %s for the whole training, %s left (validation aside)",
+                step_s,
+                stage.size_name,
+                format_duration(step_s * self._equal_steps(stage)),
+                format_duration(step_s * self._equal_steps(stage, after=step)),
+            )
+            self._steps += 1  # done
+
+    def _equal_steps(self, stage: Stage, *, after: int = 0) -> float:
+        """Steps of the run beyond number `after`, counted in steps of the size of `stage`."""
+        total = 0.0
+        for other in self._stages:
+            first, end = (epoch * self._steps_per_epoch for epoch in (other.first, other.end))
+            total += max(0, end - max(first, after)) * _pixels(other) / _pixels(stage)
+        return total
+
+    def _now(self) -> float:
+        """The time when the device has done what it was asked [s]."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.monotonic()
+
+
+def format_duration(seconds: float) -> str:
+    """A duration for people: "4.2 s", "45 s", "12 min", "3 h 20 min", "2 d 4 h".
+
+    Args:
+        seconds: The duration [s].
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _pixels(stage: Stage) -> int:
+    height, width = stage.size
+    return height * width

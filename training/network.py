@@ -1,0 +1,138 @@
+"""The network of a training: on its device, with its precision, its average and its ranks."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from dsetkit.devices import pick_device, prepare_device
+from dsetkit.errors import RunError
+from training import ranks
+from training.ema import AveragedWeights
+from training.sync_batch_norm import sync_batch_norm
+
+
+def open_device(name: str) -> torch.device:
+    """The device that this rank trains on, ready for use.
+
+    Args:
+        name: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        DsetkitError: There is no such device, or fewer GPUs than ranks.
+    """
+    return prepare_device(ranks.own_device(pick_device(name)))
+
+
+def uses_bf16(amp: str, device: torch.device) -> bool:
+    """What --amp means on a device: "bf16", "none", or "auto" (bf16 on CUDA, none on the CPU)."""
+    return amp == "bf16" or (amp == "auto" and device.type == "cuda")
+
+
+def mixed_precision(amp: str, device: torch.device) -> torch.autocast:
+    """A context for the forward pass, in bf16 where `uses_bf16` says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(amp, device))
+
+
+def heads_of(net: nn.Module) -> dict[str, str]:
+    """The maps that a network predicts and the kind of each, see models/registry.py."""
+    return cast(dict[str, str], net.heads)
+
+
+def check_task(net: nn.Module, *, wanted: str) -> None:
+    """Raises RunError when a network is for another task than the script."""
+    if net.task != wanted:
+        raise RunError(
+            f"--arch {net.arch} is a {net.task} network: train it with train_{net.task}.py"
+        )
+
+
+def copy_weights(net: nn.Module, other: nn.Module, path: str) -> None:
+    """Copies all weights of `other`, read from `path`, into `net`.
+
+    Raises:
+        RunError: The networks differ in architecture or number of input channels.
+    """
+    wanted, found = ((n.arch, n.in_channels) for n in (net, other))
+    if found != wanted:
+        raise RunError(
+            f"--init-from {path} holds {found[0]} with {found[1]} input channels: expected "
+            f"{wanted[0]} with {wanted[1]}; give the --arch and --inputs it was trained with"
+        )
+    net.load_state_dict(other.state_dict())
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Calls a network on pictures, in the precision and memory format of the training.
+
+    Attributes:
+        module: The network, maybe compiled or wrapped for several ranks.
+        precision: What `mixed_precision` gives.
+        memory_format: Of the pictures.
+    """
+
+    module: nn.Module
+    precision: torch.autocast
+    memory_format: torch.memory_format
+
+    def __call__(self, pictures: torch.Tensor) -> Any:
+        """Pictures (N, C, H, W) float32 in 0..1 -> the network's outputs, maybe in bf16."""
+        with self.precision:
+            return self.module(pictures.contiguous(memory_format=self.memory_format))
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that trains, and what is validated and saved of it.
+
+    Attributes:
+        trained: The module whose weights the optimizer changes.
+        average: The running average of its weights, if there is one.
+        evaluated: What is validated, drawn and saved: the average, or else `trained` itself.
+        forward: Calls the network in training, on this rank's share of a batch.
+        evaluate: Calls `evaluated`.
+    """
+
+    trained: nn.Module
+    average: AveragedWeights | None
+    forward: Forward
+
+    @property
+    def evaluated(self) -> nn.Module:
+        return self.average.module if self.average else self.trained
+
+    @property
+    def evaluate(self) -> Forward:
+        return Forward(self.evaluated, self.forward.precision, self.forward.memory_format)
+
+
+def prepare_network(
+    net: nn.Module,
+    device: torch.device,
+    *,
+    amp: str,
+    channels_last: bool,
+    compile_it: bool,
+    ema: float,
+    sync_bn: bool,
+) -> Network:
+    """Puts a network on its device and wraps it for training.
+
+    Args:
+        net: The network; it changes in place.
+        device: Where it trains.
+        amp: A name that `mixed_precision` takes.
+        channels_last: Whether the convolutions see pictures as (N, H, W, C) in memory.
+        compile_it: Whether to compile the network.
+        ema: Share of the old average kept at each step, 0..1; 0 keeps no average.
+        sync_bn: Whether batch norm sees the batches of all ranks.
+    """
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    net.to(device).to(memory_format=memory_format)
+    net = sync_batch_norm(net, device) if sync_bn else net
+    average = AveragedWeights(net, ema) if ema else None
+    module = ranks.parallel(cast(nn.Module, torch.compile(net)) if compile_it else net)
+    forward = Forward(module, mixed_precision(amp, device), memory_format)
+    return Network(net, average, forward)

@@ -1,0 +1,169 @@
+"""What the evaluation scripts share: flags, predictions with mirrored pictures, and the result."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+from dsetkit.errors import RunError
+from dsetkit.files import write_json
+from dsetkit.numbers import evenly_spread
+from training.cli import image_size, positive_int
+from training.loop import Batch, prepare_batch
+from training.scoring.report import (
+    Layout,
+    Scores,
+    cell_table,
+    protocol_table,
+    published_table,
+    score_table,
+    show,
+    write_picture,
+)
+
+GRID_SAMPLES = 6
+
+
+def add_evaluation_arguments(
+    parser: argparse.ArgumentParser, *, size_help: str, train_data_help: str
+) -> None:
+    """Adds the flags that do not depend on the map that is scored.
+
+    Args:
+        parser: the script's parser.
+        size_help: the help of --img-size.
+        train_data_help: the help of --train-data.
+    """
+    # fmt: off
+    add = parser.add_argument
+    add("--data", required=True, metavar="DATASET", help="dataset to score on")
+    add("--checkpoint", required=True, type=Path, metavar="FILE", help=".safetensors of a training")
+    add("--split", choices=("train", "val", "test"), default="test", help="(default: test)")
+    add("--batch-size", type=positive_int, default=32, metavar="N", help="(default: 32)")
+    add("--workers", type=int, default=0, metavar="N", help="processes that load (default: 0)")
+    add("--img-size", type=image_size, metavar="SIZE", help=size_help)
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    add("--train-data", metavar="DATASET", help=train_data_help)
+    add("--published", action="store_true",
+        help="also the odd scores of reference systems; see training/scoring/published_scores.py")
+    add("--output", type=Path, metavar="FILE", help="write everything as JSON")
+    add("--grid", type=Path, metavar="FILE", help="write a picture of predictions (PNG)")
+    # fmt: on
+
+
+def check_has_samples(samples: Sized, dataset: str, split: str) -> None:
+    """Raises RunError when a split is empty."""
+    if len(samples) == 0:
+        raise RunError(f"{dataset} has no {split} samples: choose another --split")
+
+
+def predict(
+    answer: Callable[[torch.Tensor], torch.Tensor],
+    batch: Batch,
+    inputs: Sequence[str],
+    tta: str,
+) -> torch.Tensor:
+    """Predicts a map (N, 1, h, w) in 0..1.
+
+    Args:
+        answer: pictures (N, C, H, W) float32 in 0..1 -> map.
+        batch: fields (N, 3, H, W), as `loop.prepare_batch` returns them.
+        inputs: names of the fields that the network sees, in this order.
+        tta: "flip" for the mean with the answer to the mirrored pictures, or "none".
+    """
+    pictures = torch.cat([batch[name] for name in inputs], dim=1)
+    if tta == "flip":
+        return (answer(pictures) + answer(pictures.flip(-1)).flip(-1)) / 2
+    return answer(pictures)
+
+
+def write_grid(
+    path: Path,
+    samples: Any,
+    predict: Callable[[Batch], torch.Tensor],
+    draw: Callable[[Batch, torch.Tensor], np.ndarray],
+    *,
+    device: torch.device,
+) -> None:
+    """Writes a picture of the predictions for samples from a dataset's first to its last.
+
+    Args:
+        path: the PNG file.
+        samples: the dataset.
+        predict: batch -> map (N, 1, h, w) in 0..1.
+        draw: (batch as stored, map) -> prediction grid, uint8 RGB (H, W, 3).
+        device: where the network is.
+    """
+    stored = default_collate([samples[i] for i in evenly_spread(len(samples), GRID_SAMPLES)])
+    with torch.inference_mode():
+        prediction = predict(prepare_batch(stored, device))
+    write_picture(path, draw(stored, prediction))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The scores of a network and of baselines on a split, and how they were computed.
+
+    Attributes:
+        checkpoint: the weights file.
+        metadata: what the weights file says of the network.
+        dataset: what was scored on.
+        split: which split of it.
+        fingerprint: of the dataset.
+        protocol: how the scores were computed, for people, by topic.
+        scores: "model" and baselines -> scores.
+        cells: the same in each cell of the seen/unseen table, see `report.cell_scores`.
+        published: what `score_published` gives, or nothing.
+    """
+
+    checkpoint: Path
+    metadata: Mapping[str, Any]
+    dataset: str
+    split: str
+    fingerprint: str
+    protocol: Mapping[str, str]
+    scores: Mapping[str, Scores]
+    cells: Mapping[str, Mapping[str, Scores]]
+    published: Mapping[str, float] = field(default_factory=dict)
+
+    def publish(self, layout: Layout, *, average: str, output: Path | None) -> None:
+        """Prints all of it to stdout, and writes it as JSON.
+
+        Args:
+            layout: how the scores are laid out.
+            average: "image" or "pixel", printed first.
+            output: the JSON file; None writes none.
+
+        Raises:
+            DsetkitError: the file cannot be written.
+        """
+        show(f"{self.checkpoint} on {self.dataset}, {self.split} split")
+        if layout["headline"]:
+            show(layout["headline"])
+        scores: dict[str, Scores | None] = {**dict.fromkeys(layout["columns"]), **self.scores}
+        show(score_table(scores, layout["rows"], average=average))
+        if self.cells:
+            label, score = layout["cell_row"]
+            show(cell_table(label, self.cells, score, average=average))
+        show(protocol_table(self.protocol))
+        if self.published:
+            show(published_table(self.published))
+        if output:
+            self._write(output)
+
+    def _write(self, path: Path) -> None:
+        content = {
+            "checkpoint": {"path": str(self.checkpoint), **self.metadata},
+            "dataset": {"path": str(self.dataset), "split": self.split},
+            "dataset_fingerprint": self.fingerprint,
+            "protocol": self.protocol,
+            "scores": self.scores,
+            "cells": self.cells,
+            "published": self.published,
+        }
+        write_json(path, content)
