@@ -1,30 +1,37 @@
-# The four words: make demo, make test, make lint, make clean.
+# make demo | test | test-all | lint | clean
+# make test K=store runs tests/store alone.
 
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+K ?=
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-all lint clean
 
 demo: .venv/run-ready
 	$(BIN)/python -m dsetkit demo --output demo
 
 test: .venv/test-ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/$(K)
+
+test-all: .venv/test-ready
+	$(BIN)/python -m pytest -m "" tests/$(K)
 
 lint: .venv/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo build dist *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/run-ready: requirements.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+.venv/run-ready: requirements.txt pyproject.toml | .venv/bin/python
+	$(PIP) -r requirements.txt
 	touch $@
 
-.venv/test-ready: requirements.txt requirements-dev.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+.venv/test-ready: requirements.txt requirements-dev.txt pyproject.toml | .venv/bin/python
+	$(PIP) -r requirements-dev.txt
 	touch $@ .venv/run-ready

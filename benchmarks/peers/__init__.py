@@ -9,7 +9,7 @@ Each file has two functions:
                                     (N,S,S), `depth` float32 (N,S,S) in the stored unit
 
 Those that hand over bytes get the same bytes and share one decoding, `shared.decode`. None of these
-libraries is a dependency of the project: `pip install -r requirements-peers.txt` brings those that
+libraries is a dependency of the project: `pip install 'dsetkit[peers]'` brings those that
 need no compiler.
 """
 

@@ -20,6 +20,7 @@ from dsetkit.errors import DsetkitError
 
 REPOSITORY = Path(__file__).parents[2]
 
+SCRIPTS = ("train_depth.py", "train_mask.py", "evaluate_depth.py", "evaluate_mask.py")
 ROOMS, CUTOUTS = 32, 32
 SIZE = 160  # of the dataset's pictures [px]
 TRAIN_SIZE = 96  # [px]
@@ -49,8 +50,10 @@ def demo(output: Path, *, samples: int, epochs: int) -> Path:
         The path of the picture `predictions.png`, which shows predictions of both networks.
 
     Raises:
-        DsetkitError: `output` is not empty, or a step failed. The step has printed its own error.
+        DsetkitError: The repository's scripts are not there, `output` is not empty, or a step
+            failed. The step has printed its own error.
     """
+    _check_scripts()
     if output.exists() and any(output.iterdir()):
         raise DsetkitError(
             f"{output} is not empty: the demo wants a folder of its own; remove it or choose "
@@ -94,6 +97,16 @@ def demo(output: Path, *, samples: int, epochs: int) -> Path:
     minutes, seconds = divmod(round(time.monotonic() - start), 60)
     print(f"\nDone in {minutes} min {seconds:02d} s. Look at {picture}\n\n{FULL_NETWORKS}")
     return picture
+
+
+def _check_scripts() -> None:
+    """Raises DsetkitError unless the scripts that train and evaluate lie beside the package."""
+    missing = [name for name in SCRIPTS if not (REPOSITORY / name).is_file()]
+    if missing:
+        raise DsetkitError(
+            "demo trains and evaluates by the scripts of dsetkit's repository, which are not "
+            "installed with it: run `python -m dsetkit demo` in a clone"
+        )
 
 
 def _step(title: str, description: str) -> None:

@@ -209,11 +209,7 @@ def load_plan_teacher(plan: Plan, *, threads: int) -> Teacher | None:
         plan: What to make.
         threads: How many the teacher may use on a CPU.
     """
-    network = plan.teacher.load()
-    if network is not None:
-        import torch  # not without a teacher: it takes seconds
-
-        torch.set_num_threads(threads)
+    network = plan.teacher.load(threads=threads)
     return with_recorded_range(network, plan.manifest.teacher)
 
 

@@ -42,13 +42,16 @@ class TeacherChoice:
                 "side, 0 to 0.5"
             )
 
-    def load(self) -> Teacher | None:
+    def load(self, *, threads: int | None = None) -> Teacher | None:
         """The teacher; None for `none`.
+
+        Args:
+            threads: As of `load_teacher`.
 
         Raises:
             TeacherError: As `load_teacher`.
         """
-        return load_teacher(self.name, device=self.device, options=self.options)
+        return load_teacher(self.name, device=self.device, options=self.options, threads=threads)
 
     def describe(self, teacher: Teacher | None) -> dict:
         """The manifest's entry on a teacher: name, hash, batch size, settings, edge reach.

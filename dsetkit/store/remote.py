@@ -292,7 +292,7 @@ def _may_pass(error: Exception) -> bool:
 def _explained(error: Exception, url: str, attempts: int) -> str:
     said = _words(error)
     if isinstance(error, ImportError):
-        return f"{url} needs more packages ({said}): pip install -r requirements-remote.txt"
+        return f"{url} needs more packages ({said}): pip install 'dsetkit[remote]'"
     if isinstance(error, FileNotFoundError) or _status(error) == 404:
         return f"{url} is not there ({said}): expected shards with their {FILE_NAME} beside them"
     if _is_refusal(error):

@@ -1,7 +1,7 @@
 """Teachers: frozen depth networks behind one protocol, chosen by a short string.
 
     bundled                  the small NYU network that comes with dsetkit (metric)
-    checkpoint:FILE          any depth model trained by train_depth.py
+    checkpoint:FILE          any depth model trained by train_depth.py; needs a clone's `models`
     densedepth:FILE          DenseDepth with its authors' nyu.h5
     densedepth-kitti:FILE    the same network with kitti.h5: streets
     hf:MODEL_OR_DIR          a depth model of transformers, by its id or in a folder
@@ -23,37 +23,41 @@ from dsetkit.teachers.flip import FlipAveraged
 from dsetkit.teachers.guard import checked_depth
 from dsetkit.teachers.options import Teacher, TeacherOptions, settings_of
 from dsetkit.teachers.ranges import RangedTeacher, with_range, with_recorded_range
+from dsetkit.teachers.repository_models import repository_models
 
 if TYPE_CHECKING:
     from dsetkit.teachers.running import Runner
 
 __all__ = [
-    "BUNDLED",
     "RangedTeacher",
     "Teacher",
     "TeacherOptions",
     "checked_depth",
+    "export_checkpoint",
     "load_teacher",
     "settings_of",
     "with_range",
     "with_recorded_range",
 ]
 
-BUNDLED = Path(__file__).with_name("bundled.safetensors")
-
 _ANY_MODEL = ("kind", "max_depth_m", "size", "flip", "value_range")
 _TORCH = ("size", "flip", "precision", "compiled")
 
 
 def load_teacher(
-    spec: str, *, device: str = "auto", options: TeacherOptions | None = None
+    spec: str,
+    *,
+    device: str = "auto",
+    options: TeacherOptions | None = None,
+    threads: int | None = None,
 ) -> Teacher | None:
     """The teacher named by `--teacher`; None for `none`.
 
     Args:
         spec: See the top of this file.
-        device: `auto`, `cpu` or `cuda`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
         options: What the other `--teacher-...` flags say.
+        threads: How many threads it takes on a CPU; None = `OMP_NUM_THREADS`, or one for each core.
 
     Raises:
         TeacherError: An unknown name, weights that cannot be used, a package that is not
@@ -70,10 +74,12 @@ def load_teacher(
     options.check(name, takes=takes)
     if load is None:
         return None
+    if name == "bundled" and file:
+        raise TeacherError(f"teacher {spec}: bundled takes no file, checkpoint:FILE does")
     if name != "bundled" and not file:
         what = "MODEL_OR_DIR" if name == "hf" else "FILE"
         raise TeacherError(f"teacher {name} needs a file: write {name}:{what}")
-    teacher = load(name, file, device, options)
+    teacher: Teacher = load(name, file, device, options, threads)
     if options.flip:
         teacher = FlipAveraged(teacher)
     value_range = options.value_range or getattr(teacher, "value_range", None)
@@ -84,51 +90,82 @@ def load_teacher(
     return RangedTeacher(teacher, value_range)
 
 
-def _runner(device: str, options: TeacherOptions) -> "Runner":
+def export_checkpoint(
+    checkpoint: Path, output: Path, *, size: tuple[int, int] | None = None
+) -> float:
+    """Writes a depth checkpoint as ONNX; see `dsetkit.verbs.export_model`."""
+    repository_models("export-model")  # first: it says at once what is missing
+    from dsetkit.teachers import onnx_export  # loads torch
+
+    return onnx_export.export_checkpoint(checkpoint, output, size=size)
+
+
+# ---- one function for each kind ----------------------------------------------------------------
+# Imports stand inside: torch takes seconds to load, and `none`, `bundled` and `onnx` do without it.
+
+
+def _runner(device: str, options: TeacherOptions, threads: int | None) -> "Runner":
     """How the network of a torch teacher is run; refused before any weights are read."""
+    import torch
+
     from dsetkit.teachers.running import Runner
 
+    if threads:
+        torch.set_num_threads(threads)
     return Runner(
         device=str(pick_device(device)), precision=options.precision, compiled=options.compiled
     )
 
 
-# ---- one function for each kind ----------------------------------------------------------------
-# Imports stand inside: torch takes seconds to load, and `--teacher none` does not need it.
+def _bundled(
+    name: str, file: str, device: str, options: TeacherOptions, threads: int | None
+) -> Teacher:
+    from dsetkit.teachers.bundled import BundledTeacher
+
+    return BundledTeacher(device=device, options=options, threads=threads)
 
 
-def _checkpoint(name: str, file: str, device: str, options: TeacherOptions) -> Teacher:
+def _checkpoint(
+    name: str, file: str, device: str, options: TeacherOptions, threads: int | None
+) -> Teacher:
+    repository_models(f"teacher {name}")  # first: it says at once what is missing
     from dsetkit.teachers.checkpoint import CheckpointTeacher
 
-    path = Path(file) if file else BUNDLED
-    return CheckpointTeacher(path, name=name, runner=_runner(device, options), size=options.size)
+    runner = _runner(device, options, threads)
+    return CheckpointTeacher(Path(file), runner=runner, size=options.size)
 
 
-def _densedepth(name: str, file: str, device: str, options: TeacherOptions) -> Teacher:
+def _densedepth(
+    name: str, file: str, device: str, options: TeacherOptions, threads: int | None
+) -> Teacher:
+    runner = _runner(device, options, threads)
     from dsetkit.teachers.densedepth import DenseDepthTeacher
 
-    runner = _runner(device, options)
     return DenseDepthTeacher(Path(file), runner=runner, variant=name, size=options.size)
 
 
-def _hugging_face(name: str, file: str, device: str, options: TeacherOptions) -> Teacher:
+def _hugging_face(
+    name: str, file: str, device: str, options: TeacherOptions, threads: int | None
+) -> Teacher:
     from dsetkit.teachers.huggingface import HuggingFaceTeacher
 
-    return HuggingFaceTeacher(file, runner=_runner(device, options), options=options)
+    return HuggingFaceTeacher(file, runner=_runner(device, options, threads), options=options)
 
 
-def _onnx(name: str, file: str, device: str, options: TeacherOptions) -> Teacher:
+def _onnx(
+    name: str, file: str, device: str, options: TeacherOptions, threads: int | None
+) -> Teacher:
     from dsetkit.teachers.onnx_file import OnnxTeacher
 
-    return OnnxTeacher(Path(file), device=device, options=options)
+    return OnnxTeacher(Path(file), device=device, options=options, threads=threads)
 
 
-_Loader = Callable[[str, str, str, TeacherOptions], Teacher]
+_Loader = Callable[[str, str, str, TeacherOptions, int | None], Teacher]
 
 # name -> how it is loaded, which options it takes
 _LOADERS: dict[str, tuple[_Loader | None, tuple[str, ...]]] = {
     "none": (None, ()),
-    "bundled": (_checkpoint, _TORCH),
+    "bundled": (_bundled, ("size", "flip")),
     "checkpoint": (_checkpoint, _TORCH),
     "densedepth": (_densedepth, _TORCH),
     "densedepth-kitti": (_densedepth, _TORCH),

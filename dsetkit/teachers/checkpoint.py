@@ -1,4 +1,4 @@
-"""The teacher made here: a depth model trained by train_depth.py, frozen."""
+"""A frozen depth model of train_depth.py; its network lies in the repository's `models`."""
 
 import hashlib
 from pathlib import Path
@@ -8,9 +8,9 @@ import torch
 
 from dsetkit.errors import TeacherError
 from dsetkit.teachers.options import check_height
+from dsetkit.teachers.repository_models import repository_models
 from dsetkit.teachers.resizing import as_batch, fitted_size
 from dsetkit.teachers.running import PLAIN, Runner
-from models import ModelError, answer, load_model
 
 
 class CheckpointTeacher:
@@ -23,8 +23,8 @@ class CheckpointTeacher:
         size: Height at which it sees composites [px]; None = the one it was trained at.
 
     Raises:
-        TeacherError: The file is missing, no depth checkpoint, needs more than the composite, or
-            cannot be shown that size.
+        TeacherError: The networks of the repository cannot be imported, or the file is missing, is
+            no depth checkpoint, needs more than the composite, or cannot be shown that size.
     """
 
     def __init__(
@@ -35,22 +35,24 @@ class CheckpointTeacher:
         runner: Runner = PLAIN,
         size: int | None = None,
     ) -> None:
+        models = repository_models(f"teacher {name}")
         try:
-            self.network, about = load_model(path, device=runner.device, needs="depth")
-        except ModelError as error:
+            self.network, metadata = models.load_model(path, device=runner.device, needs="depth")
+        except models.ModelError as error:
             raise TeacherError(f"teacher {name}: {error}") from None
-        if about["inputs"] != ["composite"]:
+        if metadata["inputs"] != ["composite"]:
             raise TeacherError(
-                f"teacher {name}: {path} was trained on {' + '.join(about['inputs'])}; "
+                f"teacher {name}: {path} was trained on {' + '.join(metadata['inputs'])}; "
                 "a teacher sees the composite alone"
             )
+        self._answer = models.answer
         check_height(name, size, step=self.network.stride)
         self._device, self._run = runner.device, runner.prepare(self.network)
-        self.height = size or about["img_size"][0]
+        self.height = size or metadata["img_size"][0]
         self.settings = ({"size": size} if size else {}) | runner.settings
         self.name = name
-        self.kind = about["depth_kind"]
-        self.max_depth_m = about["max_depth_m"]
+        self.kind = metadata["depth_kind"]
+        self.max_depth_m = metadata["max_depth_m"]
         self.weights_hash = hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
     @torch.inference_mode()
@@ -64,6 +66,6 @@ class CheckpointTeacher:
             *composites.shape[1:3], to_height=self.height, stride=self.network.stride
         )
         batch = as_batch(composites, size=size, device=self._device)
-        share = answer(self.network, self._run(batch), "depth")[:, 0]
+        share = self._answer(self.network, self._run(batch), "depth")[:, 0]
         scale = self.max_depth_m if self.kind == "metric" else 1
         return (share * scale).cpu().numpy()

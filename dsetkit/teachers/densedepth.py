@@ -19,7 +19,7 @@ from torch import nn
 from dsetkit.errors import TeacherError
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.densedepth_network import BLOCK_LAYERS, ENCODER_CHANNELS, STRIDE, DenseDepth
-from dsetkit.teachers.options import check_height
+from dsetkit.teachers.options import INSTALL_DENSEDEPTH, check_height
 from dsetkit.teachers.resizing import as_batch, fitted_size
 from dsetkit.teachers.running import PLAIN, Runner
 
@@ -145,7 +145,8 @@ def load_network(path: Path, *, file_name: str = "nyu.h5") -> DenseDepth:
         import h5py
     except ImportError:
         raise TeacherError(
-            "reading DenseDepth weights (.h5) needs h5py, which is not installed: pip install h5py"
+            "reading DenseDepth weights (.h5) needs h5py, which is not installed: "
+            f"{INSTALL_DENSEDEPTH}"
         ) from None
     if not path.is_file():
         raise TeacherError(
@@ -207,7 +208,7 @@ def keras_variables(network: DenseDepth) -> dict[str, str]:
 
 def _find_variables(weights: "h5py.Group") -> "dict[str, h5py.Dataset]":
     """`layer/variable` as Keras 2 spells it -> dataset, for the layers of DenseDepth it finds."""
-    layers = {}  # spelled either way -> as Keras 2 does
+    layers: dict[str, str] = {}  # spelled either way -> as Keras 2 does
     for _, layer in keras_layers():
         layers |= {layer: layer, layer.replace("/", "_"): layer}
     stored = {}

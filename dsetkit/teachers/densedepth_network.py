@@ -6,15 +6,17 @@
 
 It follows the released weights where they and the published code differ: full decoder width, no
 activation between the two convolutions of an up-sampling step, corners aligned in bilinear
-up-sampling. It is not in the registry of `models`: its weights are read, not trained, and it
-predicts inverse depth from unnormalised pixels where registered networks predict depth and
-normalise inside.
+up-sampling.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models import DenseNet
+
+from dsetkit.errors import TeacherError
+from dsetkit.teachers.options import INSTALL_DENSEDEPTH
 
 STRIDE = 32
 BLOCK_LAYERS = (6, 12, 32, 32)
@@ -47,8 +49,10 @@ class DenseDepth(nn.Module):
 
     def __init__(self, *, decoder_width: int = ENCODER_CHANNELS) -> None:
         super().__init__()
-        densenet = DenseNet(growth_rate=32, block_config=BLOCK_LAYERS, num_init_features=64)
-        self.encoder = densenet.features
+        densenet = _densenet_class()(
+            growth_rate=32, block_config=BLOCK_LAYERS, num_init_features=64
+        )
+        self.encoder: nn.Sequential = densenet.features
         for module in self.encoder.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = BATCH_NORM_EPS
@@ -81,3 +85,18 @@ class DenseDepth(nn.Module):
         x = self.up3(x, skips["pool0"])  # (N, 208, H/4, W/4)
         x = self.up4(x, skips["relu0"])  # (N, 104, H/2, W/2)
         return self.conv3(x)
+
+
+def _densenet_class() -> Any:
+    """torchvision's DenseNet.
+
+    Raises:
+        TeacherError: torchvision is not installed.
+    """
+    try:
+        from torchvision.models import DenseNet
+    except ImportError:
+        raise TeacherError(
+            f"teacher densedepth needs torchvision, which is not installed: {INSTALL_DENSEDEPTH}"
+        ) from None
+    return DenseNet

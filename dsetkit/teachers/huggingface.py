@@ -14,6 +14,7 @@ import inspect
 import logging
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ class HuggingFaceTeacher:
         count, height, width = composites.shape[:3]
         shown, sizes = self._preprocess(composites)
         inputs = shown.to(self._device)
-        outputs = self._run(**inputs)
+        outputs: Any = self._run(**inputs)
         wanted = {"target_sizes": [(height, width)] * count}
         post_process = getattr(self._processor, "post_process_depth_estimation", None)
         if post_process is None:  # a processor made for other tasks too
@@ -86,7 +87,7 @@ class HuggingFaceTeacher:
         processed = post_process(outputs, **wanted)
         return torch.stack([one["predicted_depth"] for one in processed]).float().cpu().numpy()
 
-    def _preprocess(self, composites: np.ndarray) -> tuple[dict, list[tuple[int, int]]]:
+    def _preprocess(self, composites: np.ndarray) -> tuple[Any, list[tuple[int, int]]]:
         """The processor's batch, and the size of each picture as the processor saw it."""
         pictures = torch.from_numpy(np.array(composites)).permute(0, 3, 1, 2)  # (N, 3, H, W)
         resized = {}
@@ -104,7 +105,7 @@ class HuggingFaceTeacher:
             input_data_format="channels_first",
             **resized,
         )
-        return shown, [tuple(pictures.shape[2:])] * len(pictures)
+        return shown, [(pictures.shape[2], pictures.shape[3])] * len(pictures)
 
     def _check_size(self) -> None:
         if self._size is None:
@@ -132,7 +133,7 @@ def weights_hash(model: nn.Module) -> str:
 # ---- loading -----------------------------------------------------------------------------------
 
 
-def _load(source: str, name: str) -> tuple[object, nn.Module]:
+def _load(source: str, name: str) -> tuple[Any, Any]:
     """The processor and the model, whole."""
     transformers = _transformers()
     _check_source(source, name)
@@ -183,26 +184,27 @@ def _check_source(source: str, name: str) -> None:
 # ---- unit --------------------------------------------------------------------------------------
 
 
-def _kind(config: object, asked: str | None, name: str) -> str:
+def _kind(config: Any, asked: str | None, name: str) -> str:
     """`metric` or `relative`, from the config; of DPT, trained for both, as asked."""
-    told = getattr(config, "depth_estimation_type", None)
+    told: str | None = getattr(config, "depth_estimation_type", None)
     if config.model_type in ALWAYS_METRIC:
         told = "metric"
     if told is not None and asked not in (None, told):
         raise TeacherError(
             f"teacher {name}: its config says {told}, --teacher-kind {asked}: leave the flag out"
         )
-    if told is None and asked is None and config.model_type == "dpt":
+    kind = told or asked
+    if kind is None and config.model_type == "dpt":
         return "relative"
-    if told is None and asked is None:
+    if kind is None:
         raise TeacherError(
             f"teacher {name}: its config ({config.model_type}) does not tell the unit of its "
             "depth: give --teacher-kind metric (metres) or relative (inverse depth)"
         )
-    return told or asked
+    return kind
 
 
-def _max_depth_m(config: object, asked: float | None, name: str) -> float:
+def _max_depth_m(config: Any, asked: float | None, name: str) -> float:
     """Greatest depth [m]: as asked, or of the config (of ZoeDepth: of its bins)."""
     if asked is not None:
         return asked

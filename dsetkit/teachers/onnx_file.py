@@ -21,15 +21,19 @@ Flags say the same and win over it: `--teacher-kind`, `-max-depth`, `-range`, `-
 import hashlib
 import json
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
+from dsetkit import devices
 from dsetkit.errors import TeacherError
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.licences import warn_if_restricted
-from dsetkit.teachers.options import INSTALL, KINDS, TeacherOptions
-from dsetkit.teachers.resizing import as_batch, fitted_size
+from dsetkit.teachers.onnx_sessions import Session, one_line, open_session
+from dsetkit.teachers.options import KINDS, TeacherOptions
+from dsetkit.teachers.resizing import OnnxResizer, fitted_size
+
+Metadata = dict[str, Any]  # what the JSON beside a file says
 
 
 class OnnxTeacher:
@@ -37,34 +41,46 @@ class OnnxTeacher:
 
     Args:
         path: The `.onnx` file; its `.json` lies beside it.
-        device: `auto`, `cpu` or `cuda`; auto means CUDA where this ONNX Runtime has it.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; auto means CUDA where this ONNX Runtime has it.
         options: What flags say; they win over the JSON.
+        threads: As of `open_session`.
+        name: What messages and the manifest call it; None = `onnx:` and the file's name.
 
     Raises:
         TeacherError: ONNX Runtime or the file is missing, it is no such model, or what it needs to
             be told is not told.
     """
 
-    def __init__(self, path: Path, *, device: str, options: TeacherOptions) -> None:
-        self.name = f"onnx:{path.name}"
-        about = _read_about(path, self.name) | _told(options)
-        self._session = _open(path, device, self.name)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: str,
+        options: TeacherOptions,
+        threads: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or f"onnx:{path.name}"
+        metadata = _read_metadata(path, self.name) | _told(options)
+        self._session = open_session(path, teacher=self.name, device=device, threads=threads)
+        devices.keep_freed_memory()  # pictures and answers of each batch take as much as the last
         self._input, self._output = _input_and_output(self._session, self.name)
-        self._mean, self._std = (self._triple(about, key) for key in ("mean", "std"))
-        self._batch, self._size, self._stride = self._layout(about)
-        self.kind, self.max_depth_m = _kind(about, self.name)
-        told = _range(about, self.name) if self.kind == "relative" else None
+        mean, std = (self._triple(metadata, key) for key in ("mean", "std"))
+        self._resize = OnnxResizer(teacher=self.name, mean=mean, std=std, threads=threads)
+        self._batch, self._size, self._stride = self._layout(metadata)
+        self.kind, self.max_depth_m = _kind(metadata, self.name)
+        told = _range(metadata, self.name) if self.kind == "relative" else None
         scaled = told == (0, 1) and options.value_range is None  # there is nothing left to do
         self.value_range = None if scaled else told
         self.needs_range = self.kind == "relative" and not scaled
         self.weights_hash = hashlib.sha256(path.read_bytes()).hexdigest()
-        warn_if_restricted(self.name, about.get("licence", ""))
-        self.settings = {
+        warn_if_restricted(self.name, metadata.get("licence", ""))
+        self.settings: dict[str, Any] = {
             "height": self._size[0],
             "width": self._size[1],
-            "mean": self._mean.tolist(),
-            "std": self._std.tolist(),
-        } | ({"licence": about["licence"]} if about.get("licence") else {})
+            "mean": mean.tolist(),
+            "std": std.tolist(),
+        } | ({"licence": metadata["licence"]} if metadata.get("licence") else {})
 
     def __call__(self, composites: np.ndarray) -> np.ndarray:
         """Depth of uint8 (N,H,W,3) RGB: float32 (N,h,w), metres or inverse depth.
@@ -72,26 +88,26 @@ class OnnxTeacher:
         Raises:
             TeacherError: ONNX Runtime cannot run it, or the answer is no map for each composite.
         """
-        batch = as_batch(composites, size=self._shown_size(*composites.shape[1:3]), device="cpu")
-        pixels = (batch.permute(0, 2, 3, 1).numpy() - self._mean) / self._std  # (N, h, w, 3)
-        pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
+        height, width = composites.shape[1:3]
+        pixels = self._resize(composites, self.shown_size(height, width))  # (N, 3, h, w)
         step = self._batch or len(pixels)
         try:
             answers = [
                 self._session.run([self._output], {self._input: pixels[i : i + step]})[0]
                 for i in range(0, len(pixels), step)
             ]
-        except Exception as error:  # of ONNX Runtime's own, all children of Exception
+        except Exception as error:  # ONNX Runtime's own errors share no parent but Exception
             raise TeacherError(
-                f"teacher {self.name} cannot take {pixels.shape}: {_one_line(error)}; its JSON or "
+                f"teacher {self.name} cannot take {pixels.shape}: {one_line(error)}; its JSON or "
                 "--teacher-size must name a size that it takes"
             ) from None
-        depth = np.concatenate(answers)
+        depth = answers[0] if len(answers) == 1 else np.concatenate(answers)
         if depth.ndim == 4 and depth.shape[1] == 1:
             depth = depth[:, 0]
         return depth.astype(np.float32, copy=False)
 
-    def _shown_size(self, height: int, width: int) -> tuple[int, int] | None:
+    def shown_size(self, height: int, width: int) -> tuple[int, int] | None:
+        """Height and width at which it sees composites of a size; None = as they come [px]."""
         to_height, to_width = self._size
         if to_height is None:
             return None
@@ -99,73 +115,43 @@ class OnnxTeacher:
             return to_height, to_width
         return fitted_size(height, width, to_height=to_height, stride=self._stride)
 
-    def _triple(self, about: dict, key: str) -> np.ndarray:
+    def _triple(self, metadata: Metadata, key: str) -> np.ndarray:
         """`mean` or `std`: float32 (3,)."""
-        if key not in about:
+        if key not in metadata:
             raise TeacherError(
                 f"teacher {self.name}: its {key} is not told: write it into the .json beside the "
                 f"file, or give --teacher-{key} R G B (for pixels in 0..1)"
             )
-        triple = np.array(about[key], np.float32)
+        triple = np.array(metadata[key], np.float32)
         if triple.shape != (3,) or (key == "std" and triple.min() <= 0):
-            raise TeacherError(f"teacher {self.name}: {key} {about[key]}, expected three numbers")
+            raise TeacherError(
+                f"teacher {self.name}: {key} {metadata[key]}, expected three numbers"
+            )
         return triple
 
-    def _layout(self, about: dict) -> tuple[int | None, tuple[int | None, int | None], int]:
+    def _layout(self, metadata: Metadata) -> tuple[int | None, tuple[int | None, int | None], int]:
         """Batch size and (height, width) as fixed in the file, or as told; None = any."""
         shape = self._session.get_inputs()[0].shape
         batch, height, width = (
             side if isinstance(side, int) else None for side in (shape[0], *shape[2:])
         )
-        told = about.get("height")
+        told = metadata.get("height")
         if height and told not in (None, height):
             raise TeacherError(
                 f"teacher {self.name} is made for a height of {height} px: {told} was asked for"
             )
-        stride = about.get("stride") or 1
+        stride = metadata.get("stride") or 1
         if (told or 0) % stride:
             raise TeacherError(
                 f"teacher {self.name}: height {told}, expected a multiple of {stride}"
             )
-        return batch, (height or told, width or about.get("width")), stride
+        return batch, (height or told, width or metadata.get("width")), stride
 
 
 # ---- the file ----------------------------------------------------------------------------------
 
 
-def _open(path: Path, device: str, name: str) -> object:
-    runtime = _onnxruntime()
-    if not path.is_file():
-        raise TeacherError(f"teacher {name}: no file {path}: expected an .onnx model")
-    there = runtime.get_available_providers()
-    wants_cuda = device.startswith("cuda")
-    if wants_cuda and "CUDAExecutionProvider" not in there:
-        raise TeacherError(
-            f"device {device} was asked for, but this ONNX Runtime has no CUDA: "
-            "pip install onnxruntime-gpu in place of onnxruntime, or use cpu"
-        )
-    use = ["CPUExecutionProvider"]
-    if device != "cpu" and "CUDAExecutionProvider" in there:
-        use.insert(0, "CUDAExecutionProvider")
-    try:
-        return runtime.InferenceSession(str(path), providers=use)
-    except Exception as error:  # of ONNX Runtime's own, all children of Exception
-        raise TeacherError(
-            f"teacher {name}: {path} cannot be opened ({_one_line(error)}): expected an ONNX model"
-        ) from None
-
-
-def _onnxruntime() -> ModuleType:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise TeacherError(
-            f"teacher onnx needs onnxruntime, which is not installed: {INSTALL}"
-        ) from None
-    return onnxruntime
-
-
-def _input_and_output(session: object, name: str) -> tuple[str, str]:
+def _input_and_output(session: Session, name: str) -> tuple[str, str]:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     fits = (
         len(inputs) == len(outputs) == 1
@@ -182,21 +168,21 @@ def _input_and_output(session: object, name: str) -> tuple[str, str]:
     return inputs[0].name, outputs[0].name
 
 
-def _read_about(path: Path, name: str) -> dict:
+def _read_metadata(path: Path, name: str) -> Metadata:
     """The JSON beside a file; empty if there is none."""
     beside = path.with_suffix(".json")
     if not beside.is_file():
         return {}
     try:
-        about = json.loads(beside.read_text())
+        metadata = json.loads(beside.read_text())
     except ValueError as error:
         raise TeacherError(f"teacher {name}: {beside} is not JSON ({error})") from None
-    if not isinstance(about, dict):
+    if not isinstance(metadata, dict):
         raise TeacherError(f"teacher {name}: {beside} holds no JSON object, expected kind, mean...")
-    return about
+    return metadata
 
 
-def _told(options: TeacherOptions) -> dict:
+def _told(options: TeacherOptions) -> Metadata:
     """What flags say, in the words of the JSON."""
     told = {
         "kind": options.kind,
@@ -208,9 +194,9 @@ def _told(options: TeacherOptions) -> dict:
     return {key: value for key, value in told.items() if value is not None}
 
 
-def _kind(about: dict, name: str) -> tuple[str, float]:
+def _kind(metadata: Metadata, name: str) -> tuple[str, float]:
     """Kind, and greatest depth [m], 0 when relative."""
-    kind = about.get("kind")
+    kind = metadata.get("kind")
     if kind not in KINDS:
         raise TeacherError(
             f"teacher {name}: kind {kind!r}, expected metric (metres) or relative (inverse depth): "
@@ -218,7 +204,7 @@ def _kind(about: dict, name: str) -> tuple[str, float]:
         )
     if kind == "relative":
         return kind, 0.0
-    greatest = about.get("max_depth_m")
+    greatest = metadata.get("max_depth_m")
     if not isinstance(greatest, int | float) or not 0 < greatest <= LARGEST_DEPTH_M:
         raise TeacherError(
             f"teacher {name}: max_depth_m {greatest}, expected metres up to {LARGEST_DEPTH_M}: "
@@ -227,15 +213,11 @@ def _kind(about: dict, name: str) -> tuple[str, float]:
     return kind, float(greatest)
 
 
-def _range(about: dict, name: str) -> tuple[float, float] | None:
+def _range(metadata: Metadata, name: str) -> tuple[float, float] | None:
     """The answers that become 0 and 1, if the JSON tells."""
-    told = about.get("range")
+    told = metadata.get("range")
     if told is None:
         return None
     if len(told) != 2 or not told[0] < told[1]:
         raise TeacherError(f"teacher {name}: range {told} in its .json, expected [low, high]")
     return float(told[0]), float(told[1])
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -1,7 +1,7 @@
 """What a teacher is, and what can be said of one beside its name: flags, checked in one place."""
 
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,11 +10,15 @@ from dsetkit.store import LARGEST_DEPTH_M
 
 KINDS = ("metric", "relative")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-INSTALL = "pip install -r requirements-teachers.txt"  # for messages
-OF_ONNX_RUNTIME = (
-    "ONNX Runtime runs a file in its own precision and optimises it itself: leave the flag out; "
-    "for fp16 convert the file, its input kept float32 (onnxconverter-common, keep_io_types=True)"
-)
+INSTALL = "pip install 'dsetkit[teachers]'"  # for messages
+INSTALL_DENSEDEPTH = "pip install 'dsetkit[densedepth]'"
+OF_ONNX_RUNTIME = {  # teachers that it runs -> what to do without the flags that are for torch
+    "onnx": "ONNX Runtime runs a file in its own precision and optimises it itself: leave the flag "
+    "out; for fp16 convert the file, its input kept float32 (onnxconverter-common, "
+    "keep_io_types=True)",
+    "bundled": "ONNX Runtime runs it, in fp32: leave the flag out, or in a clone use --teacher "
+    "checkpoint:models/checkpoints/bundled_teacher.safetensors, which has it",
+}
 
 
 class Teacher(Protocol):
@@ -71,8 +75,9 @@ class TeacherOptions:
         """
         for entry in fields(self):
             given = getattr(self, entry.name) != entry.default
-            if given and teacher == "onnx" and entry.name in ("precision", "compiled"):
-                raise TeacherError(f"teacher onnx has no {flag(entry.name)}: {OF_ONNX_RUNTIME}")
+            if given and entry.name in ("precision", "compiled") and teacher in OF_ONNX_RUNTIME:
+                advice = OF_ONNX_RUNTIME[teacher]
+                raise TeacherError(f"teacher {teacher} has no {flag(entry.name)}: {advice}")
             if given and entry.name not in takes:
                 has = ", ".join(flag(name) for name in takes) or "none of these flags"
                 raise TeacherError(f"teacher {teacher} has no {flag(entry.name)}: it takes {has}")
@@ -109,6 +114,6 @@ def flag(option: str) -> str:
     return f"--teacher-{names.get(option, option)}"
 
 
-def settings_of(teacher: Teacher) -> dict:
+def settings_of(teacher: Teacher) -> dict[str, Any]:
     """What the manifest says of a teacher beside its name and hash: JSON values."""
     return getattr(teacher, "settings", {})

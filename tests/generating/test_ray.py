@@ -65,7 +65,7 @@ def parent_of(pid: int) -> int:
 
 @pytest.fixture(scope="module")
 def ray() -> ModuleType:
-    return pytest.importorskip("ray", reason="Ray is not installed: requirements-ray.txt")
+    return pytest.importorskip("ray", reason="Ray is not installed: dsetkit[ray]")
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +318,7 @@ def test_ray_that_is_not_installed_is_an_error(
     options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(DsetkitError, match="pip install -r requirements-ray.txt"):
+    with pytest.raises(DsetkitError, match=r"pip install 'dsetkit\[ray\]'"):
         generate(**options, output=tmp_path / "d", engine="ray", shards=2)
 
 

@@ -32,7 +32,7 @@ from dsetkit.store.shards import list_shards
 from tests.helpers.gates import Gate, come_to
 from tests.helpers.worlds import tiny_dataset
 
-REMOTE = "needs requirements-remote.txt"
+REMOTE = "needs dsetkit[remote]"
 fsspec = pytest.importorskip("fsspec", reason=REMOTE)
 pytest.importorskip("s3fs", reason=REMOTE)
 pytest.importorskip("aiohttp", reason=REMOTE)
@@ -765,4 +765,4 @@ def test_packages_that_are_missing_are_named(
     for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)  # as if it were not installed
-    assert "pip install -r requirements-remote.txt" in error_of(lambda: RemoteShards(url))
+    assert "pip install 'dsetkit[remote]'" in error_of(lambda: RemoteShards(url))

@@ -253,4 +253,4 @@ def test_encoder_without_its_last_relu(tmp_path: Path) -> None:
 
 def test_h5py_not_installed(nyu_h5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
-    assert "pip install h5py" in refusal(nyu_h5)
+    assert "pip install 'dsetkit[densedepth]'" in refusal(nyu_h5)

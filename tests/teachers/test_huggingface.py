@@ -303,7 +303,7 @@ def test_without_transformers_the_error_names_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    assert "pip install -r requirements-teachers.txt" in refusal("some/model")
+    assert "pip install 'dsetkit[teachers]'" in refusal("some/model")
 
 
 def test_no_folder(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dsetkit.teachers import TeacherOptions, densedepth, load_teacher
 from dsetkit.teachers.running import Runner
 from models import create_model, save_model
 from tests.helpers.worlds import draw_background, draw_foreground
+from tools.bundle_teacher import CHECKPOINT
 
 COMPOSITES = np.stack([draw_background(number, 64) for number in range(2)])
 
@@ -84,10 +85,11 @@ def test_tensors_of_a_dict_become_float32_and_the_rest_stays() -> None:
     assert answer["counts"] is counts and answer["note"] is None
 
 
-def test_bf16_depth_of_the_bundled_teacher_is_near_that_of_fp32() -> None:
+def test_bf16_depth_of_a_trained_network_is_near_that_of_fp32() -> None:
     """Within 2 % on average and 10 % everywhere: 8 significant bits in some 50 layers."""
-    fp32 = load_teacher("bundled", device="cpu", options=TeacherOptions(size=64))
-    bf16 = load_teacher("bundled", device="cpu", options=TeacherOptions(size=64, precision="bf16"))
+    trained = f"checkpoint:{CHECKPOINT}"
+    fp32 = load_teacher(trained, device="cpu", options=TeacherOptions(size=64))
+    bf16 = load_teacher(trained, device="cpu", options=TeacherOptions(size=64, precision="bf16"))
     expected, depth = fp32(COMPOSITES), bf16(COMPOSITES)
     assert depth.dtype == expected.dtype == np.float32
     apart = np.abs(depth / expected - 1)
@@ -163,9 +165,15 @@ def test_what_cannot_be_compiled_is_one_clear_line(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("spec", "options", "complaint"),
     [
-        ("bundled", {"precision": "fp16"}, "fp16 is for GPUs: use bf16 or fp32 on the CPU"),
+        ("checkpoint:no", {"precision": "fp16"}, "fp16 is for GPUs: use bf16 or fp32 on the CPU"),
         ("hf:no/model", {"precision": "fp16"}, "fp16 is for GPUs"),
-        ("bundled", {"precision": "int8"}, "int8: expected auto, fp32, bf16, fp16"),
+        (
+            "bundled",
+            {"precision": "fp16"},
+            "bundled has no --teacher-precision: ONNX Runtime",
+        ),
+        ("bundled", {"compiled": True}, "bundled has no --teacher-compile: .* leave the flag out"),
+        ("hf:no/model", {"precision": "int8"}, "int8: expected auto, fp32, bf16, fp16"),
         ("onnx:no.onnx", {"precision": "bf16"}, "onnx has no --teacher-precision: .* leave the fl"),
         ("onnx:no.onnx", {"compiled": True}, "onnx has no --teacher-compile: .* keep_io_types"),
         ("none", {"compiled": True}, "none has no --teacher-compile: it takes none of these"),

@@ -10,8 +10,8 @@ import pytest
 import evaluate_depth
 from dsetkit.errors import RunError, TeacherError
 from dsetkit.importing.rgbd import import_rgbd
-from dsetkit.teachers import BUNDLED
 from tools import score_teacher
+from tools.bundle_teacher import CHECKPOINT
 
 HEIGHT, WIDTH = 24, 32
 
@@ -132,6 +132,6 @@ def test_the_bundled_teacher_scores_as_its_checkpoint_does(measured):
     common = ["--data", str(measured), "--device", "cpu", "--output", str(output)]
     score_teacher.main(["--teacher", "bundled", *common])
     as_teacher = json.loads(output.read_text())["scores"]["teacher"]
-    evaluate_depth.main(["--checkpoint", str(BUNDLED), "--native", *common])
+    evaluate_depth.main(["--checkpoint", str(CHECKPOINT), "--native", *common])
     as_network = json.loads(output.read_text())["scores"]["model"]
     assert as_teacher["rmse_m_per_image"] == pytest.approx(as_network["rmse_m_per_image"], rel=0.02)

@@ -31,7 +31,7 @@ def installed_ray() -> ModuleType:
         import ray.exceptions
     except ImportError:
         raise DsetkitError(
-            "--engine ray needs Ray: pip install -r requirements-ray.txt, here and on every node"
+            "--engine ray needs Ray: pip install 'dsetkit[ray]', here and on every node"
         ) from None
     return ray
 

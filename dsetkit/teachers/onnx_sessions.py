@@ -1,0 +1,97 @@
+"""ONNX Runtime sessions: which device they run on, and how many threads they take.
+
+The number of threads is always said. Left to itself, ONNX Runtime starts a thread for each core of
+the machine and pins it there, so that two processes side by side would wait for the same cores.
+Threads do not spin while they wait: on a quiet machine that costs nothing that could be measured,
+and beside other work spinning takes the CPU from those who need it (docs/results.md).
+"""
+
+import os
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dsetkit.errors import TeacherError
+
+Session = Any  # onnxruntime.InferenceSession, which has no type hints
+
+
+def open_session(
+    model: Path, *, teacher: str, device: str = "cpu", threads: int | None = None
+) -> Session:
+    """Opens an ONNX file.
+
+    Args:
+        model: The `.onnx` file.
+        teacher: Its name, for messages.
+        device: `auto` (CUDA where this ONNX Runtime has it), `cpu`, `cuda` or `cuda:N`.
+        threads: Threads on the CPU; None = `default_threads()`.
+
+    Raises:
+        TeacherError: ONNX Runtime or the file is missing, the file is no ONNX model, or this ONNX
+            Runtime does not have the device.
+    """
+    runtime = _onnxruntime(teacher)
+    providers = _providers(device, runtime.get_available_providers())
+    if not model.is_file():
+        raise TeacherError(f"teacher {teacher}: no file {model}: expected an .onnx model")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or default_threads()
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors alone
+    try:
+        session = runtime.InferenceSession(str(model), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's own errors share no parent but Exception
+        raise TeacherError(
+            f"teacher {teacher}: {model} cannot be opened ({one_line(error)}): expected an ONNX "
+            "model"
+        ) from None
+    if device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
+        raise TeacherError(
+            f"--device {device}: onnxruntime-gpu cannot start CUDA here: check the driver and the "
+            "CUDA libraries that it needs, or use --device cpu"
+        )
+    return session
+
+
+def default_threads() -> int:
+    """`OMP_NUM_THREADS` if it is set, as for torch; otherwise the cores this process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def one_line(error: Exception) -> str:
+    """The start of an error's text, without line breaks."""
+    return " ".join(str(error).split())[:200]
+
+
+def _providers(device: str, available: list[str]) -> list[str | tuple[str, dict[str, int]]]:
+    """ONNX Runtime's names for a device, the preferred one first."""
+    match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
+    if match is None:
+        raise TeacherError(f"--device {device}: expected auto, cpu, cuda or cuda:N")
+    has_cuda = "CUDAExecutionProvider" in available
+    if device.startswith("cuda") and not has_cuda:
+        raise TeacherError(
+            f"--device {device}: the installed ONNX Runtime has no CUDA: pip install "
+            "onnxruntime-gpu in place of onnxruntime, or use --device cpu"
+        )
+    if device == "cpu" or not has_cuda:
+        return ["CPUExecutionProvider"]
+    return [("CUDAExecutionProvider", {"device_id": int(match[1] or 0)}), "CPUExecutionProvider"]
+
+
+def _onnxruntime(teacher: str) -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise TeacherError(
+            f"teacher {teacher} needs onnxruntime, which is not installed: pip install onnxruntime"
+        ) from None
+    return onnxruntime

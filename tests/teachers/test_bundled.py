@@ -1,0 +1,141 @@
+"""The bundled teacher: an ONNX file that answers as its checkpoint does, without torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from dsetkit.errors import TeacherError
+from dsetkit.teachers import TeacherOptions, load_teacher, onnx_sessions
+from dsetkit.teachers.bundled import BUNDLED
+from dsetkit.teachers.onnx_export import drawn_composites
+from dsetkit.teachers.onnx_sessions import default_threads
+from dsetkit.teachers.resizing import RESIZE_GRAPH, OnnxResizer
+from tools.bundle_teacher import CHECKPOINT, SIZES
+from tools.resize_graph import resize_graph
+
+REPOSITORY = Path(__file__).parents[2]
+FURTHEST_APART_M = 5e-5  # measured 6e-6
+
+
+@pytest.fixture(scope="module")
+def bundled() -> object:
+    return load_teacher("bundled", device="cpu")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_it_answers_as_its_checkpoint(bundled: object, size: tuple[int, int]) -> None:
+    checkpoint = load_teacher(f"checkpoint:{CHECKPOINT}", device="cpu")
+    for composites in drawn_composites(*size):
+        depth = bundled(composites)
+        assert np.ptp(depth) > 0.1 and depth.dtype == np.float32
+        assert np.abs(depth - checkpoint(composites)).max() < FURTHEST_APART_M
+
+
+def test_its_file_keeps_weights_in_half_and_names_no_place_of_its_making() -> None:
+    model = onnx.load(BUNDLED)
+    kinds = {one.data_type for one in model.graph.initializer if len(one.dims) == 4}
+    assert onnx.TensorProto.FLOAT16 in kinds
+    assert b"site-packages" not in BUNDLED.read_bytes()
+    assert {one.dim_param != "" for one in model.graph.input[0].type.tensor_type.shape.dim} == {
+        True,
+        False,  # the three colours
+    }
+
+
+def test_labels_do_not_depend_on_the_number_of_threads_or_pictures() -> None:
+    composites = drawn_composites(96, 96)[1]
+    one, three = (load_teacher("bundled", device="cpu", threads=count) for count in (1, 3))
+    depth = one(composites)
+    np.testing.assert_array_equal(depth, three(composites))
+    np.testing.assert_array_equal(depth, one(composites))
+    np.testing.assert_array_equal(depth[:1], one(composites[:1]))
+
+
+def test_it_runs_without_torch() -> None:
+    program = (
+        "import sys, numpy as np\n"
+        "from dsetkit.teachers import load_teacher\n"
+        "load_teacher('bundled')(np.zeros((1, 64, 64, 3), np.uint8))\n"
+        "assert not {'torch', 'models'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)
+
+
+def test_reversed_and_read_only_pictures_are_taken(bundled: object) -> None:
+    composites = drawn_composites(64, 96)[1]
+    mirrored = composites[:, :, ::-1]
+    expected = bundled(mirrored.copy())
+    mirrored.flags.writeable = False
+    np.testing.assert_array_equal(bundled(mirrored), expected)
+
+
+@pytest.mark.parametrize(
+    ("spec", "device", "complaint"),
+    [
+        (
+            "bundled",
+            "cuda",
+            "--device cuda: the installed ONNX Runtime has no CUDA: pip inst",
+        ),
+        ("bundled", "cuda:7", "has no CUDA: pip install onnxruntime-gpu"),
+        ("bundled", "tpu", "--device tpu: expected auto, cpu, cuda or cuda:N"),
+        ("bundled:file", "cpu", "bundled takes no file"),
+    ],
+)
+def test_what_it_cannot_do_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, spec: str, device: str, complaint: str
+) -> None:
+    runtime = onnx_sessions._onnxruntime("bundled")
+    monkeypatch.setattr(runtime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(TeacherError, match=complaint) as error:
+        load_teacher(spec, device=device)
+    assert "\n" not in str(error.value)
+
+
+def test_threads_are_those_of_the_environment_or_of_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert default_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "auto")
+    assert default_threads() >= 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert default_threads() >= 1
+
+
+# ---- resizing ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("came", "shown"),
+    [
+        ((224, 224), (192, 192)),
+        ((160, 160), (192, 192)),
+        ((240, 320), (192, 256)),
+        ((100, 230), (64, 160)),
+        ((64, 96), (64, 96)),
+    ],
+)
+def test_pictures_are_resized_as_torch_does(came: tuple, shown: tuple) -> None:
+    mean, std = np.float32([0.4, 0.5, 0.6]), np.float32([0.2, 0.3, 1])
+    composites = np.random.default_rng(0).integers(0, 256, (2, *came, 3), np.uint8)
+    batch = torch.from_numpy(composites).permute(0, 3, 1, 2).float() / 255
+    expected = interpolate(batch, size=shown, mode="bilinear", antialias=True).numpy()
+    expected = (expected - mean[:, None, None]) / std[:, None, None]
+    resized = OnnxResizer(teacher="t", mean=mean, std=std)(composites, shown)
+    np.testing.assert_allclose(resized, expected, atol=1.5e-4)  # 2e-5 of the pixels, over 0.2
+
+
+def test_the_graph_that_resizes_is_what_its_tool_writes() -> None:
+    assert onnx.load(RESIZE_GRAPH).graph == resize_graph().graph
+
+
+def test_sizes_and_flips_are_recorded() -> None:
+    options = TeacherOptions(size=96, flip=True)
+    assert load_teacher("bundled", options=options).settings == {"size": 96, "flip": True}
