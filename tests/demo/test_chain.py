@@ -10,10 +10,10 @@ import pytest
 
 from dsetkit import SampleDataset
 from dsetkit.datasets.reader import Dataset
-from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.teachers import BUNDLED, load_teacher
 from dsetkit.verbs.verify import verify
 from tests.helpers.generating import generate
+from tests.helpers.importing import import_rgbd
 from tests.helpers.worlds import tiny_dataset
 
 REPOSITORY = Path(__file__).parents[2]

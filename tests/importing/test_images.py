@@ -11,7 +11,6 @@ import pytest
 from dsetkit import SampleDataset, make_loader
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DatasetError
-from dsetkit.importing.images import import_images
 from dsetkit.importing.sources import natural
 from dsetkit.store import manifest as m
 from dsetkit.verbs.info import as_lines, describe
@@ -37,6 +36,7 @@ from tests.helpers.image_sets import (
     set_004,
     set_table,
 )
+from tests.helpers.importing import import_images
 from tests.helpers.worlds import replace_record, tiny_dataset
 
 # ---- what comes out ----------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import pytest
 import evaluate_depth
 import score_teacher
 from dsetkit.errors import RunError, TeacherError
-from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.teachers import BUNDLED
+from tests.helpers.importing import import_rgbd
 
 HEIGHT, WIDTH = 24, 32
 

@@ -15,7 +15,6 @@ from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.datasets.writer import DatasetWriter, StoredAsset
 from dsetkit.errors import DatasetError
-from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.store import manifest as m
 from dsetkit.store.lmdb_store import StoreReader, StoreWriter
 from dsetkit.store.shards import shard_path
@@ -25,6 +24,7 @@ from dsetkit.verbs.merging.merge import merge
 from dsetkit.verbs.splits import split_by_asset, split_by_sample
 from dsetkit.verbs.verify import verify
 from tests.helpers.generating import generate
+from tests.helpers.importing import import_rgbd
 from tests.helpers.worlds import tiny_dataset, tiny_rgbd
 
 SAMPLES = 60  # as conftest.options

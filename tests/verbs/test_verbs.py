@@ -310,7 +310,7 @@ def test_verify_shows_some_and_writes_all_with_status_2(tmp_path: Path, capsys) 
 
 def test_verify_of_a_good_dataset_ends_with_status_0(shared: Path, capsys) -> None:
     assert dsetkit("verify", shared) == 0
-    assert "nothing is bad" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
 
 
 # ---- stats -------------------------------------------------------------------------------------
