@@ -293,7 +293,9 @@ def test_a_cache_that_is_not_whole_is_refused(worlds: dict[str, Path], tmp_path:
     path = cache_path(tmp_path, dataset, (16, 16))
     with path.open("r+b") as file:
         file.truncate(5000)
-    with pytest.raises(DatasetError, match="not a whole cache .* delete it, it will be made anew"):
+    with pytest.raises(
+        DatasetError, match="not a complete cache .* delete it, it will be made again"
+    ):
         open_cache(tmp_path, dataset, (16, 16))
 
 
@@ -310,7 +312,7 @@ def test_a_full_disk_leaves_no_cache_behind(
 
 
 def test_a_cache_takes_a_size(worlds: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="holds resized pixels: it takes a size"):
+    with pytest.raises(DatasetError, match="without a size: a cache holds resized pixels"):
         SampleDataset(worlds["recipe"], cache=tmp_path)
 
 
