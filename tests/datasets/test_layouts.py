@@ -106,7 +106,7 @@ def test_verify_names_a_sample_that_would_be_drawn_otherwise(tmp_path: Path) -> 
     replace_record(path, 7, replace(record, drawn=b"\0" * 8))
     (problem,) = verify(path)
     assert (problem.where, problem.number) == ("sample", 7)
-    assert problem.reason == "drawing it gives other pixels than the teacher saw"
+    assert problem.reason == "compositing it gives other pixels than the teacher saw"
 
 
 def test_a_version_that_draws_otherwise_does_not_read_recipes(
@@ -172,7 +172,7 @@ def test_relabelling_recipes_equals_relabelling_pictures(
 
 def test_what_cannot_be_converted_says_so(worlds: dict[str, Path], tmp_path: Path) -> None:
     for path, settings, text in (
-        (tiny_rgbd(tmp_path / "rgbd"), {"layout": "recipe"}, "sample 0 was imported, not drawn"),
+        (tiny_rgbd(tmp_path / "rgbd"), {"layout": "recipe"}, "sample 0 was imported, not comp"),
         (worlds["rendered"], {"layout": "zip"}, "--layout zip: expected rendered or recipe"),
         (
             worlds["rendered"],
@@ -197,7 +197,7 @@ def test_a_picture_that_was_not_drawn_so_is_never_thrown_away(tmp_path: Path) ->
     first, second = dataset.record(0), dataset.record(1)
     fields = first.fields | {"composite": second.fields["composite"]}
     replace_record(path, 0, replace(first, fields=fields))
-    with pytest.raises(DatasetError, match="sample 0: drawing it again gives other pixels"):
+    with pytest.raises(DatasetError, match="sample 0: compositing it again gives other pixels"):
         convert(path, tmp_path / "new", layout="recipe")
 
 
@@ -293,7 +293,9 @@ def test_a_cache_that_is_not_whole_is_refused(worlds: dict[str, Path], tmp_path:
     path = cache_path(tmp_path, dataset, (16, 16))
     with path.open("r+b") as file:
         file.truncate(5000)
-    with pytest.raises(DatasetError, match="not a whole cache .* delete it, it will be made anew"):
+    with pytest.raises(
+        DatasetError, match="not a complete cache .* delete it, it will be made again"
+    ):
         open_cache(tmp_path, dataset, (16, 16))
 
 
@@ -310,7 +312,7 @@ def test_a_full_disk_leaves_no_cache_behind(
 
 
 def test_a_cache_takes_a_size(worlds: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="holds resized pixels: it takes a size"):
+    with pytest.raises(DatasetError, match="without a size: a cache holds resized pixels"):
         SampleDataset(worlds["recipe"], cache=tmp_path)
 
 
