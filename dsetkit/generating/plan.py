@@ -187,7 +187,7 @@ def describe_dataset(
         num_backgrounds=len(assets.backgrounds),
         num_foregrounds=len(assets.foregrounds),
         layout=layout,
-        shard=m.WHOLE | {"shards": shards},
+        shard=m.ONLY_SHARD | {"shards": shards},
         drawing=compositing_fingerprint() if layout == "recipe" else "",
         engine=ENGINE_VERSION,
     )

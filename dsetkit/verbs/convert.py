@@ -80,7 +80,7 @@ def _describe(there: m.Manifest, layout: str, wanted: Mapping[str, str]) -> m.Ma
     return replace(
         there,
         complete=False,
-        shard=m.WHOLE,
+        shard=m.ONLY_SHARD,
         layout=layout,
         codecs={name: codecs[name] for name in there.fields if name in codecs},
         drawing=compositing_fingerprint() if layout == "recipe" else "",

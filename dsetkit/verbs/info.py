@@ -61,7 +61,7 @@ def describe(path: Path) -> dict:
 
 def count_splits(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Samples of every split, and of each of its cells that has any."""
-    there = [dataset.cells[held.start : held.stop] for held in dataset.shards.there()]
+    there = [dataset.cells[held.start : held.stop] for held in dataset.shards.stored_ranges()]
     counts = np.bincount(np.concatenate(there), minlength=len(CELL_NAMES)).tolist()
     return {
         split: {CELL_NAMES[cell]: counts[cell] for cell in cells if counts[cell]}

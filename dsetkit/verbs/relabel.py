@@ -123,7 +123,7 @@ def _describe(
         there,
         num_samples=num_samples,
         complete=False,
-        shard=m.WHOLE,
+        shard=m.ONLY_SHARD,
         label_quality={},  # of the old depth
         fields=fields,
         codecs={"depth": LAYOUT_CODECS[there.layout]["depth"]} | there.codecs,

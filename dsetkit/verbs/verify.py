@@ -73,8 +73,8 @@ def verify(
     shards = dataset.shards
     problems = [
         *_check_counts(shards),
-        *_check_cells(shards.whole, manifest),
-        *_check_assets(shards.whole, manifest),
+        *_check_cells(shards.first, manifest),
+        *_check_assets(shards.first, manifest),
     ]
     total = manifest.num_samples
     jobs_to_do = [
@@ -113,7 +113,9 @@ def as_report(path: Path, problems: list[Problem]) -> dict:
 
 def _check_counts(shards: Shards) -> Iterator[Problem]:
     """What is missing is told sample by sample; here what is too much."""
-    for number, (there, expected) in enumerate(zip(shards.there(), shards.ranges, strict=True)):
+    for number, (there, expected) in enumerate(
+        zip(shards.stored_ranges(), shards.ranges, strict=True)
+    ):
         if len(there) > len(expected):
             name = "it" if len(shards.ranges) == 1 else shard_path(Path(), number)
             counts = f"{len(there):,} samples stand in {name}, the manifest says {len(expected):,}"

@@ -155,7 +155,7 @@ def _describe(
         complete=False,
         label_quality={},
         splits=splits,
-        shard=m.WHOLE | {"shards": shards},
+        shard=m.ONLY_SHARD | {"shards": shards},
     )
     if len(sources) == 1:
         return new
