@@ -48,14 +48,14 @@ def in_processes(
     """Yields `work(task)` for each task, in order; worker processes do the work.
 
     Args:
-        work: A function that can be pickled; each process receives it once.
-        tasks: What it is called with.
+        work: A function that can be pickled. Each process gets it once.
+        tasks: The arguments of the calls.
         jobs: Number of processes, at least 1.
 
     Raises:
-        DatasetError: A process died. Errors that `work` raises are passed on.
+        DatasetError: A process died. Errors of `work` are raised unchanged.
     """
-    # Spawned, not forked: this process has threads (torch, OpenCV) that a fork would break.
+    # The processes are spawned, because a fork would break the threads of torch and OpenCV.
     with ProcessPoolExecutor(
         jobs, get_context("spawn"), initializer=_start, initargs=(work,)
     ) as pool:
@@ -63,9 +63,9 @@ def in_processes(
             yield from in_order(pool, _do, tasks, ahead=TASKS_AHEAD * jobs)
         except BrokenProcessPool:
             raise DatasetError(
-                "a worker process died; committed samples are safe: run the same command again, "
-                "with fewer workers if memory is short (a script of your own must do its work "
-                "below `if __name__ == '__main__':`)"
+                "a worker process died; all committed samples are safe: run the same command "
+                "again, with fewer processes if memory is short (a script of your own must do its "
+                "work below `if __name__ == '__main__':`)"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -74,20 +74,20 @@ def in_processes(
 def in_jobs(
     work: Callable[[Task], Result], tasks: Sequence[Task], *, jobs: int
 ) -> Iterator[Result]:
-    """Like `in_processes`, but works in this process if there is only one job or one task."""
+    """Like `in_processes`, but one job or one task runs in this process."""
     jobs = min(jobs, len(tasks))
     return in_processes(work, tasks, jobs=jobs) if jobs > 1 else map(work, tasks)
 
 
-_work: Callable[[Any], Any] | None = None  # the function of a worker process, set by `_start`
+_work: Callable[[Any], Any] | None = None  # of a worker process; `_start` sets it
 
 
 def _start(work: Callable[[Any], Any]) -> None:
     global _work
-    cv2.setNumThreads(1)  # the processes are the parallelism
+    cv2.setNumThreads(1)  # the processes already use all cores
     _work = work
 
 
 def _do(task: Any) -> Any:
-    assert _work is not None
+    assert _work is not None, "`_start` runs first in each worker process"
     return _work(task)

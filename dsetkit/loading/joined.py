@@ -48,7 +48,7 @@ class JoinedDataset:
             size=first.size if all(other.size == first.size for other in others) else [0, 0],
             fields=[name for name in first.fields if all(name in o.fields for o in others)],
             recipe={"joined": [part.manifest.fingerprint for part in self.parts]},
-            shard=m.WHOLE,
+            shard=m.ONLY_SHARD,
             label_quality={},
         )
 

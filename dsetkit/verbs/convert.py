@@ -81,7 +81,7 @@ def _describe(source: m.Manifest, layout: str, chosen: Mapping[str, str]) -> m.M
     return replace(
         source,
         complete=False,
-        shard=m.WHOLE,
+        shard=m.ONLY_SHARD,
         layout=layout,
         codecs={name: codecs[name] for name in source.fields if name in codecs},
         drawing=compositing_fingerprint() if layout == "recipe" else "",

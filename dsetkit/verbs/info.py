@@ -62,7 +62,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 def count_splits(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Split -> cell -> number of samples; cells without samples are left out."""
-    cells_there = [dataset.cells[held.start : held.stop] for held in dataset.shards.there()]
+    cells_there = [dataset.cells[held.start : held.stop] for held in dataset.shards.stored_ranges()]
     counts = np.bincount(np.concatenate(cells_there), minlength=len(CELL_NAMES)).tolist()
     return {
         split: {CELL_NAMES[cell]: counts[cell] for cell in cells if counts[cell]}

@@ -142,7 +142,7 @@ def _describe(
         source,
         num_samples=num_samples,
         complete=False,
-        shard=m.WHOLE,
+        shard=m.ONLY_SHARD,
         label_quality={},  # the source's scores are of its own depth
         fields=fields,
         codecs={"depth": LAYOUT_CODECS[source.layout]["depth"]} | source.codecs,

@@ -81,8 +81,8 @@ def verify(
     shards = dataset.shards
     problems = [
         *_check_counts(shards),
-        *_check_cells(shards.whole, manifest),
-        *_check_assets(shards.whole, manifest),
+        *_check_cells(shards.first, manifest),
+        *_check_assets(shards.first, manifest),
     ]
     total = manifest.num_samples
     chunks = in_chunks(range(total), SAMPLES_PER_JOB)
@@ -118,7 +118,8 @@ def as_report(path: Path, problems: list[Problem]) -> dict[str, Any]:
 
 def _check_counts(shards: Shards) -> Iterator[Problem]:
     """Shards with too many samples; missing samples are found one by one."""
-    for number, (held, expected) in enumerate(zip(shards.there(), shards.ranges, strict=True)):
+    stored = zip(shards.stored_ranges(), shards.ranges, strict=True)
+    for number, (held, expected) in enumerate(stored):
         if len(held) > len(expected):
             name = "it" if len(shards.ranges) == 1 else shard_path(Path(), number)
             counts = f"{name} has {len(held):,} samples, the manifest says {len(expected):,}"

@@ -1,4 +1,4 @@
-"""Layouts and caches: drawn again is as drawn first, conversion loses nothing."""
+"""Tests of layouts and caches: equal pixels in both layouts, and conversion without loss."""
 
 import pickle
 from dataclasses import replace
@@ -12,11 +12,13 @@ import torch
 from dsetkit import SampleDataset, make_loader
 from dsetkit.compositing.batches import stores_same_pixels
 from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets.writer import DatasetWriter, stored_assets
 from dsetkit.errors import DatasetError
 from dsetkit.loading.plane_cache import cache_path, open_cache
 from dsetkit.store import png
 from dsetkit.store.codecs import CODECS
-from dsetkit.store.lmdb_store import StoreReader
+from dsetkit.store.lmdb_store import StoreReader, StoreWriter
+from dsetkit.store.manifest import manifest_entry
 from dsetkit.store.shards import shard_path
 from dsetkit.verbs.convert import convert
 from dsetkit.verbs.export import export
@@ -109,12 +111,13 @@ def test_verify_names_a_sample_that_would_be_drawn_otherwise(tmp_path: Path) -> 
     assert problem.reason == "compositing it gives other pixels than the teacher saw"
 
 
-def test_a_version_that_draws_otherwise_does_not_read_recipes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recipes_of_a_version_that_composites_other_pixels_are_refused(tmp_path: Path) -> None:
     path = tiny_dataset(tmp_path / "d", num_samples=40, layout="recipe")
-    monkeypatch.setattr("dsetkit.datasets.reader.compositing_fingerprint", lambda: "another")
-    with pytest.raises(DatasetError, match="would draw other pixels: convert it with that version"):
+    manifest = replace(Dataset(path).manifest, drawing="another")
+    with StoreWriter(shard_path(path)) as writer:
+        writer.put([manifest_entry(manifest)])
+    text = "would composite other pixels: convert it with that version"
+    with pytest.raises(DatasetError, match=text):
         SampleDataset(path, split=None, size=16)[0]
 
 
@@ -129,19 +132,24 @@ def test_a_converted_dataset_equals_one_made_so(
     assert contents(tmp_path / "new") == contents(worlds[wanted])
 
 
-def test_a_cut_off_conversion_goes_on(
-    worlds: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dsetkit.datasets.writer.SECONDS_BETWEEN_COMMITS", 0)
-
-    def cut_off(done: int, total: int) -> None:
-        if done >= 640:
-            raise KeyboardInterrupt
-
+def test_an_interrupted_conversion_is_continued(worlds: dict[str, Path], tmp_path: Path) -> None:
+    new, expected = tmp_path / "new", Dataset(worlds["recipe"])
     with pytest.raises(KeyboardInterrupt):
-        convert(worlds["rendered"], tmp_path / "new", layout="recipe", progress=cut_off)
-    convert(worlds["rendered"], tmp_path / "new", layout="recipe")
-    assert contents(tmp_path / "new") == contents(worlds["recipe"])
+        with DatasetWriter(
+            new,
+            expected.manifest,
+            expected.cells,
+            backgrounds=stored_assets(expected, "backgrounds"),
+            foregrounds=stored_assets(expected, "foregrounds"),
+            commit_every_s=0,
+        ) as writer:
+            writer.add(expected.records(range(640)))
+            raise KeyboardInterrupt
+    assert len(Dataset(new, allow_incomplete=True)) == 640
+    done = []
+    convert(worlds["rendered"], new, layout="recipe", progress=lambda *step: done.append(step[0]))
+    assert min(done) > 640
+    assert contents(new) == contents(worlds["recipe"])
 
 
 def test_other_codecs_keep_every_value(worlds: dict[str, Path], tmp_path: Path) -> None:

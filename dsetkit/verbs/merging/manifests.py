@@ -32,7 +32,7 @@ def merged_manifest(
         complete=False,
         label_quality={},
         splits=splits,
-        shard=m.WHOLE | {"shards": shards},
+        shard=m.ONLY_SHARD | {"shards": shards},
     )
     if len(sources) == 1:
         return manifest
