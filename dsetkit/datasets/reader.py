@@ -32,6 +32,7 @@ from dsetkit.store import (
     unpack_record,
 )
 from dsetkit.store import manifest as m
+from dsetkit.version import VERSION
 
 Size = tuple[int, int]  # (height, width) [px]
 
@@ -208,7 +209,7 @@ class Dataset:
         if maker and maker != compositing_fingerprint():
             raise DatasetError(
                 f"{self.path} stores recipes, not composites, and was made by dsetkit "
-                f"{self.manifest.dsetkit_version}; this dsetkit {m.VERSION} would composite other "
+                f"{self.manifest.dsetkit_version}; this dsetkit {VERSION} would composite other "
                 "pixels: convert it with that version to --layout rendered"
             )
         height, width = self.manifest.size

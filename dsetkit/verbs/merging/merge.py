@@ -75,8 +75,8 @@ def merge(
         num_shards = len(parts[0].shards.ranges)
         if shards not in (None, num_shards) or split_by:
             raise DatasetError(
-                f"these are parts of a dataset of {num_shards:,} shards, which are copied "
-                "unchanged: leave out --shards and --split-by, then merge the result again with them"
+                f"these are parts of a dataset of {num_shards:,} shards, which are copied unchanged: "
+                "leave out --shards and --split-by, then merge the result again with them"
             )
         return gather(parts, output, progress=progress)
     return _join(
