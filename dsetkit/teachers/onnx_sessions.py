@@ -3,7 +3,7 @@
 The number of threads is always said. Left to itself, ONNX Runtime starts a thread for each core of
 the machine and pins it there, so that two processes side by side would wait for the same cores.
 Threads do not spin while they wait: on a quiet machine that costs nothing that could be measured,
-and beside other work spinning takes the CPU from those who need it (docs/results.md).
+and beside other work spinning takes the CPU from those who need it (see BUNDLED.md).
 """
 
 import os
