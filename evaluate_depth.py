@@ -20,7 +20,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -60,9 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = prepare_device(pick_device(args.device))
 
     # ---- Network and data ----------------------------------------------------------------------
-    metadata: dict[str, Any]
     net, metadata = load_model(args.checkpoint, device=device, needs="depth")
-    inputs, size = metadata["inputs"], tuple(args.img_size or metadata["img_size"])
+    inputs, size = evaluation.network_input(metadata, args.img_size)
     pictures = SampleDataset(args.data, split=args.split, size=size, fields=inputs)
     target_size = None if args.native else size
     depths = SampleDataset(args.data, split=args.split, size=target_size, fields=("depth",))
@@ -80,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     mean_map = train_mean_map(train_data, size, scale)
     if mean_map is None and args.train_data:
         raise RunError(f"--train-data {train_data} has no train samples: give another dataset")
-    protocol = read_protocol(args, scale, prediction_kind=metadata["depth_kind"])
+    protocol = read_protocol(args, scale, prediction_kind=str(metadata["depth_kind"]))
     scorer = DepthScores("model", protocol, mean_map=mean_map, published=args.published)
 
     def update(batch: Batch) -> None:
@@ -119,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         evaluation.write_grid(args.grid, samples, predict, draw, device=device)
 
 
-def train_mean_map(dataset: str, size: tuple[int, ...], scale: Scale) -> torch.Tensor | None:
+def train_mean_map(dataset: str, size: tuple[int, int], scale: Scale) -> torch.Tensor | None:
     """(1, 1, H, W) mean depth of a dataset's train split; None when it has no train samples."""
     data = SampleDataset(dataset, split="train", size=size, fields=("depth",))
     check_same_depth(dataset, scale_of(data.manifest), expected=scale)

@@ -12,7 +12,6 @@ import dsetkit.openmp  # noqa: F401  (before torch)
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -55,9 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = prepare_device(pick_device(args.device))
 
     # ---- Network and data ----------------------------------------------------------------------
-    metadata: dict[str, Any]
     net, metadata = load_model(args.checkpoint, device=device, needs="mask")
-    inputs, size = metadata["inputs"], tuple(args.img_size or metadata["img_size"])
+    inputs, size = evaluation.network_input(metadata, args.img_size)
     needed = (*inputs, "mask")
     manifest = SampleDataset(args.data, split=args.split, size=size, fields=needed).manifest
     pair = [name for name in ("composite", "background") if name in manifest.fields]
@@ -115,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         evaluation.write_grid(args.grid, samples, predict, draw, device=device)
 
 
-def tune_difference(dataset: str, size: tuple[int, ...], *, threshold: float) -> float | None:
+def tune_difference(dataset: str, size: tuple[int, int], *, threshold: float) -> float | None:
     """The baseline's threshold, best on train samples; None when the dataset has none."""
     fields = ("composite", "background", "mask")
     data = SampleDataset(dataset, split="train", size=size, fields=fields)

@@ -200,7 +200,7 @@ def content_of(path: Path) -> str:
     under their numbers, the cells and the assets."""
     shards, digest = Dataset(path).shards, xxhash.xxh3_128()
     digest.update(Dataset(path).cells)
-    stores = [(shards.whole, name) for name in ("backgrounds", "foregrounds")]
+    stores = [(shards.first, name) for name in ("backgrounds", "foregrounds")]
     stores += [(shards.reader(number), "samples") for number in range(len(shards.ranges))]
     for store, database in stores:
         for key, value in store.items(database):

@@ -2,7 +2,13 @@
 
 import dsetkit.openmp  # noqa: F401  (before anything loads torch)
 
+from typing import TYPE_CHECKING
+
 from dsetkit import version
+
+if TYPE_CHECKING:
+    from dsetkit.loading.loader import make_loader
+    from dsetkit.loading.samples import SampleDataset
 
 __version__ = version.VERSION
 

@@ -1,4 +1,4 @@
-"""Where networks run: choosing the device, and the memory of a process that runs them on a CPU."""
+"""This file owns the choice of the device for networks, and malloc's settings for the CPU."""
 
 import ctypes
 import platform
@@ -9,20 +9,20 @@ from dsetkit.errors import DsetkitError
 if TYPE_CHECKING:  # torch takes seconds to load
     import torch
 
-# mallopt(3): parameters of <malloc.h>, and the values that the manual gives for "never"
+# Parameters of mallopt(3) in <malloc.h>, and their values that mean "never".
 M_TRIM_THRESHOLD, NEVER_TRIM = -1, -1
 M_MMAP_MAX, NO_MMAP = -4, 0
 
 
 def pick_device(name: str) -> "torch.device":
-    """The device that a name means.
+    """The torch device of a name.
 
     Args:
-        name: `auto` (CUDA where there is a GPU), or what `torch.device` takes: `cpu`, `cuda`,
+        name: `auto` (CUDA if there is a GPU, otherwise the CPU), `cpu`, `cuda`, or a GPU such as
             `cuda:1`.
 
     Raises:
-        DsetkitError: An unknown name, or CUDA without a usable GPU.
+        DsetkitError: The name is unknown, or there is no such GPU.
     """
     import torch
 
@@ -44,9 +44,9 @@ def pick_device(name: str) -> "torch.device":
 
 
 def prepare_device(device: "torch.device") -> "torch.device":
-    """The device, made ready for networks: on the CPU by `keep_freed_memory`.
+    """Prepares a device for networks and returns it. For the CPU this calls `keep_freed_memory`.
 
-    CUDA's own allocator keeps its blocks, so there would be nothing to gain.
+    CUDA needs no preparation, because torch's allocator for CUDA keeps freed memory itself.
     """
     if device.type == "cpu":
         keep_freed_memory()
@@ -54,19 +54,20 @@ def prepare_device(device: "torch.device") -> "torch.device":
 
 
 def keep_freed_memory() -> bool:
-    """Makes malloc keep what is freed, for the rest of the process.
+    """Makes malloc keep freed memory for the rest of the process.
 
-    A network takes and frees the same hundreds of megabytes at each step. By default glibc gives
-    every large block back to the system at once, which then hands it out anew page by page, zeroed.
-    The price: the process stays at its peak of memory until it ends.
+    A network allocates and frees the same hundreds of megabytes at each step. By default glibc
+    returns each large block to the kernel at once. The kernel then has to provide it again page by
+    page, filled with zeros. As a cost, the process keeps its peak memory until it ends.
 
-    Measured on an AMD EPYC, one thread, medians of 6 steps of `resnet50_upproj` at 64 px, batches
-    of 16, the two in turn: 3.41 -> 3.03 s of CPU time a step, 162,000 page faults -> none, peak
-    memory 2,416 -> 2,441 MB. The bundled teacher, asked for 32 depths at once, the two in turn
-    beside other work: 4,900 page faults a picture -> none, 30 -> 36 pictures/s.
+    Measured on an AMD EPYC with one thread, with and without in turn. `resnet50_upproj` at 64 px,
+    batches of 16, medians of 6 steps: 3.41 -> 3.03 s of CPU time per step, 162,000 -> 0 page
+    faults, peak memory 2,416 -> 2,441 MB. The bundled teacher, 32 depths at a time, while other
+    programs ran: 4,900 -> 0 page faults per picture, 30 -> 36 pictures/s.
 
     Returns:
-        Whether that is so now: False without glibc (macOS, Windows, musl), where nothing changes.
+        Whether malloc now keeps freed memory. False without glibc (macOS, Windows, musl), where
+        nothing changes.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from dsetkit import SampleDataset, make_loader
-from dsetkit.cli.teacher_verbs import add_teacher_flags, teacher_options
+from dsetkit.cli.teacher_verbs import add_teacher_flags, teacher_choice
 from dsetkit.console import run
 from dsetkit.errors import RunError
 from dsetkit.files import write_json
@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     # fmt: on
     add_teacher_flags(parser.add_argument_group("teacher").add_argument, default=None)
     add_protocol_arguments(parser)
+    parser.set_defaults(teacher_edges=None)  # labels are scored as the teacher gives them
     return parser
 
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
 
     # ---- Teacher and data ----------------------------------------------------------------------
-    teacher = load_teacher(args.teacher, device=args.device, options=teacher_options(args))
+    teacher = load_teacher(args.teacher, device=args.device, options=teacher_choice(args).options)
     if teacher is None:
         raise RunError(f"--teacher {args.teacher} gives no depth to score: name another")
     data = SampleDataset(args.data, split=args.split, size=None, fields=("composite", "depth"))

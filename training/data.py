@@ -1,6 +1,6 @@
 """The samples of a training: how many of each split, and in which batches they come."""
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,23 +11,25 @@ from torch.utils.data import Subset, default_collate
 
 from dsetkit.errors import RunError
 from training import ranks
-from training.loop import Batch
+from training.loop import Batch, Batches
 
 Size = tuple[int, int]  # height, width [px]
 
 
 class Manifest(Protocol):
-    """What a training has to know of a dataset.
+    """What a training has to know of a dataset."""
 
-    Attributes:
-        fingerprint: names the dataset's content.
-        depth_kind: "metric", "relative" or "none".
-        max_depth_m: what a metric depth of 1 means [m].
-    """
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the dataset's content."""
 
-    fingerprint: str
-    depth_kind: str
-    max_depth_m: float
+    @property
+    def depth_kind(self) -> str:
+        """ "metric", "relative" or "none"."""
+
+    @property
+    def max_depth_m(self) -> float:
+        """What a metric depth of 1 means [m]."""
 
 
 class Samples(Sized, Protocol):
@@ -38,14 +40,10 @@ class Samples(Sized, Protocol):
     def __getitem__(self, index: int, /) -> Batch: ...
 
 
-class Loader(Protocol):
+class Loader(Batches, Protocol):
     """Batches of samples, from any place of any epoch on."""
 
     dataset: Any
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Batch]: ...
 
     def set_position(self, epoch: int, batch: int = 0) -> None:
         """The next iteration gives this epoch's order, from this batch on."""

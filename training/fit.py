@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 class SaveModel(Protocol):
     """Writes a weights file, as `models.save_model` does."""
 
-    def __call__(self, path: Any, net: nn.Module, about: dict[str, object]) -> None: ...
+    def __call__(self, path: Path, net: nn.Module, metadata: Mapping[str, object]) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

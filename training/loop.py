@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -19,6 +19,14 @@ Batch = dict[str, torch.Tensor]
 
 READ_LOSS_EVERY_S = 1.0  # reading a loss makes the CPU wait for the GPU
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal
+
+
+class Batches(Protocol):
+    """Batches whose number is known, as a DataLoader has them."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
 
 
 @dataclass
@@ -117,7 +125,7 @@ def train_epoch(
     label: str,
     save: Callable[[], None],
     save_every_s: float,
-    ctrl_c: CtrlC,
+    ctrl_c: CtrlC | None = None,
     on_step: Callable[[int], None] = lambda step: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
@@ -133,13 +141,14 @@ def train_epoch(
         label: what the progress bar says.
         save: writes the state to resume from.
         save_every_s: time between two saves within the epoch [s].
-        ctrl_c: delays Ctrl-C while a step runs.
+        ctrl_c: delays Ctrl-C while a step runs (default: Ctrl-C is not delayed).
         on_step: called after each step with the number of steps of the run so far.
         clock: tells the time [s].
 
     Raises:
         RunError: the loss is not finite.
     """
+    ctrl_c = ctrl_c or CtrlC()
     first_step = progress.epoch * steps_per_epoch
     unread: list[tuple[torch.Tensor, int]] = []  # losses still on the device, with batch sizes
     saved_at = read_at = clock()

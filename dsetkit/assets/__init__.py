@@ -1,4 +1,4 @@
-"""Folders of pictures to checked pixels with an id and a split."""
+"""This package owns the assets: pictures from folders, checked, with an id and a split each."""
 
 from dsetkit.assets.folders import (
     MAX_JOBS,

@@ -1,8 +1,8 @@
-"""The pictures that go in: finds and checks whole folders, gives each picture an id and a split.
+"""This file owns loading a folder of pictures: it checks them and gives each an id and a split.
 
-All pictures of a folder are decoded before any other work starts, so that everything unusable is
-known, with its reason, in one go. Tried is every file of the folder itself whose name ends in one
-of SUFFIXES; hidden files, other files and sub-folders are left alone. `pictures` reads the files.
+It decodes all pictures of a folder before any other work starts. One error can then list all
+unusable files with their reasons. It tries every file whose name ends in one of SUFFIXES. It
+ignores hidden files, other files and sub-folders. `pictures` reads the single files.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ import numpy as np
 from dsetkit.assets.pictures import read_background, read_foreground
 from dsetkit.errors import AssetError, DatasetError
 
-SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".jpe")  # in any case
+SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".jpe")  # upper case or lower case
 
-MAX_JOBS = 8  # bounds the memory: each may hold a picture of 100 megapixels
+MAX_JOBS = 8  # limits the memory, because each thread may hold a picture of 100 megapixels
 
-VAL_SHARE, TEST_SHARE = 0.04, 0.08  # of the assets of a folder; the rest is train
+VAL_SHARE, TEST_SHARE = 0.04, 0.08  # of the assets of a folder; the others are train
 
 Progress = Callable[[int, int], None]  # (files done, files in all)
 
@@ -35,10 +35,10 @@ class Asset:
     """A prepared picture.
 
     Attributes:
-        id: Place among the usable pictures of its folder, in order of file names.
-        name: File name without suffix; no two in a folder are the same.
-        split: "train", "val" or "test".
-        pixels: uint8; foreground (h,w,4) straight RGBA, background (S,S,3) RGB.
+        id: Its place among the usable pictures of its folder, which are sorted by file name.
+        name: File name without suffix; unique in its folder.
+        split: `train`, `val` or `test`.
+        pixels: A foreground is uint8 (h,w,4) straight RGBA, a background uint8 (S,S,3) RGB.
     """
 
     id: int
@@ -49,7 +49,12 @@ class Asset:
 
 @dataclass(frozen=True)
 class BadFile:
-    """A file that cannot be used: its name in the folder, and why."""
+    """A file that cannot be used.
+
+    Attributes:
+        name: Its name in the folder.
+        reason: Why it cannot be used.
+    """
 
     name: str
     reason: str
@@ -57,13 +62,13 @@ class BadFile:
 
 @dataclass(frozen=True)
 class LoadedAssets:
-    """What became of a folder.
+    """The pictures of a folder.
 
     Attributes:
-        kind: "foregrounds" or "backgrounds".
-        folder: Where they are.
-        assets: Usable pictures, in order of file names.
-        bad: Files that cannot be used, in order of file names.
+        kind: `foregrounds` or `backgrounds`.
+        folder: The folder.
+        assets: The usable pictures, sorted by file name.
+        bad: The files that cannot be used, sorted by file name.
     """
 
     kind: str
@@ -83,17 +88,17 @@ def load_foregrounds(
     jobs: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> LoadedAssets:
-    """Loads cut-outs: cropped to what is visible, then shrunk (never enlarged).
+    """Loads foregrounds. Each is cropped to its visible part and shrunk if it is too large.
 
     Args:
-        folder: Where the cut-outs are.
-        max_side: Longest the longer side may be [px].
-        seed: Key of the splits.
-        jobs: Threads; None = one for each core, up to 8.
+        folder: The folder of the foregrounds.
+        max_side: Limit of the longer side [px].
+        seed: Seed of the splits.
+        jobs: Threads; None means one for each core, at most MAX_JOBS.
         progress: Called with (files done, files in all).
 
     Raises:
-        AssetError: The folder itself cannot be used; for single files see `raise_if_bad`.
+        AssetError: The folder itself cannot be used. For unusable files see `raise_if_bad`.
     """
     read = partial(read_foreground, max_side=max_side)
     return _load(Path(folder), "foregrounds", read, seed=seed, jobs=jobs, progress=progress)
@@ -107,39 +112,51 @@ def load_backgrounds(
     jobs: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> LoadedAssets:
-    """Loads photographs: the square in the middle, resized to size x size [px].
+    """Loads backgrounds. The central square of each is resized to size x size [px].
 
-    The other arguments and the error are those of `load_foregrounds`.
+    Args:
+        folder: The folder of the backgrounds.
+        size: Side of the square [px].
+        seed: Seed of the splits.
+        jobs: Threads; None means one for each core, at most MAX_JOBS.
+        progress: Called with (files done, files in all).
+
+    Raises:
+        AssetError: The folder itself cannot be used. For unusable files see `raise_if_bad`.
     """
     read = partial(read_background, size=size)
     return _load(Path(folder), "backgrounds", read, seed=seed, jobs=jobs, progress=progress)
 
 
-def raise_if_bad(*found: LoadedAssets, skip_bad: bool = False) -> None:
+def raise_if_bad(*loaded: LoadedAssets, skip_bad: bool = False) -> None:
     """Raises one error for the unusable files of all folders.
 
     Args:
-        found: The folders.
-        skip_bad: Let them pass, unless a folder has nothing else.
+        loaded: The folders.
+        skip_bad: Whether to accept unusable files in folders that also have usable ones.
 
     Raises:
-        AssetError: Its message is `describe_bad`.
+        AssetError: Its message comes from `describe_bad`.
     """
-    nothing_left = any(not one.assets for one in found)
-    if nothing_left or (not skip_bad and any(one.bad for one in found)):
-        raise AssetError(describe_bad(*found))
+    has_empty = any(not folder.assets for folder in loaded)
+    if has_empty or (not skip_bad and any(folder.bad for folder in loaded)):
+        raise AssetError(describe_bad(*loaded))
 
 
-def describe_bad(*found: LoadedAssets) -> str:
-    """A summary line, then one line for each unusable file with its reason."""
+def describe_bad(*loaded: LoadedAssets) -> str:
+    """Lists the unusable files: a summary line, then one line with the reason for each file."""
     counts = " and ".join(
-        f"{len(one.bad)} of {len(one.bad) + len(one.assets)} {one.kind}" for one in found if one.bad
+        f"{len(folder.bad)} of {len(folder.bad) + len(folder.assets)} {folder.kind}"
+        for folder in loaded
+        if folder.bad
     )
-    if all(one.assets for one in found):
+    if all(folder.assets for folder in loaded):
         advice = " (--skip-bad goes on without them)"
     else:
         advice = ", and at least one of each kind is needed"
-    lines = [f"  {one.folder / bad.name}: {bad.reason}" for one in found for bad in one.bad]
+    lines = [
+        f"  {folder.folder / bad.name}: {bad.reason}" for folder in loaded for bad in folder.bad
+    ]
     return "\n".join([f"{counts} cannot be used{advice}:", *lines])
 
 
@@ -159,7 +176,7 @@ def _load(
         warnings.catch_warnings(),
         ThreadPoolExecutor(jobs or min(MAX_JOBS, os.cpu_count() or 1)) as pool,
     ):
-        # Pillow warns of large pictures and of odd EXIF data; `pictures` deals with both.
+        # Pillow warns about large pictures and invalid EXIF data, and `pictures` handles both.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         outcomes = pool.map(partial(_pixels_or_reason, read=read), paths)
         for done, (path, outcome) in enumerate(zip(paths, outcomes, strict=True), start=1):
@@ -177,12 +194,12 @@ def _load(
 
 
 def _find(folder: Path, kind: str) -> list[Path]:
-    """The files to try, in order of their names."""
+    """The files to try, sorted by name."""
     try:
         paths = sorted(path for path in folder.iterdir() if _is_candidate(path))
     except OSError as error:
         raise AssetError(
-            f"cannot open {folder} ({error.strerror}): expected the folder that the {kind} are in"
+            f"cannot open {folder} ({error.strerror}): expected the folder of the {kind}"
         ) from None
     if not paths:
         raise AssetError(
@@ -199,7 +216,7 @@ def _is_candidate(path: Path) -> bool:
 
 
 def _check_names(paths: Iterable[Path]) -> None:
-    """A picture is known by its stem from here on, so each stem may come once."""
+    """Refuses two files with the same stem, because the stem becomes the name of the asset."""
     groups = (list(same) for _, same in groupby(sorted(paths, key=_stem), key=_stem))
     clashes = [group for group in groups if len(group) > 1]
     if clashes:
@@ -224,7 +241,7 @@ def _pixels_or_reason(path: Path, *, read: Callable[[Path], np.ndarray]) -> np.n
 
 
 def _as_utf8(name: str) -> str:
-    """The name with undecodable bytes spelt out as \\udcXX, fit for messages and the manifest."""
+    """The name with undecodable bytes written as \\udcXX, for messages and the manifest."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -234,12 +251,16 @@ def _as_utf8(name: str) -> str:
 def assign_splits(names: Sequence[str], *, seed: int) -> list[str]:
     """The split of each asset: 0.88 train, 0.04 val, 0.08 test.
 
-    From three assets on each split has at least one; two are train and test, one is train. The
-    choice depends on seed and names alone, and a picture more or less moves few of the others.
+    With three or more assets, each split has at least one. Of two assets, one is train and one is
+    test. A single asset is train. The splits depend only on the seed and the names. If a picture is
+    added or removed, few of the others change their split.
 
     Args:
-        names: Names of the assets, all different, in any order.
-        seed: Another seed, another choice.
+        names: Unique names of the assets, in any order.
+        seed: Seed of the choice.
+
+    Returns:
+        `train`, `val` or `test` for each name.
     """
     num_test = max(1, round(TEST_SHARE * len(names))) if len(names) > 1 else 0
     num_val = max(1, round(VAL_SHARE * len(names))) if len(names) > 2 else 0
@@ -256,18 +277,18 @@ def _keyed_hash(seed: int, name: str) -> bytes:
 
 
 def fingerprint(*groups: Iterable[Asset]) -> str:
-    """SHA-256 over names and prepared pixels of several groups of assets, as hexadecimal digits."""
+    """SHA-256, 64 hex digits, over names and prepared pixels of several groups of assets."""
     digest = hashlib.sha256()
     for group in groups:
         for asset in group:
             digest.update(f"{asset.name}\0{asset.pixels.shape}\0".encode())
-            digest.update(np.ascontiguousarray(asset.pixels))
+            digest.update(np.ascontiguousarray(asset.pixels).data)
         digest.update(b"\0end of group\0")
     return digest.hexdigest()
 
 
 def encode_asset(pixels: np.ndarray) -> bytes:
-    """RGB or RGBA, uint8 (h,w,3 or 4), as PNG; colours under alpha 0 are kept."""
+    """Encodes RGB uint8 (h,w,3) or RGBA uint8 (h,w,4) as PNG, losslessly even where alpha is 0."""
     done, encoded = cv2.imencode(".png", _swap_red_and_blue(pixels))
     if not done:
         raise ValueError(f"OpenCV cannot encode {pixels.shape} {pixels.dtype} as PNG")
@@ -275,10 +296,10 @@ def encode_asset(pixels: np.ndarray) -> bytes:
 
 
 def decode_asset(encoded: bytes) -> np.ndarray:
-    """What `encode_asset` was given.
+    """Decodes what `encode_asset` encoded: uint8 (h,w,3) RGB or (h,w,4) RGBA.
 
     Raises:
-        DatasetError: The bytes, which come from a dataset, are no picture.
+        DatasetError: The bytes are not a picture.
     """
     pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
@@ -287,6 +308,6 @@ def decode_asset(encoded: bytes) -> np.ndarray:
 
 
 def _swap_red_and_blue(pixels: np.ndarray) -> np.ndarray:
-    """RGB(A) to OpenCV's BGR(A), and back."""
+    """Converts RGB or RGBA to OpenCV's order of channels, or back."""
     has_alpha = pixels.shape[2] == 4
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if has_alpha else cv2.COLOR_BGR2RGB)

@@ -1,14 +1,14 @@
-"""One picture file to upright 8-bit pixels, or the reason why it cannot be used.
+"""This file owns reading one picture file as upright 8-bit pixels, or refusing it with a reason.
 
 | in the file                    | as a foreground: straight RGBA       | as a background: RGB    |
 |--------------------------------|--------------------------------------|-------------------------|
-| RGBA, grey + alpha             | as it is                             | alpha is dropped        |
+| RGBA, grey + alpha             | unchanged                            | alpha is dropped        |
 | palette, or transparent colour | the file's own transparency as alpha | transparency is dropped |
 | RGB, grey, CMYK                | refused: no alpha                    | converted to RGB        |
 
-From both: of 16-bit channels the upper 8 bits, of animations the first picture. EXIF orientation is
-applied (EXIF that cannot be read counts as none), colour profiles are ignored.
-PNG, JPEG and WebP are told by their content, not by their suffix.
+16-bit channels keep their upper 8 bits. Animations give their first picture. The orientation in
+EXIF data is applied; unreadable EXIF data and colour profiles are ignored. The content of a file,
+not its suffix, decides whether it is PNG, JPEG or WebP.
 """
 
 from pathlib import Path
@@ -35,18 +35,19 @@ ORIENTATIONS = {
     8: (False, 1),
 }
 
-PNG_BIT_DEPTH = 24  # offset in the file: signature 8, chunk length 4, "IHDR" 4, width 4, height 4
+# Offset of the bit depth: signature 8 bytes, chunk length 4, "IHDR" 4, width 4, height 4.
+PNG_BIT_DEPTH = 24
 
 
-# ---- what the house asks for -------------------------------------------------------------------
+# ---- reading a picture -------------------------------------------------------------------------
 
 
 def read_foreground(path: Path, *, max_side: int) -> np.ndarray:
-    """A cut-out, cropped to what is visible, then shrunk (never enlarged).
+    """Reads a foreground, crops it to its visible part, and shrinks it if it is too large.
 
     Args:
         path: The file.
-        max_side: Longest the longer side may be [px].
+        max_side: Limit of the longer side [px].
 
     Returns:
         uint8 (h,w,4) straight RGBA.
@@ -61,7 +62,11 @@ def read_foreground(path: Path, *, max_side: int) -> np.ndarray:
 
 
 def read_background(path: Path, *, size: int) -> np.ndarray:
-    """A photograph: the square in its middle, resized to size x size [px].
+    """Reads a background and resizes its central square to size x size [px].
+
+    Args:
+        path: The file.
+        size: Side of the result [px].
 
     Returns:
         uint8 (size,size,3) RGB.
@@ -77,12 +82,15 @@ def read_background(path: Path, *, size: int) -> np.ndarray:
 
 
 def _decode(path: Path, *, side_needed: int | None = None) -> Image.Image:
-    """The picture in a file, all of it decoded, 8 bits a channel.
+    """Decodes a whole picture to 8 bits per channel.
 
     Args:
         path: The file.
-        side_needed: A JPEG may come at 1/2, 1/4 or 1/8 of its size, which is far quicker, as long
-            as both sides keep this length [px].
+        side_needed: Both sides keep at least this length [px]. A larger JPEG may be decoded at 1/2,
+            1/4 or 1/8 of its size, which is much faster. None decodes at full size.
+
+    Raises:
+        AssetError: The file cannot be used.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -96,7 +104,7 @@ def _decode(path: Path, *, side_needed: int | None = None) -> Image.Image:
         raise AssetError(f"over {MAX_MEGAPIXELS} megapixels") from None
     except UnidentifiedImageError:
         raise AssetError("not a PNG, JPEG or WebP picture") from None
-    except Exception as error:  # on damaged data Pillow's decoders raise errors of many types
+    except Exception as error:  # Pillow's decoders raise many types of errors for damaged data
         if isinstance(error, OSError) and error.strerror:
             raise AssetError(f"cannot be read ({error.strerror})") from None
         raise AssetError(f"damaged or cut off ({error})") from None
@@ -111,9 +119,9 @@ def _check_sides(width: int, height: int, *, what: str = "") -> None:
 
 
 def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
-    """Brings 16-bit grey, and a transparent colour with it, to 8 bits.
+    """Converts 16-bit grey pixels and the transparent colour of a PNG to 8 bits.
 
-    Pillow scales all other pixels itself, but leaves the transparent colour in the file's depth.
+    Pillow converts all other pixels itself, but keeps the transparent colour in the file's depth.
     """
     key = image.info.get("transparency")
     if image.mode == "I;16":
@@ -132,11 +140,11 @@ def _png_bit_depth(path: Path) -> int:
 
 
 def _upright(image: Image.Image, mode: str) -> np.ndarray:
-    """Pixels in a mode, turned as EXIF says: uint8 (h,w,channels)."""
+    """Pixels in a Pillow mode, rotated as the EXIF data says: uint8 (h,w,channels)."""
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except SyntaxError:  # Pillow's word for EXIF that is none
-        orientation = None
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except SyntaxError:  # Pillow raises it for unreadable EXIF data
+        orientation = 1
     pixels = np.asarray(image.convert(mode))
     mirrored, quarter_turns = ORIENTATIONS.get(orientation, (False, 0))
     if mirrored:
@@ -157,17 +165,18 @@ def _visible_part(rgba: np.ndarray) -> np.ndarray:
 
 
 def shrink_rgba(rgba: np.ndarray, *, max_side: int) -> np.ndarray:
-    """Shrinks straight RGBA until the longer side is at most `max_side` [px].
+    """Shrinks straight RGBA so that its longer side is at most `max_side`.
 
-    Colours are averaged weighted by alpha, so none bleeds in from transparent pixels as a fringe.
-    Where the result is wholly transparent its colour is 0; what need not shrink stays as it is.
+    Colours are averaged with alpha as their weight. The colours of transparent pixels therefore do
+    not show as a fringe. Pixels of the result with alpha 0 have colour 0. A smaller image is only
+    copied.
 
     Args:
         rgba: uint8 (h,w,4).
-        max_side: Longest the longer side may be [px].
+        max_side: Limit of the longer side [px].
 
     Returns:
-        uint8 (h',w',4), a copy.
+        uint8 (h',w',4).
     """
     height, width = rgba.shape[:2]
     scale = max_side / max(height, width)
@@ -184,7 +193,7 @@ def shrink_rgba(rgba: np.ndarray, *, max_side: int) -> np.ndarray:
 
 
 def _resized_square(rgb: np.ndarray, size: int) -> np.ndarray:
-    """The largest square in the middle, resized: uint8 (size,size,3)."""
+    """The largest central square, resized: uint8 (size,size,3)."""
     height, width = rgb.shape[:2]
     side = min(height, width)
     y, x = (height - side) // 2, (width - side) // 2

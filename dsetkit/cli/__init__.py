@@ -1,4 +1,4 @@
-"""The command line: parsers only, no logic."""
+"""The command line: parsers that call the verbs; no logic."""
 
 from dsetkit.cli.main import entry_point, main
 

@@ -1,4 +1,4 @@
-"""The verbs that read a dataset that is there: parsing only, no logic; see `__main__`."""
+"""Verbs that read existing datasets: parsers only, no logic."""
 
 import argparse
 import json
@@ -16,11 +16,11 @@ from dsetkit.cli.flags import (
 from dsetkit.console import progress_bar
 from dsetkit.files import write_json
 
-PROBLEMS_SHOWN = 20  # by verify
+PROBLEMS_SHOWN = 20  # lines that verify prints
 
 
 def add_dataset_verbs(verbs: Verbs) -> None:
-    """Adds info, verify, stats, split, show, export, convert, merge, list-shards, cache."""
+    """Adds info, verify, stats, split, show, export, convert, merge, list-shards and cache."""
     for add in (
         *(_add_info, _add_verify, _add_stats, _add_split),
         *(_add_show, _add_export, _add_convert, _add_merge),
@@ -30,15 +30,15 @@ def add_dataset_verbs(verbs: Verbs) -> None:
 
 
 def _add_info(verbs: Verbs) -> None:
-    add = add_dataset_verb(verbs, "info", _info, "what a dataset is, complete or not").add_argument
-    add("--json", action="store_true", help="the same as JSON")
+    add = add_dataset_verb(verbs, "info", _info, "describe a dataset, complete or not").add_argument
+    add("--json", action="store_true", help="print JSON")
 
 
 def _info(args: argparse.Namespace) -> None:
     from dsetkit.verbs import info
 
-    about = info.describe(args.dataset)
-    print(json.dumps(about, indent=2) if args.json else "\n".join(info.as_lines(about)))
+    facts = info.describe(args.dataset)
+    print(json.dumps(facts, indent=2) if args.json else "\n".join(info.as_lines(facts)))
 
 
 def _add_verify(verbs: Verbs) -> None:
@@ -46,7 +46,7 @@ def _add_verify(verbs: Verbs) -> None:
         verbs, "verify", _verify, "check every checksum, image, count and id"
     ).add_argument
     add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="threads")
-    add("--output", type=Path, metavar="FILE.json", help="also write all that is bad there")
+    add("--output", type=Path, metavar="FILE.json", help="also write all problems there")
 
 
 def _verify(args: argparse.Namespace) -> None:
@@ -59,9 +59,9 @@ def _verify(args: argparse.Namespace) -> None:
     for problem in problems[:PROBLEMS_SHOWN]:
         print(problem)
     if len(problems) > PROBLEMS_SHOWN:
-        print(f"... and {len(problems) - PROBLEMS_SHOWN:,} more (all of them: --output FILE.json)")
+        print(f"... and {len(problems) - PROBLEMS_SHOWN:,} more (--output FILE.json writes all)")
     raise_if_bad(args.dataset, problems)
-    print(f"{args.dataset}: nothing is bad")
+    print(f"{args.dataset}: no problems found")
 
 
 def _add_stats(verbs: Verbs) -> None:
@@ -69,7 +69,7 @@ def _add_stats(verbs: Verbs) -> None:
         verbs,
         "stats",
         _stats,
-        "mean and std of each field, mask coverage, depth histogram, labels against masks",
+        "mean and std of each field, mask coverage, depth histogram, quality of the labels",
     ).add_argument
     add_split_choice(add)
     add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="processes")
@@ -91,20 +91,20 @@ def _add_split(verbs: Verbs) -> None:
         verbs,
         "split",
         _split,
-        "show, change, import or export which split each sample is in",
+        "show, change, import or export the split of each sample",
         reads_addresses=False,
     )
-    way = parser.add_mutually_exclusive_group()
-    way.add_argument(
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
         "--split-by",
         choices=("asset", "sample"),
         help="asset: as generated, test assets are never seen in training; sample: by chance",
     )
-    way.add_argument(
+    source.add_argument(
         "--import-csv",
         type=Path,
         metavar="FILE.csv",
-        help="take the splits from its columns index, split and, if there, cell",
+        help="read the splits from its columns index, split and, optionally, cell",
     )
     add = parser.add_argument
     add(
@@ -113,10 +113,10 @@ def _add_split(verbs: Verbs) -> None:
         nargs=3,
         default=[0.8, 0.05, 0.15],
         metavar=("TRAIN", "VAL", "TEST"),
-        help="of --split-by sample",
+        help="shares of --split-by sample",
     )
     add("--seed", type=int, default=0, help="key of the choice of --split-by sample")
-    add("--export", type=Path, metavar="FILE.csv", help="then write one row for each sample")
+    add("--export", type=Path, metavar="FILE.csv", help="write one row for each sample afterwards")
 
 
 def _split(args: argparse.Namespace) -> None:
@@ -138,7 +138,7 @@ def _split(args: argparse.Namespace) -> None:
 
 def _add_show(verbs: Verbs) -> None:
     add = add_dataset_verb(
-        verbs, "show", _show, "draw a contact sheet: background, composite, mask and depth"
+        verbs, "show", _show, "write a contact sheet: background, composite, mask and depth"
     ).add_argument
     add(
         "--output",
@@ -147,10 +147,12 @@ def _add_show(verbs: Verbs) -> None:
         metavar="FILE.png",
         help="picture to write",
     )
-    add("--num", type=at_least_1, default=8, metavar="N", help="samples, chosen by chance")
+    add(
+        "--num", type=at_least_1, default=8, metavar="N", help="number of samples, chosen by chance"
+    )
     add_split_choice(add)
     add("--seed", type=int, default=0, help="key of the choice")
-    add("--indices", type=int, nargs="+", metavar="I", help="these samples instead of a choice")
+    add("--indices", type=int, nargs="+", metavar="I", help="show these samples instead")
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -165,7 +167,7 @@ def _show(args: argparse.Namespace) -> None:
 
 def _add_export(verbs: Verbs) -> None:
     add = add_dataset_verb(
-        verbs, "export", _export, "write plain files: pictures, depths and index.csv; goes on"
+        verbs, "export", _export, "write plain files: pictures, depths and index.csv; continues"
     ).add_argument
     add("--output", type=Path, required=True, metavar="DIR", help="directory to write")
     add_split_choice(add)
@@ -196,7 +198,7 @@ def _add_convert(verbs: Verbs) -> None:
         verbs,
         "convert",
         _convert,
-        "make a dataset of the same samples in another layout or with other codecs; goes on",
+        "make or continue a dataset of the same samples in another layout or with other codecs",
     ).add_argument
     add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
     add_layout_flags(add, default=None)
@@ -225,26 +227,32 @@ def _add_merge(verbs: Verbs) -> None:
         verbs,
         "merge",
         _merge,
-        "make one dataset of several, or of the shards of one that lie in several places; goes on",
+        "make one dataset of several, or of the shards of one that lie in several directories",
     ).add_argument
-    add("datasets", type=Path, nargs="+", metavar="DATASET", help="directories, in this order")
+    add(
+        "datasets",
+        type=Path,
+        nargs="+",
+        metavar="DATASET",
+        help="directories, in the order of their samples",
+    )
     add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
     add(
         "--shards",
         type=at_least_1,
         metavar="K",
-        help="files it becomes (default: 1; of shards of one dataset: as many as it has)",
+        help="number of files to write (default: 1; for shards of one dataset, as many as it has)",
     )
     add(
         "--split-by",
         choices=("asset", "sample"),
-        help="asset: a picture has the split of the first dataset that holds it, and samples "
-        "follow; sample: by chance (default: samples keep their splits, which have to agree)",
+        help="asset: by the splits of the assets, as the first dataset that holds an asset gives "
+        "them; sample: by chance (default: samples keep their splits, which must agree)",
     )
     add(
         "--allow-mixed-teachers",
         action="store_true",
-        help="accept labels of several teachers; the manifest tells which samples have which",
+        help="accept labels of several teachers; the manifest records the teacher of each sample",
     )
 
 
@@ -268,7 +276,7 @@ def _add_list_shards(verbs: Verbs) -> None:
         verbs,
         "list-shards",
         _list_shards,
-        "write shards.json, by which readers of object storage fetch and check the shards",
+        "write shards.json, which readers of object storage need to fetch and check the shards",
         reads_addresses=False,
     )
 
@@ -287,7 +295,7 @@ def _add_cache(verbs: Verbs) -> None:
         verbs,
         "cache",
         _cache,
-        "decode and resize every sample once, for trainings with --cache at the speed of memory",
+        "decode and resize every sample once, for trainings with --cache",
     ).add_argument
     add("--size", type=at_least_1, required=True, metavar="PX", help="side of the pictures [px]")
     add("--output", type=Path, required=True, metavar="DIR", help="directory of caches")

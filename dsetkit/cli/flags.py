@@ -1,4 +1,4 @@
-"""What the verbs of the command line share: how one is added, and flags that several have."""
+"""How a verb is added to the command line, and flags that several verbs have."""
 
 import argparse
 from collections.abc import Callable
@@ -6,13 +6,21 @@ from pathlib import Path
 
 from dsetkit.store import SPLITS, is_remote
 
-Verbs = argparse._SubParsersAction  # argparse has no public name for it
+# argparse has no public name for this class.
+Verbs = argparse._SubParsersAction
 Verb = Callable[[argparse.Namespace], None]
 AddArgument = Callable[..., argparse.Action]
 
 
 def add_verb(verbs: Verbs, name: str, verb: Verb, description: str) -> argparse.ArgumentParser:
-    """Adds a verb: `verb` is called with the parsed arguments."""
+    """Adds a verb.
+
+    Args:
+        verbs: The parser's verbs.
+        name: Name of the verb.
+        verb: Called with the parsed arguments.
+        description: One line for --help.
+    """
     parser = verbs.add_parser(
         name, help=description, description=description, formatter_class=_HelpFormatter
     )
@@ -21,38 +29,48 @@ def add_verb(verbs: Verbs, name: str, verb: Verb, description: str) -> argparse.
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, but for those that say nothing."""
+    """Shows defaults other than None and False."""
 
-    def _get_help_string(self, action: argparse.Action) -> str:
-        says_nothing = action.default is None or action.default is False
-        return action.help if says_nothing else super()._get_help_string(action)
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
 
 
 def add_dataset_verb(
     verbs: Verbs, name: str, verb: Verb, description: str, *, reads_addresses: bool = True
 ) -> argparse.ArgumentParser:
-    """Adds a verb of one dataset: `args.dataset` is its directory, or its address as text."""
+    """Adds a verb that reads one dataset, `args.dataset`.
+
+    Args:
+        verbs: The parser's verbs.
+        name: Name of the verb.
+        verb: Called with the parsed arguments.
+        description: One line for --help.
+        reads_addresses: Whether `args.dataset` may be an address in object storage, which stays
+            text; otherwise it is always a Path.
+    """
     parser = add_verb(verbs, name, verb, description)
-    told = "the dataset's directory" + (", or its address (s3://...)" if reads_addresses else "")
-    place = directory_or_address if reads_addresses else Path
-    parser.add_argument("dataset", type=place, metavar="DATASET", help=told)
+    text = "the dataset's directory" + (", or its address (s3://...)" if reads_addresses else "")
+    kind = directory_or_address if reads_addresses else Path
+    parser.add_argument("dataset", type=kind, metavar="DATASET", help=text)
     return parser
 
 
 def directory_or_address(text: str) -> Path | str:
-    """An address stays text: a Path would lose one of its slashes."""
+    """A directory as a Path; an address as text, because a Path would lose one of its slashes."""
     return text if is_remote(text) else Path(text)
 
 
 def add_layout_flags(add: AddArgument, *, default: str | None) -> None:
-    """--layout and --codec."""
+    """Adds --layout and --codec; a `default` of None keeps the layout of a dataset."""
     add(
         "--layout",
         default=default,
         choices=("rendered", "recipe"),
-        help="rendered: composite and mask are stored, any LMDB program reads them; recipe: they "
-        "are drawn again at reading, several times smaller and faster"
-        + ("" if default else " (default: as it was)"),
+        help="rendered: composite and mask are stored, any LMDB program can read them; recipe: "
+        "they are composited when they are read, which is several times smaller and faster"
+        + ("" if default else " (default: the dataset's own)"),
     )
     add(
         "--codec",
@@ -60,22 +78,24 @@ def add_layout_flags(add: AddArgument, *, default: str | None) -> None:
         nargs="+",
         metavar="FIELD=NAME",
         help="composite=jpeg95|png, mask=png8|zstd8, depth=png16|zstd16|pco16 "
-        "(default: jpeg95, png8, png16; of recipe: pco16)",
+        "(default: jpeg95, png8, png16; pco16 in the recipe layout)",
     )
 
 
 def _field_codec(text: str) -> tuple[str, str]:
-    field, is_there, name = text.partition("=")
-    if not is_there:
+    field, equals, name = text.partition("=")
+    if not equals:
         raise argparse.ArgumentTypeError(f"{text}: expected FIELD=NAME, as in mask=zstd8")
     return field, name
 
 
 def add_split_choice(add: AddArgument) -> None:
-    add("--split", choices=tuple(SPLITS), help="of its samples only (default: all splits)")
+    """Adds --split."""
+    add("--split", choices=tuple(SPLITS), help="only samples of this split (default: all)")
 
 
 def at_least_1(text: str) -> int:
+    """An integer of at least 1, for `type` of an argument."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected a number of at least 1")
     return int(text)

@@ -1,4 +1,4 @@
-"""The `dsetkit` command: one parser with all verbs."""
+"""The `dsetkit` command: a parser with all verbs."""
 
 import argparse
 import sys
@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dsetkit",
-        description="Two folders of pictures to an LMDB dataset of composites, masks and depths.",
+        description="Makes LMDB datasets of composites, masks and depths from two folders of "
+        "pictures, and reads, checks and converts them.",
     )
     parser.add_argument("--version", action="version", version=f"dsetkit {VERSION}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")

@@ -1,4 +1,4 @@
-"""The verbs that make a dataset from pictures, and the demo: parsing only, no logic."""
+"""Verbs that make a dataset from pictures, and the demo: parsers only, no logic."""
 
 import argparse
 from functools import partial
@@ -15,7 +15,7 @@ from dsetkit.console import progress_bar
 
 
 def add_making_verbs(verbs: Verbs) -> None:
-    """Adds demo, generate, import-rgbd, import-images."""
+    """Adds demo, generate, import-rgbd and import-images."""
     for add in (_add_demo, _add_generate, _add_import_rgbd, _add_import_images):
         add(verbs)
 
@@ -25,9 +25,9 @@ def _add_demo(verbs: Verbs) -> None:
         verbs,
         "demo",
         _demo,
-        "the whole chain on drawn pictures: dataset, both trainings, both evaluations, a picture",
+        "draw pictures, make a dataset of them, train and evaluate both networks, show the result",
     ).add_argument
-    add("--output", type=Path, default=Path("demo"), metavar="DIR", help="new folder for all of it")
+    add("--output", type=Path, default=Path("demo"), metavar="DIR", help="new folder for all files")
     add("--samples", type=int, default=900, metavar="N", help="samples of the dataset")
     add("--epochs", type=int, default=8, metavar="N", help="epochs of each training")
 
@@ -48,9 +48,19 @@ def _add_generate(verbs: Verbs) -> None:
     add("--foregrounds", type=Path, required=True, metavar="DIR", help="cut-outs with alpha")
     add("--backgrounds", type=Path, required=True, metavar="DIR", help="photographs")
     add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
-    add("--num-samples", type=int, metavar="N", help="even, seeded choice of the full set")
+    add(
+        "--num-samples",
+        type=int,
+        metavar="N",
+        help="make N samples, an even, seeded choice of the full set (default: the full set)",
+    )
     add("--size", type=int, default=224, metavar="PX", help="side of the square canvas [px]")
-    add("--placements", type=int, default=20, help="placements of each pair and flip")
+    add(
+        "--placements",
+        type=int,
+        default=20,
+        help="placements of each background, foreground and flip",
+    )
     add(
         "--scale-range",
         type=float,
@@ -59,37 +69,48 @@ def _add_generate(verbs: Verbs) -> None:
         metavar=("LOW", "HIGH"),
         help="longer side of the foreground as a share of the canvas",
     )
-    add("--placement", default="uniform", choices=("uniform", "grid"), help="grid is 5 x 4")
+    add(
+        "--placement",
+        default="uniform",
+        choices=("uniform", "grid"),
+        help="uniform: anywhere inside the canvas; grid: 5 x 4 places",
+    )
     add_layout_flags(add, default="rendered")
     add_teacher_flags(add, default="bundled")
     add_label_flags(add)
     add(
         "--workers",
         type=int,
-        help="drawing processes, 0 = none; with --shards, shards written at a time "
-        "(default: one for each core)",
+        help="processes that composite, 0 = only this one; with --shards, how many shards are "
+        "written at a time (default: one for each core)",
     )
-    add("--shards", type=at_least_1, default=1, metavar="K", help="files the dataset becomes")
+    add(
+        "--shards",
+        type=at_least_1,
+        default=1,
+        metavar="K",
+        help="number of files that the dataset is split into",
+    )
     add(
         "--shard-index",
         type=int,
         metavar="I",
-        help="write this shard of 0..K-1 alone: one job of an array (default: all)",
+        help="write only this shard, 0 to K-1: one job of an array (default: all shards)",
     )
     add(
         "--engine",
         default="local",
         choices=("local", "ray"),
-        help="who writes the shards: processes of this machine, or tasks of a Ray cluster",
+        help="what writes the shards: processes on this machine, or tasks of a Ray cluster",
     )
     add(
         "--ray-address",
         metavar="ADDRESS",
-        help="of the cluster, auto = the one this machine is in (default: start one here)",
+        help="address of the cluster; auto = the one this machine is in (default: start one here)",
     )
     add("--gpus-per-worker", type=float, default=0, metavar="F", help="GPUs of each Ray task")
     add("--seed", type=int, default=0, help="key of every random choice")
-    add("--skip-bad", action="store_true", help="go on without unusable pictures")
+    add("--skip-bad", action="store_true", help="leave out pictures that cannot be used")
 
 
 def _generate(args: argparse.Namespace) -> None:
@@ -131,7 +152,7 @@ def _generate(args: argparse.Namespace) -> None:
             # In this process: for so few samples, workers would take longer to start.
             make=lambda output, most: make(output=output, at_most=most, spread=Spread(workers=0)),
         )
-        print(f"{args.teacher_check}: {count} samples; without --teacher-check all are made")
+        print(f"{args.teacher_check}: {count} samples; omit --teacher-check to make the dataset")
         return
     with progress_bar("generate") as progress:
         manifest = make(output=args.output, spread=spread, progress=progress)
@@ -152,34 +173,35 @@ def _add_import_rgbd(verbs: Verbs) -> None:
         "--split",
         default="auto",
         choices=("auto", "train", "val", "test"),
-        help="split of all pairs; auto = train, with a share kept for val",
+        help="split of all pairs; auto = train, except for a share kept for val",
     )
     add("--val-share", type=float, default=0.05, help="share of val under --split auto")
-    add("--max-depth", type=float, default=10.0, metavar="M", help="beyond it is invalid [m]")
+    add("--max-depth", type=float, default=10.0, metavar="M", help="larger depths are invalid [m]")
     add("--seed", type=int, default=0, help="key of the choice under --split auto, and of pasting")
     add(
         "--foregrounds",
         type=Path,
         metavar="DIR",
-        help="also write each pair with cut-outs pasted in front, their depth nearer than what "
-        "they hide (default: pairs alone)",
+        help="cut-outs: also write copies of each pair with a cut-out pasted in front, nearer than "
+        "what it hides (default: only the pairs)",
     )
     add("--pastes", type=at_least_1, default=3, metavar="N", help="such copies of each pair")
 
 
 def _import_rgbd(args: argparse.Namespace) -> None:
-    from dsetkit.importing import import_rgbd
+    from dsetkit.importing import PairSplit, Pasting, import_rgbd
 
+    pasting = None
+    if args.foregrounds:
+        pasting = Pasting(foregrounds=args.foregrounds, copies=args.pastes)
     with progress_bar("import-rgbd") as progress:
         count = import_rgbd(
             args.root,
             args.output,
-            split=args.split,
-            val_share=args.val_share,
+            split=PairSplit(split=args.split, val_share=args.val_share),
             max_depth_m=args.max_depth,
+            pasting=pasting,
             seed=args.seed,
-            foregrounds=args.foregrounds,
-            pastes=args.pastes,
             progress=progress,
         )
     print(f"{args.output}: {count:,} samples, complete")
@@ -190,13 +212,13 @@ def _add_import_images(verbs: Verbs) -> None:
         verbs,
         "import-images",
         _import_images,
-        "make a dataset of composites, masks, depths and backgrounds that are files already",
+        "make a dataset of existing composites, masks, depths and backgrounds",
     ).add_argument
     add(
         "--system",
         required=True,
         choices=("000", "001", "002", "003", "004", "table"),
-        help="whose naming rules hold; table = a CSV names the files",
+        help="the reference system that named the files; table = a CSV names them",
     )
     add(
         "--root",
@@ -204,52 +226,62 @@ def _add_import_images(verbs: Verbs) -> None:
         nargs="+",
         required=True,
         metavar="PATH",
-        help="folders and .zip archives that the files are in",
+        help="folders and .zip archives that hold the files",
     )
     add(
         "--table",
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="CSV files that name the samples: of 000 and table, maybe of 002 and 003",
+        help="CSV files that name the samples: required by 000 and table, optional for 002 and 003",
     )
     add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
     add(
         "--depth-polarity",
         choices=("far-bright", "near-bright"),
-        help="what bright grey means in depths (default: the system's; needed with table)",
+        help="what bright grey means in depth pictures (default: the system's own; required with "
+        "table)",
     )
     add(
         "--max-depth-m",
         type=float,
         metavar="M",
-        help="depth of the whole grey range, if known [m] (default: depth is relative)",
+        help="depth of the whole grey range, if it is known [m] (default: depth is relative)",
     )
     add(
         "--split-by",
         choices=("asset", "sample", "table"),
-        help="default: as the table says; if it does not, by asset as far as assets are known",
+        help="default: the table's splits if it has any, otherwise by asset as far as assets are "
+        "known",
     )
-    add("--per-background", type=int, default=800, metavar="N", help="of 003: samples in a set")
+    add(
+        "--per-background",
+        type=int,
+        default=800,
+        metavar="N",
+        help="samples of each background in a set of system 003",
+    )
     add("--seed", type=int, default=0, help="key of the choice of splits")
-    add("--jobs", type=at_least_1, metavar="N", help="threads (default: one a core, up to 8)")
-    add("--skip-bad", action="store_true", help="go on without samples that cannot be used")
+    add(
+        "--jobs", type=at_least_1, metavar="N", help="threads (default: one for each core, up to 8)"
+    )
+    add("--skip-bad", action="store_true", help="leave out samples that cannot be used")
 
 
 def _import_images(args: argparse.Namespace) -> None:
-    from dsetkit.importing import import_images
+    from dsetkit.importing import DepthMeaning, FileNaming, SplitRule, import_images
 
     with progress_bar("import-images") as progress:
         manifest = import_images(
             args.root,
             args.output,
-            system=args.system,
-            tables=args.table or (),
-            depth_polarity=args.depth_polarity,
-            max_depth_m=args.max_depth_m,
-            split_by=args.split_by,
-            per_background=args.per_background,
-            seed=args.seed,
+            naming=FileNaming(
+                system=args.system,
+                tables=args.table or (),
+                per_background=args.per_background,
+            ),
+            depth=DepthMeaning(polarity=args.depth_polarity, max_depth_m=args.max_depth_m),
+            splits=SplitRule(by=args.split_by, seed=args.seed),
             jobs=args.jobs,
             skip_bad=args.skip_bad,
             progress=progress,

@@ -1,4 +1,4 @@
-"""The verbs and flags about teachers: parsing only, no logic; see `__main__`."""
+"""Verbs and flags about teachers: parsers only, no logic."""
 
 import argparse
 from functools import partial
@@ -21,84 +21,97 @@ def add_teacher_verbs(verbs: Verbs) -> None:
 
 
 def add_teacher_flags(add: AddArgument, *, default: str | None) -> None:
-    """Adds `--teacher` and all that is said beside it; `default` None makes it required."""
+    """Adds `--teacher` and its options; a `default` of None makes `--teacher` required."""
     add(
         "--teacher",
         default=default,
         required=default is None,
         metavar="NAME",
-        help="what gives depth: bundled, checkpoint:FILE, densedepth:FILE, densedepth-kitti:FILE, "
+        help="the depth network: bundled, checkpoint:FILE, densedepth:FILE, densedepth-kitti:FILE, "
         "hf:MODEL_OR_DIR, onnx:FILE or none",
     )
     add(
         "--teacher-kind",
         choices=("metric", "relative"),
-        help="of hf and onnx, where the model does not tell",
+        help="kind of depth that hf and onnx models answer, if the model does not say",
     )
     add(
         "--teacher-max-depth",
         type=float,
         metavar="M",
-        help="of hf and onnx: farther is invalid [m] (default: the model's)",
+        help="hf and onnx: larger depths are invalid [m] (default: the model's)",
     )
     add(
         "--teacher-range",
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="of relative hf and onnx: inverse depths that become 0 and 1 (default: measured)",
+        help="relative hf and onnx: inverse depths that become 0 and 1 (default: measured)",
     )
     add(
         "--teacher-size",
         type=at_least_1,
         metavar="PX",
-        help="height at which the teacher sees composites (default: the model's)",
+        help="height of the composites that the teacher sees [px] (default: the model's)",
     )
-    add("--teacher-flip", action="store_true", help="average with the mirror image's depth")
-    for name, what in (("mean", "taken from the pixels"), ("std", "pixels are divided by it")):
+    add("--teacher-flip", action="store_true", help="average with the depth of the mirror image")
+    for name, what in (("mean", "subtracted from pixels"), ("std", "pixels are divided by it")):
         add(
             f"--teacher-{name}",
             type=float,
             nargs=3,
             metavar=("R", "G", "B"),
-            help=f"of onnx: {what}, for pixels in 0..1 (default: of its .json)",
+            help=f"onnx: {what} in 0..1 (default: from its .json)",
         )
     add(
         "--teacher-precision",
         default="auto",
         choices=("auto", "fp32", "bf16", "fp16"),
-        help="what networks of torch compute in; auto is fp32, on CUDA too: in bf16 depth goes in "
-        "steps of up to 0.8 %%, in fp16 (CUDA only) of up to 0.1 %%",
+        help="number format of torch networks; auto is fp32, on CUDA too: bf16 rounds depth to "
+        "steps of up to 0.8 %%, fp16 (CUDA only) of up to 0.1 %%",
     )
     add(
         "--teacher-compile",
         action="store_true",
-        help="run networks of torch through torch.compile: compiling comes first; last bits differ",
+        help="run torch networks through torch.compile: starts later; last bits of depth differ",
     )
-    add("--batch-size", type=int, default=32, help="samples the teacher sees at once")
+    add("--batch-size", type=int, default=32, help="samples that the teacher sees at once")
     add("--device", default="auto", help="where the teacher runs: auto, cpu or cuda")
 
 
 def add_label_flags(add: AddArgument) -> None:
-    """Adds what is said of labels beside their teacher."""
+    """Adds --teacher-edges and --teacher-check."""
     add(
         "--teacher-edges",
         type=float,
         metavar="SHARE",
-        help="this near to the alpha's edges, as a share of the shorter side, take depth from "
-        "farther inside of foreground or background, so that its edges lie where the alpha's do; "
-        "0 = as the teacher answers (default: bundled 0.0625, others 0)",
+        help="correct depth within this distance of the alpha's edges, a share of the shorter "
+        "side: it is taken from farther inside the foreground or the background, so that depth "
+        "edges lie at the alpha's; 0 = no correction (default: bundled 0.0625, others 0)",
     )
     add(
         "--teacher-check",
         type=Path,
         metavar="FILE.png",
-        help="label 16 samples, draw them as a contact sheet there, and stop before the long run",
+        help="only label 16 samples and write a contact sheet of them there",
+    )
+
+
+def teacher_choice(args: argparse.Namespace) -> "TeacherChoice":
+    """The teacher that the flags of `add_teacher_flags` and `add_label_flags` choose."""
+    from dsetkit.labels import TeacherChoice
+
+    return TeacherChoice(
+        name=args.teacher,
+        options=teacher_options(args),
+        edge_reach=args.teacher_edges,
+        batch_size=args.batch_size,
+        device=args.device,
     )
 
 
 def teacher_options(args: argparse.Namespace) -> "TeacherOptions":
-    """What the `--teacher-...` flags of `add_teacher_flags` say."""
+    """The options that the flags of `add_teacher_flags` give."""
     from dsetkit.teachers import TeacherOptions
 
     return TeacherOptions(
@@ -114,32 +127,26 @@ def teacher_options(args: argparse.Namespace) -> "TeacherOptions":
     )
 
 
-def teacher_choice(args: argparse.Namespace) -> "TeacherChoice":
-    """What the flags of `add_teacher_flags` and `add_label_flags` say."""
-    from dsetkit.labels import TeacherChoice
-
-    return TeacherChoice(
-        name=args.teacher,
-        options=teacher_options(args),
-        edge_reach=args.teacher_edges,
-        batch_size=args.batch_size,
-        device=args.device,
-    )
-
-
 def require_teacher(name: str) -> None:
-    """Raises TeacherError for `--teacher none`, of which --teacher-check has nothing to show."""
+    """Makes sure that --teacher-check has depth to show.
+
+    Raises:
+        TeacherError: `--teacher none`.
+    """
     if name == "none":
-        raise TeacherError("--teacher-check with --teacher none: there is no depth to look at")
+        raise TeacherError("--teacher-check with --teacher none: there is no depth to show")
 
 
 def _add_relabel(verbs: Verbs) -> None:
     parser = add_verb(
-        verbs, "relabel", _relabel, "make a dataset of the same samples with another teacher"
+        verbs,
+        "relabel",
+        _relabel,
+        "make or continue a dataset of the same samples with the depth of another teacher",
     )
     add = parser.add_argument
-    add("dataset", type=Path, metavar="DATASET", help="the dataset's directory; it is only read")
-    add("--output", type=Path, required=True, metavar="NEW", help="directory to write; goes on")
+    add("dataset", type=Path, metavar="DATASET", help="the dataset's directory; it is not changed")
+    add("--output", type=Path, required=True, metavar="NEW", help="directory to write")
     add_teacher_flags(add, default=None)
     add_label_flags(add)
 
@@ -156,7 +163,7 @@ def _relabel(args: argparse.Namespace) -> None:
             name=args.output.name,
             make=lambda output, most: make(output, at_most=most),
         )
-        print(f"{args.teacher_check}: {count} samples; without --teacher-check all are relabelled")
+        print(f"{args.teacher_check}: {count} samples; omit --teacher-check to relabel all")
         return
     with progress_bar("relabel") as progress:
         manifest = make(args.output, progress=progress)
@@ -177,7 +184,7 @@ def _add_export_model(verbs: Verbs) -> None:
         type=at_least_1,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
-        help="of the pictures it takes [px] (default: a square of the trained height)",
+        help="size of its input [px] (default: a square of the height it was trained at)",
     )
 
 
@@ -185,5 +192,5 @@ def _export_model(args: argparse.Namespace) -> None:
     from dsetkit.verbs.export_model import export_model
 
     size = tuple(args.size) if args.size else None
-    apart = export_model(args.checkpoint, args.output, size=size)
-    print(f"{args.output}: differs from {args.checkpoint} by at most {apart:.2g}")
+    difference = export_model(args.checkpoint, args.output, size=size)
+    print(f"{args.output}: differs from {args.checkpoint} by at most {difference:.2g}")

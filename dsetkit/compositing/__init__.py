@@ -1,4 +1,4 @@
-"""(seed, index) to a recipe, and a recipe to a composite and its mask."""
+"""This package owns compositing: from (seed, index) to a recipe, then to a composite and mask."""
 
 from dsetkit.compositing.batches import (
     BatchCompositor,

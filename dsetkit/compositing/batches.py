@@ -1,8 +1,9 @@
-"""Indices of the full set to composited and encoded samples."""
+"""This file owns batches: it composites and encodes samples of the full set by their indices."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +14,13 @@ from dsetkit.store import CODECS, Manifest, Record
 
 @dataclass(frozen=True)
 class CompositeBatch:
-    """Samples with composite and mask encoded.
+    """Samples with their composites and masks encoded.
 
     Attributes:
-        records: The samples.
-        composites: Their composites for a teacher, uint8 (N,S,S,3) RGB; None when there is none.
-        masks: Their alphas for the edges of its depth, uint8 (N,S,S); None when they are not
-            needed, or an imported dataset has none.
+        records: The N samples.
+        composites: Their composites for a teacher, uint8 (N,S,S,3) RGB; None without a teacher.
+        masks: Their masks, uint8 (N,S,S), which sharpen the edges of the teacher's depth. None if
+            they are not needed, or if an imported dataset has none.
     """
 
     records: list[Record]
@@ -28,7 +29,7 @@ class CompositeBatch:
 
 
 def concatenate(batches: Iterable[CompositeBatch]) -> CompositeBatch:
-    """Batches of pictures of one size, all with masks or all without, as one batch."""
+    """Joins batches. Their composites have one size, and all or none of them have masks."""
     batches = list(batches)
     records = [record for batch in batches for record in batch.records]
     composites = [batch.composites for batch in batches if batch.composites is not None]
@@ -41,15 +42,15 @@ def concatenate(batches: Iterable[CompositeBatch]) -> CompositeBatch:
 
 
 class BatchCompositor:
-    """Composites and encodes samples of a full set; it can be pickled to worker processes.
+    """Composites and encodes samples of a full set. It can be pickled to worker processes.
 
     Args:
-        full_set: What sample `index` is.
+        full_set: Gives the recipe of each index.
         asset: Gives the pixels of an asset.
-        codecs: Codec names of the fields that are stored; `{}` in the recipe layout.
-        keep_composites: Give the composites' pixels too (a teacher wants them), and in the recipe
-            layout the checksum of the pixels.
-        keep_masks: Give the masks' pixels too.
+        codecs: Codec names of the stored fields; `{}` in the recipe layout.
+        keep_composites: Whether to give the pixels of the composites too, for a teacher. In the
+            recipe layout the records then also hold the checksum of the pixels.
+        keep_masks: Whether to give the pixels of the masks too.
     """
 
     def __init__(
@@ -66,15 +67,20 @@ class BatchCompositor:
         self._codecs = {name: codecs[name] for name in COMPOSITED if name in codecs}
 
     @cached_property
-    def _compositor(self) -> Compositor:  # one in each process: it keeps what it has prepared
+    def _compositor(self) -> Compositor:
+        """Each process has its own, because it keeps prepared assets."""
         side = self._full_set.canvas.size
         return Compositor(self._asset, (side, side), kept=None)
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_compositor"}
 
-    def composite(self, indices: Sequence[int]) -> CompositeBatch:
-        """The samples with these indices of the full set."""
+    def composite(self, indices: Sequence[int] | np.ndarray) -> CompositeBatch:
+        """Composites samples.
+
+        Args:
+            indices: Indices into the full set, int (N,), at least one.
+        """
         samples = [self._composite_one(recipe) for recipe in self._full_set.recipes(indices)]
         records, composites, masks = zip(*samples, strict=True)
         return CompositeBatch(
@@ -101,7 +107,14 @@ class BatchCompositor:
 def stores_same_pixels(
     manifest: Manifest, record: Record, image: np.ndarray, mask: np.ndarray
 ) -> bool:
-    """Whether a record of the rendered layout stores exactly this composite and mask."""
+    """Whether a record of the rendered layout stores exactly this composite and mask.
+
+    Args:
+        manifest: The manifest of the record's dataset.
+        record: The record.
+        image: Composite, uint8 (H,W,3) RGB.
+        mask: uint8 (H,W).
+    """
     for name, pixels in zip(COMPOSITED, (image, mask), strict=True):
         codec, stored = CODECS[manifest.codecs[name]], record.fields[name]
         if codec.lossless:
@@ -116,7 +129,14 @@ def stores_same_pixels(
 def encode_composite(
     record: Record, image: np.ndarray, mask: np.ndarray, codecs: Mapping[str, str]
 ) -> Record:
-    """A record with composite and mask as fields, in place of the checksum of their pixels."""
+    """A copy of a record with composite and mask as encoded fields, and without their checksum.
+
+    Args:
+        record: The record.
+        image: Composite, uint8 (H,W,3) RGB.
+        mask: uint8 (H,W).
+        codecs: Codec names by field.
+    """
     pixels = zip(COMPOSITED, (image, mask), strict=True)
     fields = {name: CODECS[codecs[name]].encode(values) for name, values in pixels}
     return replace(record, fields=fields | record.fields, drawn=None)

@@ -1,10 +1,12 @@
-"""Recipe and assets to composite and mask.
+"""This file owns the compositor, which makes composite and mask from a recipe and its assets.
 
-The recipe layout reads with this: it stores neither composite nor mask. Compositing is integer
-arithmetic that is exact on every machine, so at the dataset's own size the pixels are those that
-the teacher saw, bit for bit. `compositing_fingerprint` tells whether a version of this code would
-make others. At another size a sample is composited at that size, from area-filtered levels of its
-assets: the background is resized, and the edges of the box are rounded to whole pixels.
+The recipe layout stores neither composite nor mask, so readers composite them here. Compositing is
+integer arithmetic and exact on every machine. At the dataset's own size the result has the same
+pixels as the teacher was given, bit for bit. `compositing_fingerprint` changes if another version
+of this code composites other pixels.
+
+At another size, the sample is composited at that size. Its background is resized, its foreground
+comes from an area-filtered level, and the edges of its box are rounded to whole pixels.
 """
 
 from collections.abc import Callable
@@ -13,26 +15,27 @@ from functools import lru_cache
 import numpy as np
 import xxhash
 
-from dsetkit.compositing.placing import ForegroundPyramid, place, scaled_box
+from dsetkit.compositing.placing import Box, ForegroundPyramid, place, scaled_box
 from dsetkit.compositing.randomness import uniform
 from dsetkit.compositing.resizing import resize_image
 from dsetkit.store import Record
 
-COMPOSITED = ("composite", "mask")  # the fields that a compositor gives, in this order
+COMPOSITED = ("composite", "mask")  # the fields that a compositor makes, in this order
 
-ASSETS_KEPT = 1024  # of each kind, decoded, in memory; few serve very many samples
+ASSETS_KEPT = 1024  # prepared assets of each kind in memory; each is used by very many samples
 
-# ("backgrounds" or "foregrounds", id) -> uint8 pixels, RGB or straight RGBA
+# Maps ("backgrounds", id) to uint8 (h,w,3) RGB and ("foregrounds", id) to uint8 (h,w,4) straight
+# RGBA.
 AssetPixels = Callable[[str, int], np.ndarray]
 
 
 class Compositor:
-    """Composites the samples of a dataset; threads may share it.
+    """Composites the samples of a dataset. Threads may share a compositor.
 
     Args:
         asset: Gives the pixels of an asset.
-        canvas: Height and width that the boxes of the recipes refer to [px].
-        kept: How many prepared assets of each kind stay in memory; None keeps all.
+        canvas: (height, width) of the canvas on which the recipes place their boxes [px].
+        kept: How many prepared assets of each kind to keep in memory; None keeps all.
     """
 
     def __init__(
@@ -56,51 +59,84 @@ class Compositor:
         self._background, self._pyramid = background, pyramid
 
     def background(self, number: int, size: tuple[int, int] | None = None) -> np.ndarray:
-        """A background at (height, width), None: as stored: uint8 (H,W,3) RGB; only read it."""
+        """A background, uint8 (H,W,3) RGB. Do not write to it.
+
+        Args:
+            number: Id of the background.
+            size: (height, width) of the result [px]; None keeps the stored size.
+        """
         return self._background(number, size)
 
     def composite(
         self, record: Record, size: tuple[int, int] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Composite uint8 (H,W,3) RGB and mask uint8 (H,W) of a sample; None: the canvas's size."""
+        """Composites a sample.
+
+        Args:
+            record: The sample.
+            size: (height, width) of the result [px]; None means the size of the canvas.
+
+        Returns:
+            Composite uint8 (H,W,3) RGB, and mask uint8 (H,W).
+
+        Raises:
+            DatasetError: The sample has no background or no foreground.
+        """
         height, width = size or self.canvas
         image, mask = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint8)
         self.composite_into(record, image, mask)
         return image, mask
 
     def composite_into(self, record: Record, image: np.ndarray, mask: np.ndarray) -> None:
-        """Composites into the arrays given, at their size: uint8 (H,W,3) and (H,W)."""
-        size = mask.shape
-        image[...] = self.background(record.background, size)
+        """Composites a sample into arrays, at their size.
+
+        Args:
+            record: The sample.
+            image: Becomes the composite, uint8 (H,W,3) RGB.
+            mask: Becomes the mask, uint8 (H,W).
+
+        Raises:
+            DatasetError: The sample has no background or no foreground.
+        """
+        height, width = mask.shape
+        image[...] = self.background(record.asset_id("background"), (height, width))
         mask[...] = 0
-        box = tuple(record.recipe["box"])
-        if size != self.canvas:
-            box = scaled_box(box, self.canvas, size)
-        pyramid = self._pyramid(record.foreground)
+        box: Box = tuple(record.recipe["box"])
+        if (height, width) != self.canvas:
+            box = scaled_box(box, self.canvas, (height, width))
+        pyramid = self._pyramid(record.asset_id("foreground"))
         place(pyramid, box, flip=record.recipe["flip"], image=image, mask=mask)
 
 
 def has_recipe(record: Record) -> bool:
-    """Whether a record holds all that compositing needs: both assets, flip and box."""
-    known = record.background is not None and record.foreground is not None
-    return known and {"flip", "box"} <= record.recipe.keys()
+    """Whether a record has all that compositing needs: background, foreground, flip and box."""
+    has_assets = record.background is not None and record.foreground is not None
+    return has_assets and {"flip", "box"} <= record.recipe.keys()
 
 
 def pixels_checksum(image: np.ndarray, mask: np.ndarray) -> bytes:
-    """The `drawn` entry of a record: xxh3-64 over the bytes of the composite, then the mask."""
-    digest = xxhash.xxh3_64(np.ascontiguousarray(image))
-    digest.update(np.ascontiguousarray(mask))
+    """The `drawn` entry of a record: xxh3-64, 8 bytes, over composite and then mask.
+
+    Args:
+        image: Composite, uint8 (H,W,3) RGB.
+        mask: uint8 (H,W).
+    """
+    digest = xxhash.xxh3_64(np.ascontiguousarray(image).data)
+    digest.update(np.ascontiguousarray(mask).data)
     return digest.digest()
 
 
 @lru_cache(1)
 def compositing_fingerprint() -> str:
-    """Identifies how this version composites: a hash over a few made-up samples, at two sizes."""
+    """Identifies how this version composites: xxh3-128, 32 hex digits, over a few test samples.
+
+    The samples are composited at the size of their canvas and at a smaller one.
+    """
     side = 48
 
     def noise(stream: int, *shape: int) -> np.ndarray:
-        drawn = uniform(0, stream, np.arange(np.prod(shape)))
-        return (drawn * 256).astype(np.uint8).reshape(shape)
+        values = uniform(0, stream, np.arange(np.prod(shape)))
+        return (values * 256).astype(np.uint8).reshape(shape)
 
     assets = {
         "backgrounds": [noise(1, side, side, 3), noise(2, side, side, 3)],

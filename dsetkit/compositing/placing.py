@@ -1,10 +1,10 @@
-"""A cut-out over a background, composite and mask: no files, no randomness, exact rounding.
+"""This file owns placing a foreground over a background, with exact rounding.
 
     C = alpha * F + (1 - alpha) * B        (Porter & Duff 1984, "over", straight alpha)
 
-Colours are premultiplied before any resize, or the colour behind transparent pixels would bleed
-into the edge as a fringe. Resizing every cut-out from its original size would cost 5 to 40 times
-more than the composite itself, so each one is kept as a pyramid of area-filtered levels.
+Colours are premultiplied before any resize. Otherwise the colours of transparent pixels would show
+as a fringe at the edge. Resizing a foreground from its original size takes 5 to 40 times as long
+as compositing it. So each foreground is kept as a pyramid of area-filtered levels.
 """
 
 from collections.abc import Iterable
@@ -15,12 +15,16 @@ from math import sqrt
 import cv2
 import numpy as np
 
-LEVEL_STEP = sqrt(2)  # the last resize shrinks by less than this, where linear needs no area filter
+# Each level is smaller than the one above by this factor. The final resize of a level shrinks it by
+# less than this, and there a linear filter is as good as an area filter.
+LEVEL_STEP = sqrt(2)
 SMALLEST_LEVEL = 8  # px, longer side
+
+Box = tuple[int, int, int, int]  # x, y, width, height [px]
 
 
 def premultiply(rgba: np.ndarray) -> np.ndarray:
-    """Straight RGBA uint8 (H,W,4) -> colours times alpha, uint8."""
+    """Multiplies the colours of straight RGBA, uint8 (H,W,4), by alpha / 255; the same shape."""
     colours = _times(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), rgba[..., 3])
     return np.dstack([colours, rgba[..., 3]])
 
@@ -28,18 +32,19 @@ def premultiply(rgba: np.ndarray) -> np.ndarray:
 def _times(colours: np.ndarray, share: np.ndarray) -> np.ndarray:
     """round(colours * share / 255): uint8 (h,w,3) times uint8 (h,w).
 
-    OpenCV multiplies in float32, yet the result is exact: a product over 255 is never nearer than
-    1/510 to a rounding border. A test tries all pairs.
+    OpenCV multiplies in float32, but the result is exact: a product divided by 255 is at least
+    1/510 away from the nearest half. A test tries all pairs.
     """
     return cv2.multiply(colours, cv2.cvtColor(share, cv2.COLOR_GRAY2RGB), scale=1 / 255)
 
 
 def fitting_level(sides: Iterable[int], wanted: int) -> int:
-    """The smallest level to shrink from: the last whose longer side is not below the wanted one.
+    """The number of the smallest level whose longer side is at least `wanted`.
 
     Args:
         sides: Longer side of each level, the largest first [px].
-        wanted: Longer side of what shall be drawn [px]; above all others it takes the first level.
+        wanted: Longer side of the placed foreground [px]. If it is larger than all levels, the
+            result is 0, the largest level.
     """
     fitting = 0
     for number, side in enumerate(sides):
@@ -51,13 +56,17 @@ def fitting_level(sides: Iterable[int], wanted: int) -> int:
 
 @dataclass(frozen=True)
 class ForegroundPyramid:
-    """A cut-out at falling sizes, premultiplied: levels[0] is the largest, uint8 (h,w,4)."""
+    """A foreground at several sizes.
+
+    Attributes:
+        levels: Premultiplied RGBA, uint8 (h,w,4) each, the largest first.
+    """
 
     levels: tuple[np.ndarray, ...]
 
     @classmethod
     def build(cls, rgba: np.ndarray) -> "ForegroundPyramid":
-        """The pyramid of a straight RGBA cut-out, uint8 (h,w,4)."""
+        """Builds the pyramid of a foreground, uint8 (h,w,4) straight RGBA."""
         levels = [premultiply(rgba)]
         height, width = rgba.shape[:2]
         shrink = LEVEL_STEP
@@ -69,39 +78,40 @@ class ForegroundPyramid:
 
     @cached_property
     def sides(self) -> tuple[int, ...]:
-        """Longer side of each level [px]."""
+        """The longer side of each level [px]."""
         return tuple(max(level.shape[:2]) for level in self.levels)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the largest level [px]."""
-        return self.levels[0].shape[:2]
+        """(height, width) of the largest level [px]."""
+        height, width, _ = self.levels[0].shape
+        return height, width
 
     def at(self, width: int, height: int) -> np.ndarray:
-        """The cut-out at a size: premultiplied uint8 (height, width, 4)."""
+        """The foreground at a size [px]: premultiplied RGBA, uint8 (height,width,4)."""
         level = self.levels[fitting_level(self.sides, max(width, height))]
         if level.shape[:2] == (height, width):
             return level
-        # Bit-exact interpolation: the same pixels on every machine.
+        # This interpolation is bit-exact: it gives the same pixels on every machine.
         return cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
 
 
 def place(
     foreground: ForegroundPyramid,
-    box: tuple[int, int, int, int],
+    box: Box,
     *,
     flip: bool,
     image: np.ndarray,
     mask: np.ndarray,
 ) -> None:
-    """Draws a cut-out over what is there.
+    """Composites a foreground over a background, in place.
 
     Args:
-        foreground: The cut-out's pyramid.
-        box: x, y, width, height of where it goes, inside the canvas [px].
-        flip: Mirror it left to right.
+        foreground: The pyramid of the foreground.
+        box: Where to place it, inside the image.
+        flip: Whether to mirror it left to right.
         image: The background, uint8 (H,W,3) RGB; becomes the composite.
-        mask: Zeros, uint8 (H,W); becomes the placed alpha.
+        mask: Zeros, uint8 (H,W); becomes the mask.
     """
     x, y, width, height = box
     placed = foreground.at(width, height)
@@ -112,10 +122,17 @@ def place(
     mask[rows, columns] = placed[..., 3]
 
 
-def scaled_box(
-    box: tuple[int, int, int, int], canvas: tuple[int, int], size: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """A box of a (height, width) canvas on one of another size; its edges move by rounding only."""
+def scaled_box(box: Box, canvas: tuple[int, int], size: tuple[int, int]) -> Box:
+    """Scales a box from one canvas to another. Its edges are rounded to whole pixels.
+
+    Args:
+        box: A box inside `canvas`.
+        canvas: (height, width) of the box's canvas [px].
+        size: (height, width) of the other canvas [px].
+
+    Returns:
+        A box inside `size`, at least 1 px wide and high.
+    """
     x, y, width, height = box
     across, down = size[1] / canvas[1], size[0] / canvas[0]
     left, top = (round(near * share) for near, share in ((x, across), (y, down)))
@@ -125,9 +142,16 @@ def scaled_box(
 
 
 def alpha_over(background: np.ndarray, premultiplied: np.ndarray) -> np.ndarray:
-    """A premultiplied RGBA cut-out over a background of the same size: uint8 (h,w,3).
+    """Composites premultiplied RGBA over a background of the same size.
 
-    The sum cannot exceed 255: a premultiplied colour is at most its alpha.
+    The sum cannot exceed 255, because a premultiplied colour is at most its alpha.
+
+    Args:
+        background: uint8 (h,w,3) RGB.
+        premultiplied: uint8 (h,w,4).
+
+    Returns:
+        uint8 (h,w,3) RGB.
     """
     behind = _times(background, cv2.bitwise_not(premultiplied[..., 3]))
     return cv2.add(behind, cv2.cvtColor(premultiplied, cv2.COLOR_RGBA2RGB))

@@ -1,8 +1,8 @@
-"""Random numbers that are a pure function of (seed, stream, index).
+"""This file owns the random numbers, which are a pure function of (seed, stream, index).
 
-So sample i never depends on which worker makes it, on its neighbours, or on how many samples are
-asked for. The mixing function is SplitMix64's finaliser (Steele, Lea & Flood 2014, "Fast splittable
-pseudorandom number generators"), applied to seed, stream and index in turn.
+A sample therefore does not depend on the worker that makes it, on other samples, or on the number
+of samples. The mixing function is the finaliser of SplitMix64 (Steele, Lea & Flood 2014, "Fast
+splittable pseudorandom number generators"). It is applied to seed, stream and index in turn.
 """
 
 from enum import IntEnum
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 
 class Stream(IntEnum):
-    """One stream for each kind of choice. Datasets depend on the numbers: never change one."""
+    """One stream for each kind of choice. Never change a number, because datasets depend on it."""
 
     SCALE = 0
     PLACE_X = 1
@@ -25,12 +25,15 @@ class Stream(IntEnum):
 
 
 def uniform(seed: int, stream: npt.ArrayLike, index: npt.ArrayLike) -> np.ndarray:
-    """Uniform float64 in [0, 1); streams and indices broadcast.
+    """Uniform random numbers in [0, 1).
 
     Args:
         seed: The dataset's seed, 0 to 2**64 - 1.
-        stream: One `Stream`, or an array of them.
-        index: One index, or an array of them.
+        stream: One `Stream`, or an array of streams.
+        index: One index, or an array of indices.
+
+    Returns:
+        float64 of the shape to which `stream` and `index` broadcast.
     """
     state = _mix(np.asarray(seed, np.uint64))
     state = _mix(state ^ np.asarray(stream, np.uint64))
@@ -39,7 +42,7 @@ def uniform(seed: int, stream: npt.ArrayLike, index: npt.ArrayLike) -> np.ndarra
 
 
 def _mix(value: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
+    with np.errstate(over="ignore"):  # the arithmetic is modulo 2**64
         value = value + np.uint64(0x9E3779B97F4A7C15)
         value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,4 +1,4 @@
-"""What to composite: (seed, index) -> one frozen recipe."""
+"""This file owns the recipe of a composite, which is a pure function of seed and index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,22 +9,23 @@ from dsetkit.compositing.randomness import Stream, uniform
 from dsetkit.errors import DsetkitError
 
 PLACEMENTS = ("uniform", "grid")
-GRID_COLUMNS, GRID_ROWS = 5, 4  # system 000's grid of placements
+GRID_COLUMNS, GRID_ROWS = 5, 4  # as in system 000
 SMALLEST_CANVAS = 16  # [px]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Canvas:
-    """What a composite looks like, and how foregrounds are placed on it.
+    """The canvas of the composites, and how foregrounds are placed on it.
 
     Attributes:
-        size: Side of the square canvas [px].
-        placements: Placements of each (background, foreground, flip).
-        scale_range: Longer side of the placed foreground as a share of the canvas.
-        placement: `uniform` (anywhere inside the canvas) or `grid` (5 x 4, as system 000).
+        size: Side of the square canvas [px], at least SMALLEST_CANVAS.
+        placements: Placements of each (background, foreground, flip), at least 1.
+        scale_range: (lowest, highest) longer side of the placed foreground as a share of the
+            canvas, in (0, 1].
+        placement: `uniform` (anywhere inside the canvas) or `grid` (5 x 4, as in system 000).
 
     Raises:
-        DsetkitError: A value out of its range.
+        DsetkitError: A value is outside its range.
     """
 
     size: int = 224
@@ -46,13 +47,13 @@ class Canvas:
 
 @dataclass(frozen=True)
 class CompositeRecipe:
-    """The choices behind one composite.
+    """The recipe of one composite.
 
     Attributes:
-        index: Number in the full set.
-        background: Asset id.
-        foreground: Asset id.
-        flip: The foreground is mirrored left to right.
+        index: Index in the full set.
+        background: Id of the background.
+        foreground: Id of the foreground.
+        flip: Whether the foreground is mirrored left to right.
         box: x, y, width, height of the placed foreground, inside the canvas [px].
     """
 
@@ -68,10 +69,10 @@ class FullSet:
     """Every background x every foreground x {plain, flipped} x placements, in that order.
 
     Attributes:
-        num_backgrounds: How many backgrounds there are.
-        foreground_shapes: (height, width) of every foreground [px]; only the aspect matters.
-        canvas: What a composite looks like.
-        seed: Key of every random choice.
+        num_backgrounds: Number of backgrounds.
+        foreground_shapes: (height, width) of each foreground [px]; only their ratio matters.
+        canvas: The canvas and the placements on it.
+        seed: Seed of all random choices.
     """
 
     num_backgrounds: int
@@ -86,26 +87,29 @@ class FullSet:
         """The recipe of sample `index` of the full set."""
         return self.recipes([index])[0]
 
-    def recipes(self, indices: Sequence[int]) -> list[CompositeRecipe]:
-        """The recipes of many samples; their random numbers are drawn in one call."""
+    def recipes(self, indices: Sequence[int] | np.ndarray) -> list[CompositeRecipe]:
+        """The recipes of many samples. This is faster than one call for each."""
         streams = [[Stream.SCALE], [Stream.PLACE_X], [Stream.PLACE_Y]]
-        drawn = uniform(self.seed, streams, np.asarray(indices)).T.tolist()  # (N, 3)
-        return [self._recipe(int(i), *shares) for i, shares in zip(indices, drawn, strict=True)]
+        numbers = uniform(self.seed, streams, np.asarray(indices)).T.tolist()  # (N, 3)
+        return [self._recipe(int(i), *shares) for i, shares in zip(indices, numbers, strict=True)]
 
-    def _recipe(self, index: int, along: float, along_x: float, along_y: float) -> CompositeRecipe:
+    def _recipe(
+        self, index: int, scale_share: float, x_share: float, y_share: float
+    ) -> CompositeRecipe:
+        """The recipe of a sample from three numbers in [0, 1), each a share of its range."""
         rest, placement = divmod(index, self.canvas.placements)
         rest, flip = divmod(rest, 2)
         background, foreground = divmod(rest, len(self.foreground_shapes))
         if self.canvas.placement == "grid":
-            along_x = placement % GRID_COLUMNS / (GRID_COLUMNS - 1)
-            along_y = placement // GRID_COLUMNS % GRID_ROWS / (GRID_ROWS - 1)
+            x_share = placement % GRID_COLUMNS / (GRID_COLUMNS - 1)
+            y_share = placement // GRID_COLUMNS % GRID_ROWS / (GRID_ROWS - 1)
         shape, size = self.foreground_shapes[foreground], self.canvas.size
         low, high = self.canvas.scale_range
-        scale = (low + (high - low) * along) * size / max(shape)
+        scale = (low + (high - low) * scale_share) * size / max(shape)
         height, width = (max(1, round(scale * side)) for side in shape)
-        x, y = round(along_x * (size - width)), round(along_y * (size - height))
+        x, y = round(x_share * (size - width)), round(y_share * (size - height))
         return CompositeRecipe(index, background, foreground, bool(flip), (x, y, width, height))
 
     def assets_of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Background and foreground ids of many samples at once."""
+        """Background ids and foreground ids of many samples, int of the shape of `index`."""
         return np.divmod(index // (2 * self.canvas.placements), len(self.foreground_shapes))

@@ -1,11 +1,19 @@
-"""Pictures and depths at another size."""
+"""This file owns resizing images and depths."""
 
 import cv2
 import numpy as np
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image at (height, width): area filter when shrinking, linear when enlarging."""
+    """Resizes an image, with an area filter to shrink it and a linear filter to enlarge it.
+
+    Args:
+        image: uint8 or float32, (H,W) or (H,W,C).
+        size: (height, width) of the result [px].
+
+    Returns:
+        The same dtype. It may be `image` itself.
+    """
     image = _halved(image, size)
     if image.shape[:2] == size:
         return image
@@ -15,23 +23,34 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Depth at (height, width), float32; invalid pixels (0) take no part in the average.
+    """Resizes a depth. Invalid pixels (0) do not count in the averages.
 
-    A pixel is valid when at least half of what it averages is. What is left to shrink after halves
-    is done by the linear filter where that reads every pixel, below 2:1: it takes a third of the
-    time of the area filter. Labels of the bundled teacher at 64 of 96 px differ by 6 mm on average.
+    A pixel of the result is valid if at least half of the pixels that it averages are valid.
+
+    Args:
+        depth: float32 (H,W), 0 = invalid.
+        size: (height, width) of the result [px].
+
+    Returns:
+        float32 of that size, 0 = invalid. It may be `depth` itself.
     """
     if depth.shape == size:
         return depth
     if depth.min() > 0:
-        return _smoothly(depth, size)
+        return _average(depth, size)
     valid = (depth > 0).astype(np.float32)
-    weight = _smoothly(valid, size)
-    total = _smoothly(depth, size)
+    weight = _average(valid, size)
+    total = _average(depth, size)
     return np.where(weight >= 0.5, total / np.maximum(weight, 1e-6), 0).astype(np.float32)
 
 
-def _smoothly(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _average(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Halves a depth as often as possible, then resizes it with a linear filter.
+
+    Below 2:1 the linear filter reads every pixel, and it takes a third of the time of the area
+    filter. At 64 px from 96 px, labels of the bundled teacher differ from the area filter's by 6 mm
+    on average.
+    """
     depth = _halved(depth, size)
     if depth.shape[0] >= 2 * size[0] or depth.shape[1] >= 2 * size[1]:
         return resize_image(depth, size)
@@ -39,11 +58,12 @@ def _smoothly(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _halved(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The image shrunk by two as often as that is exact and it stays as large as the size.
+    """Halves an image while both sides are even and the result is at least as large as `size`.
 
-    Means of 2x2 pixels take a fraction of the time of the general filter. And a JPEG decoded at
-    half size then stays like its background, resized here: at 64 of 224 px they differ by 1.2 grey
-    levels where nothing was pasted, without halves by 2.1.
+    Averages of 2x2 pixels take a fraction of the time of the general filter. They also match a JPEG
+    decoder that decodes at half size. A composite from such a decoder and its background, resized
+    here from 224 to 64 px, differ by 1.2 grey levels outside the foreground. Without halving they
+    differ by 2.1.
     """
     height, width = image.shape[:2]
     while height % 2 == width % 2 == 0 and height >= 2 * size[0] and width >= 2 * size[1]:

@@ -1,8 +1,9 @@
-"""Which samples of the full set are made, and which split cell each of them is in.
+"""This file owns the selection of samples from the full set, and the split cell of each sample.
 
-A test background and a test foreground are never seen in training. Test samples stand in four
-cells (background seen or not x foreground seen or not); the seen-seen cell holds placements that
-are kept out of training. What mixes train and val assets is `val`.
+No training sample uses a test background or a test foreground. The test samples are in four cells:
+background seen in training or not, times foreground seen in training or not. The cell in which both
+are seen holds placements that are kept out of training. Samples that mix train and val assets are
+`val`.
 """
 
 from collections.abc import Sequence
@@ -21,9 +22,9 @@ from dsetkit.store import (
     VAL,
 )
 
-HELD_OUT_SHARE = 0.04  # of the placements of train assets
+HELD_OUT_SHARE = 0.04  # share of the placements of train assets that become TEST_SEEN
 
-# Shares of a chosen number of samples: small datasets can be judged too.
+# Shares of the selected samples. They give small datasets enough test samples too.
 CELL_SHARES = {
     TRAIN: 0.80,
     VAL: 0.05,
@@ -37,7 +38,16 @@ CELL_SHARES = {
 def split_cells(
     full_set: FullSet, background_splits: list[str], foreground_splits: list[str]
 ) -> np.ndarray:
-    """The split cell of every sample of the full set: uint8 (len(full_set),)."""
+    """The split cell of every sample of the full set.
+
+    Args:
+        full_set: The full set.
+        background_splits: `train`, `val` or `test` of each background, in the order of the ids.
+        foreground_splits: The same of each foreground.
+
+    Returns:
+        uint8 (len(full_set),): indices into CELL_NAMES.
+    """
     index = np.arange(len(full_set))
     backgrounds, foregrounds = full_set.assets_of(index)
     return cells_of(
@@ -51,16 +61,16 @@ def split_cells(
 def cells_of(
     index: np.ndarray, background_split: np.ndarray, foreground_split: np.ndarray, *, seed: int
 ) -> np.ndarray:
-    """The split cell of any samples, from the splits of their assets.
+    """The split cells of some samples, from the splits of their assets.
 
     Args:
-        index: int (N,), numbers in the full set.
-        background_split: str (N,): `train`, `val` or `test`.
-        foreground_split: str (N,).
-        seed: Key of which placements of train assets are held out.
+        index: int (N,), indices in the full set.
+        background_split: str (N,): `train`, `val` or `test` of the background of each sample.
+        foreground_split: str (N,): the same of the foreground.
+        seed: Seed that decides which placements of train assets are held out.
 
     Returns:
-        uint8 (N,).
+        uint8 (N,): indices into CELL_NAMES.
     """
     seen_background = background_split == "train"
     seen_foreground = foreground_split == "train"
@@ -77,12 +87,15 @@ def cells_of(
 
 
 def cells_by_sample(count: int, *, shares: Sequence[float], seed: int) -> np.ndarray:
-    """Cells by chance, whatever the assets are: uint8 (count,).
+    """Random split cells that do not depend on the assets.
 
     Args:
-        count: Samples.
-        shares: Of train, val and test; they add up to 1.
-        seed: Key of the choice.
+        count: Number of samples.
+        shares: Shares of train, val and test; they add up to 1.
+        seed: Seed of the choice.
+
+    Returns:
+        uint8 (count,): TRAIN, VAL or TEST.
     """
     order = np.argsort(uniform(seed, Stream.HOLD_OUT, np.arange(count)))
     first_test, first_train = round(shares[2] * count), round((shares[2] + shares[1]) * count)
@@ -93,15 +106,15 @@ def cells_by_sample(count: int, *, shares: Sequence[float], seed: int) -> np.nda
 
 
 def select(cells: np.ndarray, count: int, *, seed: int) -> np.ndarray:
-    """An even, seeded choice of `count` samples, ascending: about 80 % train, 5 % val, 15 % test.
+    """Selects samples evenly from the full set: about 80 % train, 5 % val and 15 % test.
 
     Args:
-        cells: uint8 split cell of every sample of the full set.
-        count: At most len(cells); equal to it gives the whole set.
-        seed: Key of the choice.
+        cells: uint8 (N,), the split cell of every sample of the full set.
+        count: Samples to select; N selects all of them.
+        seed: Seed of the choice.
 
     Returns:
-        int64 (count,): indices into the full set.
+        int64 (count,): indices into the full set, ascending.
     """
     if count == len(cells):
         return np.arange(count)
@@ -112,7 +125,10 @@ def select(cells: np.ndarray, count: int, *, seed: int) -> np.ndarray:
 
 
 def _quotas(pool_sizes: dict[int, int], count: int) -> dict[int, int]:
-    """How many samples of each cell; what a small pool cannot give goes to the largest ones."""
+    """How many samples to select from each cell.
+
+    If a cell has too few samples, the cells with the most unselected samples give the rest.
+    """
     quotas = {cell: min(round(CELL_SHARES[cell] * count), pool_sizes[cell]) for cell in pool_sizes}
     missing = count - sum(quotas.values())
     for cell in sorted(pool_sizes, key=lambda cell: pool_sizes[cell] - quotas[cell], reverse=True):
@@ -123,7 +139,7 @@ def _quotas(pool_sizes: dict[int, int], count: int) -> dict[int, int]:
 
 
 def _spread(pool: np.ndarray, count: int, *, seed: int) -> np.ndarray:
-    """`count` entries of a pool, one at a random place of each of `count` equal stretches."""
+    """Divides a pool into `count` equal parts and selects a random entry of each."""
     if count == 0:
         return pool[:0]
     borders = np.arange(count + 1) * len(pool) // count

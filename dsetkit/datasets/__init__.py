@@ -1,4 +1,4 @@
-"""Reading a dataset, writing one, and what it was made from."""
+"""This package owns reading and writing datasets, and what a dataset was made from."""
 
 from dsetkit.datasets.origins import MIXED, Origin, joined_splits, origins
 from dsetkit.datasets.reader import Dataset, Size

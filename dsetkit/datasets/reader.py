@@ -1,8 +1,12 @@
-"""A dataset: its manifest, split cells, assets and records. No torch here."""
+"""This file owns reading a dataset: its manifest, split cells, assets, records and images.
+
+It does not use torch.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -18,52 +22,71 @@ from dsetkit.compositing import (
 from dsetkit.errors import DatasetError
 from dsetkit.store import (
     CODECS,
-    AddressShards,
     FolderShards,
     Record,
     Shards,
+    UrlShards,
     depth_share,
     is_remote,
     u32_key,
     unpack_record,
 )
 from dsetkit.store import manifest as m
+from dsetkit.version import VERSION
 
-Size = tuple[int, int]  # height, width [px]
+Size = tuple[int, int]  # (height, width) [px]
 
 
 class Dataset:
-    """Read access to a dataset; picklable, safe under fork and spawn.
+    """Reads a dataset. It can be pickled, and it works in forked and spawned processes.
 
     Args:
-        path: The dataset's directory, or the address of one in object storage, as `s3://...`.
-        allow_incomplete: Also open a dataset whose generation was cut off.
+        path: The dataset's directory, or its URL in object storage, such as `s3://...`.
+        allow_incomplete: Whether to open a dataset that is incomplete.
+
+    Attributes:
+        path: The directory as a Path, or the URL as a string.
+        shards: The shards of the dataset.
+        manifest: The dataset's manifest.
 
     Raises:
         DatasetError: As `Shards`.
     """
 
     def __init__(self, path: Path | str, *, allow_incomplete: bool = False) -> None:
-        remote = is_remote(str(path))
-        self.path = path if remote else Path(path)
-        files = AddressShards(path) if remote else FolderShards(self.path)
+        self.path: Path | str
+        files: FolderShards | UrlShards
+        if is_remote(path):
+            self.path, files = path, UrlShards(str(path))
+        else:
+            self.path, files = Path(path), FolderShards(Path(path))
         self.shards = Shards(files, str(path), allow_incomplete=allow_incomplete)
         self.manifest = self.shards.manifest
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "compositor"}
 
     def __len__(self) -> int:
-        """Samples that are there."""
+        """The number of stored samples."""
         return len(self.shards)
 
     @cached_property
     def cells(self) -> np.ndarray:
-        """Split cell of every sample: uint8 (num_samples,), an index into CELL_NAMES."""
-        return np.frombuffer(self.shards.whole.get("manifest", m.CELLS_KEY), np.uint8)
+        """The split cell of every sample: uint8 (num_samples,), indices into CELL_NAMES."""
+        packed = self.shards.first.get("manifest", m.CELLS_KEY)
+        if packed is None:
+            raise DatasetError(
+                f"{self.path} has no split cells: copy it again from its source, or generate it "
+                "again"
+            )
+        return np.frombuffer(packed, np.uint8)
 
     def indices(self, split: str | None) -> np.ndarray:
-        """Ascending indices of the samples of a split (None: all of them)."""
+        """The indices of the samples of a split, int64 (N,), ascending; None means all samples.
+
+        Raises:
+            DatasetError: The split is unknown.
+        """
         if split is None:
             return np.arange(len(self))
         if split not in m.SPLITS:
@@ -71,17 +94,28 @@ class Dataset:
         return np.flatnonzero(np.isin(self.cells, m.SPLITS[split]))
 
     def record(self, index: int) -> Record:
-        """One sample, still encoded, its checksum verified."""
+        """A sample with its fields still encoded.
+
+        Raises:
+            DatasetError: The sample is missing, or its checksum differs.
+        """
         return self.records([index])[0]
 
-    def records(self, indices: Sequence[int]) -> list[Record]:
-        """Many samples, read in one transaction."""
+    def records(self, indices: Sequence[int] | np.ndarray) -> list[Record]:
+        """Many samples with their fields still encoded, read in one transaction per shard.
+
+        Args:
+            indices: Indices into the dataset, int (N,).
+
+        Raises:
+            DatasetError: A sample is missing, or its checksum differs.
+        """
         packed = self.shards.get_many(indices)
         return [
-            self._unpacked(index, content) for index, content in zip(indices, packed, strict=True)
+            self._unpack(index, content) for index, content in zip(indices, packed, strict=True)
         ]
 
-    def _unpacked(self, index: int, packed: bytes | None) -> Record:
+    def _unpack(self, index: int, packed: bytes | None) -> Record:
         if packed is None:
             raise DatasetError(f"{self.path} has no sample {index}: it holds {len(self):,}")
         try:
@@ -90,12 +124,17 @@ class Dataset:
             raise DatasetError(f"{self.path}, sample {index}: {error}") from None
 
     def image(self, record: Record, field: str, *, at_least: Size | None = None) -> np.ndarray:
-        """A field's pixels: composite uint8 (H,W,3), mask uint8 (H,W), depth uint16 (h,w).
+        """The pixels of a field, as stored.
 
         Args:
             record: The sample.
-            field: Stored fields are decoded; a composite or mask that is not stored is drawn.
-            at_least: (height, width) that is enough, where fewer pixels take less time [px].
+            field: `composite`, `mask` or `depth`. A composite or mask that is not stored is
+                composited.
+            at_least: A (height, width) that is sufficient [px]. A codec that can decode a smaller
+                image faster then does so. None gives the full size.
+
+        Returns:
+            Composite uint8 (H,W,3) RGB, mask uint8 (H,W), or depth uint16 (h,w).
         """
         if field not in self.manifest.codecs:
             return self.compositor.composite(record)[COMPOSITED.index(field)]
@@ -109,44 +148,48 @@ class Dataset:
         return decode(record.fields[field])
 
     def stored_images(self, record: Record) -> dict[str, np.ndarray]:
-        """Composite, mask and depth, as far as there are any, as `image` gives each."""
-        drawn = {}
+        """The composite, mask and depth that the dataset has, each as `image` gives it."""
+        images: dict[str, np.ndarray] = {}
         if self.manifest.layout == "recipe":
-            drawn = dict(zip(COMPOSITED, self.compositor.composite(record), strict=True))
-        return drawn | {name: self.image(record, name) for name in self.manifest.codecs}
+            images = dict(zip(COMPOSITED, self.compositor.composite(record), strict=True))
+        return images | {name: self.image(record, name) for name in self.manifest.codecs}
 
     def depth(self, record: Record) -> np.ndarray:
-        """Depth as float32 (h, w) in [0, 1], 0 = invalid; see `encoding.depth_share`."""
+        """Depth as float32 (h,w) in [0, 1], 0 = invalid; see `store.depth_share`."""
         stored = self.image(record, "depth")
         manifest = self.manifest
         return depth_share(stored, kind=manifest.depth_kind, max_depth_m=manifest.max_depth_m)
 
     def samples(
-        self, indices: Sequence[int], fields: Sequence[str], size: Size | None
+        self, indices: Sequence[int] | np.ndarray, fields: Sequence[str], size: Size | None
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """(place in `indices`, fields as `images` gives them) of many samples."""
+        """Gives (place in `indices`, fields as `images` gives them) for each of many samples."""
         for place, record in enumerate(self.records(indices)):
             yield place, self.images(record, fields, size)
 
     def images(
         self, record: Record, fields: Sequence[str], size: Size | None
     ) -> dict[str, np.ndarray]:
-        """Fields of a sample as a reader wants them.
+        """Decoded and resized fields of a sample.
 
         Args:
             record: The sample.
-            fields: Of `background`, `composite`, `mask`, `depth`.
-            size: Height and width of all of them; None keeps each as stored [px].
+            fields: Any of `background`, `composite`, `mask` and `depth`.
+            size: (height, width) of the result [px]; None keeps the stored size of each field.
 
         Returns:
-            uint8 (H,W,3) RGB colours, uint8 (H,W) mask, float32 (H,W) depth in [0, 1].
+            Background and composite uint8 (H,W,3) RGB, mask uint8 (H,W), depth float32 (H,W) in
+            [0, 1] with 0 = invalid; by field, in the order of `fields`.
+
+        Raises:
+            DatasetError: A field cannot be decoded, or the sample has no background.
         """
         images: dict[str, np.ndarray] = {}
         if self.manifest.layout == "recipe" and not set(COMPOSITED).isdisjoint(fields):
             images["composite"], images["mask"] = self.compositor.composite(record, size)
         for name in fields:
             if name == "background":
-                images[name] = self.compositor.background(record.background, size)
+                images[name] = self.compositor.background(record.asset_id("background"), size)
             elif name == "depth":
                 depth = self.depth(record)
                 images[name] = depth if size is None else resize_depth(depth, size)
@@ -160,27 +203,44 @@ class Dataset:
         """Gives backgrounds at any size, and composites and masks in the recipe layout.
 
         Raises:
-            DatasetError: This version draws other pixels than the one that made the dataset.
+            DatasetError: This version composites other pixels than the one that made the dataset.
         """
-        drawing = self.manifest.drawing
-        if drawing and drawing != compositing_fingerprint():
+        maker = self.manifest.drawing
+        if maker and maker != compositing_fingerprint():
             raise DatasetError(
-                f"{self.path} keeps recipes, not pictures, and was drawn by dsetkit "
-                f"{self.manifest.dsetkit_version}; this dsetkit {m.VERSION} would draw other "
+                f"{self.path} stores recipes, not composites, and was made by dsetkit "
+                f"{self.manifest.dsetkit_version}; this dsetkit {VERSION} would composite other "
                 "pixels: convert it with that version to --layout rendered"
             )
-        return Compositor(self.asset, tuple(self.manifest.size))
+        height, width = self.manifest.size
+        return Compositor(self.asset, (height, width))
 
     def asset(self, database: str, number: int) -> np.ndarray:
-        """Pixels of one of `backgrounds` (RGB) or `foregrounds` (straight RGBA): uint8 (h,w,c)."""
-        packed = self.shards.whole.get(database, u32_key(number))
+        """The pixels of an asset.
+
+        Args:
+            database: `backgrounds` or `foregrounds`.
+            number: The asset's id.
+
+        Returns:
+            A background uint8 (h,w,3) RGB, or a foreground uint8 (h,w,4) straight RGBA.
+
+        Raises:
+            DatasetError: The dataset has no such asset, or it cannot be decoded.
+        """
+        packed = self.shards.first.get(database, u32_key(number))
+        if packed is None:
+            raise DatasetError(f"{self.path} has no number {number} in its {database}")
         return decode_asset(msgpack.unpackb(packed)["image"])
 
     def background(self, number: int) -> np.ndarray:
-        """Pixels of a background: uint8 (H, W, 3) RGB."""
+        """The pixels of a background: uint8 (H,W,3) RGB."""
         return self.asset("backgrounds", number)
 
-    def assets(self, database: str) -> Iterator[dict]:
-        """The `backgrounds` or `foregrounds` in id order, as maps: name, split, image (encoded)."""
-        for _, packed in self.shards.whole.items(database):
+    def assets(self, database: str) -> Iterator[dict[str, Any]]:
+        """All `backgrounds` or `foregrounds` in the order of their ids.
+
+        Each is a map of `name`, `split` and `image`, which is encoded; see `decode_asset`.
+        """
+        for _, packed in self.shards.first.items(database):
             yield msgpack.unpackb(packed)

@@ -1,4 +1,4 @@
-"""One row of plain values for each sample: what CSV files hold and what captions say."""
+"""This file owns the sample table: one row of plain values per sample, for CSV and captions."""
 
 import numpy as np
 
@@ -12,15 +12,15 @@ CELL_SPLIT = {cell: split for split, cells in SPLITS.items() for cell in cells}
 
 
 class SampleTable:
-    """The rows of a dataset.
+    """Gives the row of each sample of a dataset.
 
-    | column                     | value                                                 |
-    |----------------------------|-------------------------------------------------------|
-    | `index`                    | of the sample in the dataset                          |
-    | `split`, `cell`            | train, val or test; one of CELL_NAMES                 |
-    | `background`, `foreground` | names of the assets; imported: empty where unknown    |
-    | `flip`, `box`              | 0 or 1; `x y w h` [px]; imported: empty where unknown |
-    | `name`                     | of the colour file; empty in generated datasets       |
+    | column                     | value                                                          |
+    |----------------------------|----------------------------------------------------------------|
+    | `index`                    | index of the sample in the dataset                             |
+    | `split`, `cell`            | train, val or test; one of CELL_NAMES                          |
+    | `background`, `foreground` | names of the assets; empty if an import does not know them     |
+    | `flip`, `box`              | 0 or 1; `x y w h` [px]; empty if an import does not know them  |
+    | `name`                     | name of the colour file; empty in generated datasets           |
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -29,11 +29,11 @@ class SampleTable:
         self._foregrounds = [asset["name"] for asset in dataset.assets("foregrounds")]
 
     def row(self, index: int, record: Record) -> dict[str, int | str]:
-        """The row of a sample, its keys as COLUMNS."""
+        """The row of a sample. Its keys are COLUMNS, in this order."""
         cell = int(self._cells[index])
-        row = dict.fromkeys(COLUMNS, "")
+        row: dict[str, int | str] = dict.fromkeys(COLUMNS, "")
         row |= {"index": index, "split": CELL_SPLIT[cell], "cell": CELL_NAMES[cell]}
-        recipe = record.recipe  # an imported sample's tells what is known of it
+        recipe = record.recipe  # of an imported sample it may lack any of the keys below
         if record.background is not None:
             row["background"] = self._backgrounds[record.background]
         row["foreground"] = (
@@ -50,10 +50,10 @@ class SampleTable:
 
 
 def indices_of(dataset: Dataset, split: str | None) -> np.ndarray:
-    """Ascending indices of the samples of a split (None: all of them).
+    """The indices of the samples of a split, int64 (N,), ascending; None means all samples.
 
     Raises:
-        DatasetError: There is none.
+        DatasetError: The split is unknown or has no samples.
     """
     indices = dataset.indices(split)
     if len(indices) == 0:

@@ -1,4 +1,7 @@
-"""Writing a dataset in index order: what is committed is always a clean prefix that can go on."""
+"""This file owns writing a dataset, in the order of the sample indices.
+
+The committed samples are always a prefix of the dataset, so an interrupted writer can be continued.
+"""
 
 import logging
 import time
@@ -25,14 +28,20 @@ from dsetkit.store import (
 from dsetkit.store import manifest as m
 
 SECONDS_BETWEEN_COMMITS = 2.0
-SAMPLES_BETWEEN_COMMITS = 2048  # bounds the memory of what waits
+SAMPLES_BETWEEN_COMMITS = 2048  # limits the memory of the uncommitted samples
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class StoredAsset:
-    """An asset as the dataset keeps it: `image` is an encoded RGB or RGBA picture."""
+    """An asset as a dataset stores it.
+
+    Attributes:
+        name: Its name, unique among the assets of its kind.
+        split: `train`, `val` or `test`.
+        image: The picture, encoded by `encode_asset`.
+    """
 
     name: str
     split: str
@@ -40,32 +49,35 @@ class StoredAsset:
 
 
 def stored_assets(source: Dataset, database: str) -> Iterator[StoredAsset]:
-    """The `backgrounds` or `foregrounds` of another dataset, as they lie, in id order."""
-    for one in source.assets(database):
-        yield StoredAsset(one["name"], one["split"], one["image"])
+    """The `backgrounds` or `foregrounds` of a dataset, still encoded, in the order of their ids."""
+    for asset in source.assets(database):
+        yield StoredAsset(asset["name"], asset["split"], asset["image"])
 
 
 class DatasetWriter:
-    """Creates a dataset, or continues one that was cut off; use it in a `with` block.
+    """Creates a dataset, or continues an incomplete one. Use it in a `with` block.
 
     Args:
         path: The dataset's directory.
-        manifest: Says with `shard["shards"]` how many files it becomes; see `shards.shard_ranges`.
-        cells: Split cell of every sample of the whole dataset, uint8 (num_samples,).
-        backgrounds: Kept in the first shard, for all.
-        foregrounds: Likewise.
-        only: Write this shard alone (others may be written elsewhere); None writes one after
-            another.
-        map_limit: Bytes the map of a shard may grow to.
-        seconds_between_commits: 0 commits whatever is added; None = `SECONDS_BETWEEN_COMMITS`.
+        manifest: The dataset's manifest. `shard["shards"]` is the number of shards to write; see
+            `store.shard_ranges`.
+        cells: The split cell of every sample of the dataset, uint8 (num_samples,).
+        backgrounds: The backgrounds in the order of their ids. They go into the first shard.
+        foregrounds: The foregrounds in the order of their ids. They go into the first shard.
+        only: The number of the only shard to write, while other writers may write other shards.
+            None writes all shards, one after another.
+        map_limit: Largest size of a shard's map [bytes].
+        commit_every_s: Longest time between commits [s]; 0 commits after each `add`; None means
+            SECONDS_BETWEEN_COMMITS.
 
     Attributes:
-        count: The next sample gets this index; those before it, in the shards written here, are
-            there.
-        stop: The index at which this writer's part ends.
+        count: The index of the next sample. All samples before it that belong to the shards of this
+            writer have been added.
+        stop: The index after the last sample of this writer.
 
     Raises:
-        DatasetError: The directory holds another dataset, or there is no room.
+        DatasetError: The directory holds another dataset or cannot be written to, or the disk is
+            full.
     """
 
     def __init__(
@@ -78,19 +90,18 @@ class DatasetWriter:
         foregrounds: Iterable[StoredAsset] = (),
         only: int | None = None,
         map_limit: int = LARGEST_MAP_SIZE,
-        seconds_between_commits: float | None = None,
+        commit_every_s: float | None = None,
     ) -> None:
         self.path = Path(path)
-        self._blank = replace(manifest, complete=False)
-        self._whole = (cells, backgrounds, foregrounds)
+        self._incomplete_manifest = replace(manifest, complete=False)
+        self._cells = cells
+        self._assets = {"backgrounds": backgrounds, "foregrounds": foregrounds}
         self._map_limit = map_limit
-        self._pause = (
-            SECONDS_BETWEEN_COMMITS if seconds_between_commits is None else seconds_between_commits
-        )
+        self._commit_every_s = SECONDS_BETWEEN_COMMITS if commit_every_s is None else commit_every_s
         self._ranges = shard_ranges(manifest)
         self._last = len(self._ranges) - 1 if only is None else only
         self.stop = self._ranges[self._last].stop
-        self._waiting: list[tuple[str, bytes, bytes]] = []
+        self._uncommitted: list[tuple[str, bytes, bytes]] = []
         self._last_commit = time.monotonic()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -104,7 +115,7 @@ class DatasetWriter:
     def __enter__(self) -> "DatasetWriter":
         return self
 
-    def __exit__(self, kind: type | None, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._commit()
@@ -112,25 +123,32 @@ class DatasetWriter:
             self._store.close()
 
     def add(self, records: Sequence[Record]) -> None:
-        """Appends samples; they are committed together with others every few seconds."""
+        """Appends samples. They are committed together with later ones, every few seconds.
+
+        Raises:
+            DatasetError: The disk is full or cannot be written to.
+        """
         for record in records:
             if self.count == self._ranges[self._number].stop and self._number < self._last:
                 self._complete()
                 self._open_next()
-            self._waiting.append(("samples", u64_key(self.count), pack_record(record)))
+            self._uncommitted.append(("samples", u64_key(self.count), pack_record(record)))
             self.count += 1
-        waited = time.monotonic() - self._last_commit
-        if waited >= self._pause or len(self._waiting) >= SAMPLES_BETWEEN_COMMITS:
+        elapsed_s = time.monotonic() - self._last_commit
+        if elapsed_s >= self._commit_every_s or len(self._uncommitted) >= SAMPLES_BETWEEN_COMMITS:
             self._commit()
 
     def finish(self) -> m.Manifest:
-        """Marks what was written here complete, in the same commit as the last samples.
+        """Marks the shards of this writer complete, in the same commit as the last samples.
 
         Returns:
-            The manifest of the last shard written here.
+            The manifest of the last shard of this writer.
+
+        Raises:
+            ValueError: Fewer samples were added than the manifest says.
         """
         if self.count != self.stop:
-            raise ValueError(f"{self.count} samples written, {self.stop} promised")
+            raise ValueError(f"{self.count} samples were added, expected {self.stop}")
         self._complete()
         return self._manifest
 
@@ -138,15 +156,15 @@ class DatasetWriter:
 
     def _open(self, number: int) -> None:
         self._number = number
-        here = {"number": number, "shards": len(self._ranges)}
-        self._manifest = replace(self._blank, shard=here)
+        shard = {"number": number, "shards": len(self._ranges)}
+        self._manifest = replace(self._incomplete_manifest, shard=shard)
         self._store = StoreWriter(shard_path(self.path, number), map_limit=self._map_limit)
         try:
-            header = self._store.get("manifest", m.MANIFEST_KEY)
-            if header is None:
+            stored = self._store.get("manifest", m.MANIFEST_KEY)
+            if stored is None:
                 self._begin()
             else:
-                self._continue(m.Manifest.from_bytes(header))
+                self._continue(m.Manifest.from_bytes(stored))
         except BaseException:
             self._store.close()
             raise
@@ -160,44 +178,45 @@ class DatasetWriter:
         """Marks the open shard complete, in the same commit as its last samples."""
         if not self._manifest.complete:
             self._manifest = replace(self._manifest, complete=True)
-            self._waiting.append(m.manifest_entry(self._manifest))
+            self._uncommitted.append(m.manifest_entry(self._manifest))
             self._commit()
 
     def _begin(self) -> None:
+        """Writes the manifest of a new shard; into the first shard also cells and assets."""
         entries = [m.manifest_entry(self._manifest)]
         if self._number == 0:
-            cells, *assets = self._whole
-            entries.append(("manifest", m.CELLS_KEY, cells.astype(np.uint8).tobytes()))
-            for database, some in zip(("backgrounds", "foregrounds"), assets, strict=True):
-                for number, asset in enumerate(some):
+            entries.append(("manifest", m.CELLS_KEY, self._cells.astype(np.uint8).tobytes()))
+            for database, assets in self._assets.items():
+                for number, asset in enumerate(assets):
                     content = {"name": asset.name, "split": asset.split, "image": asset.image}
                     entries.append((database, u32_key(number), msgpack.packb(content)))
         self._store.put(entries)
 
-    def _continue(self, there: m.Manifest) -> None:
-        differences = there.differences(self._manifest)
+    def _continue(self, stored: m.Manifest) -> None:
+        """Continues an existing shard, whose manifest is `stored`."""
+        differences = stored.differences(self._manifest)
         if differences:
             raise DatasetError(
                 f"{self.path} holds a dataset made otherwise ({'; '.join(differences)}): "
                 "repeat the command it was made with, or choose another --output"
             )
-        self._manifest = there
+        self._manifest = stored
         done, size = self._store.count("samples"), len(self._ranges[self._number])
-        if done and not there.complete:
-            log.info("%s: %s of %s samples are there", self._store.path, f"{done:,}", f"{size:,}")
+        if done and not stored.complete:
+            log.info("%s: has %s of %s samples", self._store.path, f"{done:,}", f"{size:,}")
 
     def _check_surplus(self) -> None:
-        there = [shard_number(file.name) for file in self.path.iterdir()]
-        surplus = [n for n in there if n is not None and n >= len(self._ranges)]
+        numbers = [shard_number(file.name) for file in self.path.iterdir()]
+        surplus = [n for n in numbers if n is not None and n >= len(self._ranges)]
         if surplus:
             raise DatasetError(
-                f"{self.path} holds {shard_path(self.path, min(surplus)).name}, of a dataset of "
-                f"more than {len(self._ranges):,} shards: repeat the command it was made with, or "
-                "choose another --output"
+                f"{self.path} contains {shard_path(self.path, min(surplus)).name}, which belongs "
+                f"to a dataset of more than {len(self._ranges):,} shards: repeat the command it "
+                "was made with, or choose another --output"
             )
 
     def _commit(self) -> None:
-        if self._waiting:
-            self._store.put(self._waiting)
-        self._waiting = []
+        if self._uncommitted:
+            self._store.put(self._uncommitted)
+        self._uncommitted = []
         self._last_commit = time.monotonic()

@@ -47,7 +47,7 @@ class Plan:
         cells: Their split cells: uint8 (num_samples,). Empty in the plan of one shard.
         teacher: What gives the depth.
         first: Index of the first of `chosen`.
-        seconds_between_commits: As of `DatasetWriter`.
+        commit_every_s: As of `DatasetWriter`.
     """
 
     output: Path
@@ -57,7 +57,7 @@ class Plan:
     cells: np.ndarray
     teacher: TeacherChoice
     first: int = 0
-    seconds_between_commits: float | None = None
+    commit_every_s: float | None = None
 
     def part(self, number: int) -> "Plan":
         """The plan of one shard, which is as small as the shard."""
@@ -189,7 +189,7 @@ def describe_dataset(
         num_backgrounds=len(assets.backgrounds),
         num_foregrounds=len(assets.foregrounds),
         layout=layout,
-        shard=m.WHOLE | {"shards": shards},
+        shard=m.ONLY_SHARD | {"shards": shards},
         drawing=compositing_fingerprint() if layout == "recipe" else "",
         engine=ENGINE_VERSION,
     )

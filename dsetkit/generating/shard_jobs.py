@@ -47,7 +47,7 @@ def _writer(plan: Plan, stored: StoredAssets, *, only: int | None) -> DatasetWri
         backgrounds=stored.get("backgrounds", ()),
         foregrounds=stored.get("foregrounds", ()),
         only=only,
-        seconds_between_commits=plan.seconds_between_commits,
+        commit_every_s=plan.commit_every_s,
     )
 
 

@@ -1,9 +1,15 @@
-"""Pictures and RGB-D of others to datasets."""
+"""Existing image files, and colour + depth pairs, become datasets."""
 
 from dsetkit.importing.images import import_images
 from dsetkit.importing.rgbd import import_rgbd
+from dsetkit.importing.settings import DepthMeaning, FileNaming, PairSplit, Pasting, SplitRule
 
 __all__ = [
+    "DepthMeaning",
+    "FileNaming",
+    "PairSplit",
+    "Pasting",
+    "SplitRule",
     "import_images",
     "import_rgbd",
 ]

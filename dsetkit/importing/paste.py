@@ -1,47 +1,49 @@
 """Cut-outs pasted in front of measured depth: composites whose depth is known up to the alpha.
 
 A network trained on photographs alone takes a pasted cut-out for a part of the scene behind it.
-These samples teach it otherwise: the cut-out stands upright and flat, nearer than all that it
+These samples teach it otherwise: the cut-out stands upright and flat, nearer than everything it
 hides, and its depth ends where its alpha does (copy-paste as in Ghiasi et al. 2021, arXiv
-2012.07177, with a depth).
+2012.07177, extended by depth).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dsetkit.assets import Asset
-from dsetkit.compositing import (
-    ForegroundPyramid,
-    Stream,
-    place,
-    uniform,
-)
+from dsetkit.compositing import ForegroundPyramid, Stream, place, uniform
 from dsetkit.errors import AssetError
 
 SCALE_RANGE = (0.25, 0.8)  # longer side of the cut-out as a share of the picture's shorter side
 DEPTH_RANGE = (0.35, 0.95)  # depth of the cut-out as a share of the nearest depth behind it
-NEAREST_M = 0.4  # closer than this nothing is pasted [m]
-NEAREST_PERCENTILE = 5  # of the depths behind it: single wrong pixels do not count
-HARD_ALPHA = 128  # from this alpha on a pixel has the depth of the cut-out
+NEAREST_M = 0.4  # smallest depth of a cut-out [m]
+NEAREST_PERCENTILE = 5  # of the depths behind it; ignores single wrong pixels
+HARD_ALPHA = 128  # pixels of at least this alpha get the depth of the cut-out
 
 
 @dataclass(frozen=True)
 class Pasted:
-    """A composite, uint8 (H,W,3) RGB, its depth, uint16 (H,W) mm, and how it was made."""
+    """A picture with a cut-out in front.
+
+    Attributes:
+        image: uint8 (H,W,3) RGB.
+        depth: uint16 (H,W) [mm], 0 = invalid.
+        recipe: `foreground` (name), `flip`, `box` (x, y, width, height [px]), `depth_m`.
+    """
 
     image: np.ndarray
     depth: np.ndarray
-    recipe: dict
+    recipe: dict[str, Any]
 
 
 class Paster:
     """Pastes cut-outs over pictures with depth.
 
     Args:
-        foregrounds: Cut-outs, of all splits.
-        seed: Key of every choice.
+        foregrounds: Cut-outs of all splits.
+        seed: Key of every random choice.
     """
 
     def __init__(self, foregrounds: Sequence[Asset], *, seed: int) -> None:
@@ -52,21 +54,22 @@ class Paster:
             self._of_split.setdefault(asset.split, []).append(entry)
 
     def paste(self, image: np.ndarray, depth: np.ndarray, *, split: str, index: int) -> Pasted:
-        """A cut-out of the same split over a picture, in front of all that it hides.
+        """Pastes a cut-out of the picture's split over it, in front of everything it hides.
 
         Args:
             image: uint8 (H,W,3) RGB.
-            depth: uint16 (H,W) mm, 0 = invalid.
-            split: `train`, `val` or `test` of the picture: what is pasted on test pictures is
-                never seen in training.
-            index: Number of the sample; with the seed it decides all.
+            depth: uint16 (H,W) [mm], 0 = invalid.
+            split: `train`, `val` or `test` of the picture. Cut-outs of test pictures are never
+                seen in training.
+            index: Number of the sample; it and the seed determine every choice.
 
         Raises:
-            AssetError: No cut-out is of that split.
+            AssetError: There is no cut-out of that split.
         """
         if split not in self._of_split:
             raise AssetError(
-                f"no foreground is of split {split}: three or more are needed, one for each split"
+                f"no foreground is in split {split}: expected at least three foregrounds, so that "
+                "each split has one"
             )
         streams = [
             *(Stream.FOREGROUND, Stream.FLIP, Stream.SCALE),
@@ -75,8 +78,9 @@ class Paster:
         which, flip, scale, x, y, near = uniform(self._seed, streams, index).tolist()
         cut_outs = self._of_split[split]
         name, pyramid = cut_outs[int(which * len(cut_outs))]
-        box = _box(pyramid.shape, image.shape[:2], scale, x, y)
-        image, alpha = image.copy(), np.zeros(image.shape[:2], np.uint8)
+        height, width = image.shape[:2]
+        box = _box(pyramid.shape, (height, width), scale, x, y)
+        image, alpha = image.copy(), np.zeros((height, width), np.uint8)
         place(pyramid, box, flip=flip < 0.5, image=image, mask=alpha)
         hard = alpha >= HARD_ALPHA
         behind = depth[hard & (depth > 0)]
@@ -90,6 +94,15 @@ class Paster:
 def _box(
     shape: tuple[int, int], canvas: tuple[int, int], scale: float, x: float, y: float
 ) -> tuple[int, int, int, int]:
+    """Where a cut-out goes: x, y, width, height [px].
+
+    Args:
+        shape: Height and width of the cut-out [px].
+        canvas: Height and width of the picture [px].
+        scale: Place in SCALE_RANGE, 0..1.
+        x: Place from left to right, 0..1.
+        y: Place from top to bottom, 0..1.
+    """
     share = _between(SCALE_RANGE, scale) * min(canvas) / max(shape)
     height, width = (max(1, round(share * side)) for side in shape)
     return round(x * (canvas[1] - width)), round(y * (canvas[0] - height)), width, height

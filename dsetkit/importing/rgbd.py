@@ -1,24 +1,26 @@
-"""import-rgbd: registered colour + depth pairs become a dataset (no background, no mask).
+"""import-rgbd: registered colour + depth pairs become a dataset without backgrounds and masks.
 
-With cut-outs given, each pair is followed by copies with one pasted in front, see `paste`.
+If cut-outs are given, each pair is followed by copies with a cut-out pasted in front: see
+`paste`.
 
-A pair is `NAME_color.jpg` (or .png) and `NAME_depth.png` (uint16 millimetres, 0 = invalid), the
-layout in which RGB-D collections are often passed on.
+A pair is `NAME_color.jpg` (or .png) and `NAME_depth.png` (uint16 millimetres, 0 = invalid). Many
+RGB-D collections are distributed in this form.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import xxhash
 
-from dsetkit.assets import fingerprint, load_foregrounds, raise_if_bad
+from dsetkit.assets import Asset, fingerprint, load_foregrounds, raise_if_bad
 from dsetkit.compositing import Stream, uniform
 from dsetkit.datasets import DatasetWriter
 from dsetkit.errors import AssetError
 from dsetkit.importing.paste import Paster
+from dsetkit.importing.settings import PairSplit, Pasting
 from dsetkit.store import CODECS, ENGINE_VERSION, Record
 from dsetkit.store import manifest as m
 
@@ -26,49 +28,55 @@ COLOUR_SUFFIXES = ("_color.jpg", "_color.jpeg", "_color.png")
 DEPTH_SUFFIX = "_depth.png"
 LARGEST_PASTED = 512  # longer side of a cut-out that is pasted [px]
 
+SPLIT_OF_CELL = {cells[0]: split for split, cells in m.SPLITS.items()}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two files of a sample."""
+
+    colour: Path
+    depth: Path
+
 
 def import_rgbd(
     root: Path,
     output: Path,
     *,
-    split: str = "auto",
-    val_share: float = 0.05,
+    split: PairSplit | None = None,
     max_depth_m: float = 10.0,
+    pasting: Pasting | None = None,
     seed: int = 0,
-    foregrounds: Path | None = None,
-    pastes: int = 3,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Writes the pairs below `root` (sub-folders too) as a dataset.
+    """Writes the pairs below `root`, sub-folders included, as a dataset.
 
     Args:
         root: Folder of pairs.
         output: Dataset directory to create or continue.
-        split: `train`, `val` or `test` for all pairs; `auto` keeps a `val_share` of them for val
-            and gives the rest to train.
-        val_share: Share of val under `auto`.
-        max_depth_m: Depth beyond it counts as invalid; 1.0 in training targets stands for it.
+        split: How pairs are split; None is the default, `auto`.
+        max_depth_m: Larger depths count as invalid; a training target of 1 stands for it [m].
+        pasting: Cut-outs to paste in front; None pastes nothing.
         seed: Key of the choice under `auto`, and of what is pasted where.
-        foregrounds: Folder of cut-outs to paste in front, each of the split of its picture; None
-            pastes nothing.
-        pastes: Copies of each pair with something pasted in.
-        progress: Called with (done, total).
+        progress: Called with (samples done, samples in all).
 
     Returns:
         Number of samples.
 
     Raises:
-        AssetError: No pairs, a colour picture without depth, or pictures that do not fit together.
+        AssetError: No pairs, a colour picture without depth, pictures that do not fit together, or
+            a value out of its range.
         DatasetError: The output cannot be written.
     """
+    split = split or PairSplit()
+    if max_depth_m <= 0:
+        raise AssetError(f"--max-depth {max_depth_m:g}: expected more than 0")
     pairs = _find_pairs(Path(root))
-    paster, copies, assets = None, 1, []
-    if foregrounds is not None:
-        found = load_foregrounds(Path(foregrounds), max_side=LARGEST_PASTED, seed=seed)
-        raise_if_bad(found)
-        paster, copies, assets = Paster(found.assets, seed=seed), 1 + pastes, found.assets
-    cells = np.repeat(_cells(len(pairs), split, val_share, seed), copies)
-    colour_codec = "png" if all(c.suffix == ".png" for c, _ in pairs) else "jpeg95"
+    cut_outs = _load_cut_outs(pasting, seed=seed)
+    paster = Paster(cut_outs, seed=seed) if pasting else None
+    samples_per_pair = 1 + (pasting.copies if pasting else 0)
+    cells = np.repeat(_cells(len(pairs), split, seed), samples_per_pair)
+    colour_codec = "png" if all(pair.colour.suffix == ".png" for pair in pairs) else "jpeg95"
     manifest = m.Manifest(
         num_samples=len(cells),
         complete=False,
@@ -78,19 +86,20 @@ def import_rgbd(
         depth_kind="metric",
         max_depth_m=max_depth_m,
         teacher={"name": "sensor", "hash": "", "batch_size": 1},
-        recipe={"seed": seed, "pastes": pastes, "foregrounds": len(assets)} if assets else {},
-        splits={"by": "import", "split": split, "val_share": val_share, "seed": seed},
-        assets_fingerprint=_fingerprint(pairs) + (fingerprint(assets) if assets else ""),
+        recipe=_recipe_entry(pasting, len(cut_outs), seed),
+        splits={"by": "import", "split": split.split, "val_share": split.val_share, "seed": seed},
+        assets_fingerprint=_fingerprint(pairs) + (fingerprint(cut_outs) if pasting else ""),
         engine=ENGINE_VERSION,
     )
     with DatasetWriter(output, manifest, cells) as writer:
-        plain = None
+        plain: Record | None = None  # the record of the current pair
         for index in range(writer.count, len(cells)):
-            if plain is None or index % copies == 0:
-                plain = _record(*pairs[index // copies], max_depth_m=max_depth_m)
+            number, copy = divmod(index, samples_per_pair)
+            if plain is None or copy == 0:
+                plain = _record(pairs[number], max_depth_m=max_depth_m)
             record = plain
-            if index % copies:
-                split_name = next(name for name in m.SPLITS if cells[index] in m.SPLITS[name])
+            if paster is not None and copy > 0:
+                split_name = SPLIT_OF_CELL[int(cells[index])]
                 record = _with_paste(plain, paster, colour_codec, split=split_name, index=index)
             writer.add([record])
             progress(index + 1, len(cells))
@@ -98,8 +107,22 @@ def import_rgbd(
     return len(cells)
 
 
-def _find_pairs(root: Path) -> list[tuple[Path, Path]]:
-    """(colour, depth) paths in name order."""
+def _load_cut_outs(pasting: Pasting | None, *, seed: int) -> list[Asset]:
+    if pasting is None:
+        return []
+    found = load_foregrounds(Path(pasting.foregrounds), max_side=LARGEST_PASTED, seed=seed)
+    raise_if_bad(found)
+    return found.assets
+
+
+def _recipe_entry(pasting: Pasting | None, num_cut_outs: int, seed: int) -> dict[str, int]:
+    if pasting is None:
+        return {}
+    return {"seed": seed, "pastes": pasting.copies, "foregrounds": num_cut_outs}
+
+
+def _find_pairs(root: Path) -> list[Pair]:
+    """The pairs below a folder, in the order of their names."""
     if not root.is_dir():
         raise AssetError(
             f"{root} is not a folder: expected one with NAME_color.jpg, NAME_depth.png"
@@ -107,48 +130,54 @@ def _find_pairs(root: Path) -> list[tuple[Path, Path]]:
     pairs = list(_pairs(root))
     if not pairs:
         raise AssetError(f"no pairs in {root}: expected NAME_color.jpg (or .png), NAME_depth.png")
-    lonely = [colour.name for colour, depth in pairs if not depth.exists()]
-    if lonely:
-        raise AssetError(f"{len(lonely)} colour pictures have no depth beside them: {lonely[:5]}")
+    without_depth = [pair.colour.name for pair in pairs if not pair.depth.exists()]
+    if without_depth:
+        raise AssetError(
+            f"{len(without_depth)} colour pictures have no depth picture beside them: "
+            f"{', '.join(without_depth[:5])}"
+        )
     return pairs
 
 
-def _pairs(root: Path) -> Iterator[tuple[Path, Path]]:
+def _pairs(root: Path) -> Iterator[Pair]:
     for path in sorted(root.rglob("*_color.*")):
         for suffix in COLOUR_SUFFIXES:
             if path.name.lower().endswith(suffix):
-                yield path, path.with_name(path.name[: -len(suffix)] + DEPTH_SUFFIX)
+                yield Pair(path, path.with_name(path.name[: -len(suffix)] + DEPTH_SUFFIX))
 
 
-def _cells(count: int, split: str, val_share: float, seed: int) -> np.ndarray:
-    if split != "auto":
-        return np.full(count, m.SPLITS[split][0], np.uint8)
+def _cells(count: int, split: PairSplit, seed: int) -> np.ndarray:
+    """The split cell of every pair: uint8 (count,)."""
+    if split.split != "auto":
+        return np.full(count, m.SPLITS[split.split][0], np.uint8)
     order = np.argsort(uniform(seed, Stream.HOLD_OUT, np.arange(count)))
     cells = np.full(count, m.TRAIN, np.uint8)
-    cells[order[: round(val_share * count)]] = m.VAL
+    cells[order[: round(split.val_share * count)]] = m.VAL
     return cells
 
 
-def _record(colour_path: Path, depth_path: Path, *, max_depth_m: float) -> Record:
-    """A pair as a record: the colour file's own bytes, the depth cleaned of what is no depth."""
-    colour = colour_path.read_bytes()
-    colour_image = cv2.imdecode(np.frombuffer(colour, np.uint8), cv2.IMREAD_COLOR)
-    depth = cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
-    if colour_image is None or depth is None:
-        bad = colour_path if colour_image is None else depth_path
-        raise AssetError(f"{bad} cannot be decoded: replace it or take the pair away")
+def _record(pair: Pair, *, max_depth_m: float) -> Record:
+    """A pair as a record: the colour file's own bytes, and depth without values out of range."""
+    colour = pair.colour.read_bytes()
+    image = cv2.imdecode(np.frombuffer(colour, np.uint8), cv2.IMREAD_COLOR)
+    depth = cv2.imread(str(pair.depth), cv2.IMREAD_UNCHANGED)
+    if image is None or depth is None:
+        bad = pair.colour if image is None else pair.depth
+        raise AssetError(f"{bad} cannot be decoded: replace it or remove the pair")
     if depth.dtype != np.uint16 or depth.ndim != 2:
-        raise AssetError(f"{depth_path} is {depth.dtype} {depth.shape}: expected 16-bit grey in mm")
-    if depth.shape != colour_image.shape[:2]:
         raise AssetError(
-            f"{colour_path.name} is {colour_image.shape[:2]} but its depth {depth.shape}: "
+            f"{pair.depth} is {depth.dtype} {depth.shape}: expected 16-bit grey in millimetres"
+        )
+    if depth.shape != image.shape[:2]:
+        raise AssetError(
+            f"{pair.colour.name} is {image.shape[:2]} but its depth is {depth.shape}: "
             "expected registered pairs of one size"
         )
     depth[depth > max_depth_m * 1000] = 0
     return Record(
         background=None,
         foreground=None,
-        recipe={"name": colour_path.name},
+        recipe={"name": pair.colour.name},
         fields={"composite": colour, "depth": CODECS["png16"].encode(depth)},
     )
 
@@ -156,7 +185,7 @@ def _record(colour_path: Path, depth_path: Path, *, max_depth_m: float) -> Recor
 def _with_paste(
     record: Record, paster: Paster, colour_codec: str, *, split: str, index: int
 ) -> Record:
-    """A pair with a cut-out pasted in front."""
+    """A pair's record with a cut-out pasted in front."""
     codecs = {"composite": CODECS[colour_codec], "depth": CODECS["png16"]}
     images = {name: codecs[name].decode(record.fields[name]) for name in codecs}
     pasted = paster.paste(images["composite"], images["depth"], split=split, index=index)
@@ -167,10 +196,11 @@ def _with_paste(
     return replace(record, recipe=record.recipe | pasted.recipe, fields=fields)
 
 
-def _fingerprint(pairs: list[tuple[Path, Path]]) -> str:
+def _fingerprint(pairs: Sequence[Pair]) -> str:
+    """Hash of the names and contents of all files."""
     digest = xxhash.xxh3_128()
     for pair in pairs:
-        for path in pair:
+        for path in (pair.colour, pair.depth):
             digest.update(path.name.encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -1,8 +1,8 @@
-"""The files below folders and .zip archives, read where they lie: nothing is unpacked to disk.
+"""Pictures and tables in folders and .zip archives; archives are never unpacked to disk.
 
-A folder's or archive's own name counts as the outermost folder of what is in it, so that
-`fg_bg.zip` full of bare pictures and a folder `fg_bg` are the same thing. Hidden files, Thumbs.db
-and everything that is neither a picture nor a table are left alone.
+The name of a folder or archive counts as the outermost folder of its files, so `fg_bg.zip` with
+pictures at its top and a folder `fg_bg` are the same. Hidden files and files that are neither
+pictures nor tables are ignored.
 """
 
 import os
@@ -19,40 +19,53 @@ from dsetkit.errors import AssetError
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe")  # in any case
 TABLE_SUFFIXES = (".csv", ".txt")
 ARCHIVE_SUFFIX = ".zip"
-FOREIGN_FOLDER = "__MACOSX"  # doubles of all files, which one archiver adds
+FOREIGN_FOLDER = "__MACOSX"  # copies of all files that macOS adds to archives
 
 NUMBER_AT_END = re.compile(r"[ _-]*(?:part)?[ _-]*\d+$")
 
 
 class Source(Protocol):
-    """A folder or an archive."""
+    """A folder or an archive.
+
+    Attributes:
+        name: Name of the folder, or of the archive without suffix.
+    """
 
     name: str
 
     def members(self) -> Iterator[str]:
-        """Names of the files in it, relative to it."""
+        """Paths of its files, relative to it."""
 
     def read(self, member: str) -> bytes:
-        """A file's bytes; raises AssetError with the reason alone."""
+        """The bytes of a file.
+
+        Raises:
+            AssetError: It cannot be read; the message is the reason, without the path.
+        """
 
     def close(self) -> None:
-        """Lets go of open files."""
+        """Closes open files."""
 
 
 class File(NamedTuple):
-    """A file in a folder or an archive."""
+    """A file in a folder or an archive.
+
+    Attributes:
+        source: The folder or archive.
+        member: Path of the file, relative to the source.
+    """
 
     source: Source
     member: str
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The source's name, the folders in it, the file's name."""
+        """Name of the source, folders in it, name of the file."""
         return (self.source.name, *split_path(self.member))
 
     @property
     def path(self) -> str:
-        """`parts` as one line for people, fit for any encoding."""
+        """`parts` joined by slashes, for messages; safe for any output encoding."""
         return "/".join(self.parts).encode("utf-8", "backslashreplace").decode()
 
     @property
@@ -66,17 +79,13 @@ class File(NamedTuple):
         return self.name.rpartition(".")[0]
 
     def read(self) -> bytes:
-        """The file's bytes.
-
-        Raises:
-            AssetError: It cannot be read; the message is the reason, without the path.
-        """
+        """See `Source.read`."""
         return self.source.read(self.member)
 
     def folder_among(self, names: Collection[str]) -> str | None:
-        """The innermost of its folders that is one of `names` (lower case).
+        """The innermost of its folders whose lower-case name is in `names`; None if none is.
 
-        A number at the end of the source's own name does not count: `fg_bg_3.zip` is `fg_bg`.
+        A number at the end of the source's own name is ignored: `fg_bg_3.zip` counts as `fg_bg`.
         """
         source, *folders, _ = (part.lower() for part in self.parts)
         outermost = (NUMBER_AT_END.sub("", source), source)
@@ -84,14 +93,14 @@ class File(NamedTuple):
 
 
 class Files:
-    """All files below some folders and archives; use it in a `with` block.
+    """All pictures and tables in some folders and archives; use it in a `with` block.
 
     Args:
         roots: Folders and .zip archives.
 
     Attributes:
-        pictures: In no order.
-        roots: The arguments, for messages.
+        pictures: All pictures, in no particular order.
+        roots: The roots as text, for messages.
 
     Raises:
         AssetError: A root is neither a folder nor an archive, or none holds a picture.
@@ -114,45 +123,48 @@ class Files:
             self.close()
             raise AssetError(
                 f"no pictures in {self.roots}: expected files ending in "
-                f"{', '.join(PICTURE_SUFFIXES)} in folders or .zip archives (archives that lie in "
-                "a folder have to be named one by one)"
+                f"{', '.join(PICTURE_SUFFIXES)} in folders or .zip archives (archives inside a "
+                "folder are not searched: name each of them)"
             )
 
     def __enter__(self) -> "Files":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Closes the archives."""
+        """Closes all archives."""
         for source in self._sources:
             source.close()
 
     def find(self, text: str, *, folders: Collection[str] = ()) -> File:
-        """The one picture that a table's path means.
+        """The picture that a path in a table refers to.
 
-        File name and, if the path has one, the folder above it have to be right; what stands
-        further out may differ, for tables are written on one machine and read on another.
+        The file name and, if the path has one, the innermost folder must match. Outer folders may
+        differ, because tables are written on one machine and read on another.
 
         Args:
-            text: A path or a file name, slashes either way.
-            folders: Pictures in a folder of such a name (lower case) are preferred.
+            text: A path or a file name; slashes or backslashes.
+            folders: Folder names (lower case); pictures in such a folder are preferred.
 
         Raises:
-            AssetError: None is meant, or several.
+            AssetError: No picture matches, or several do.
         """
         wanted = split_path(text)
         candidates = self._by_name.get(wanted[-1], []) if wanted else []
         preferred = [file for file in candidates if file.folder_among(folders)]
         scores = {file: _common_tail(file.parts, wanted) for file in preferred or candidates}
         best = max(scores.values(), default=0)
-        meant = [file for file, score in scores.items() if score == best]
-        if best < min(2, len(wanted)) or not meant:
-            raise AssetError(f"{text!r} is not there: expected it in {self.roots}")
-        if len(meant) > 1:
-            raise AssetError(f"{text!r} may be {meant[0].path} or {meant[1].path}: keep one")
-        return meant[0]
+        matches = [file for file, score in scores.items() if score == best]
+        if best < min(2, len(wanted)) or not matches:
+            raise AssetError(f"{text!r} was not found in {self.roots}")
+        if len(matches) > 1:
+            raise AssetError(
+                f"{text!r} matches {matches[0].path} and {matches[1].path}: keep one of them, or "
+                "write its folder into the table"
+            )
+        return matches[0]
 
     @cached_property
     def _by_name(self) -> dict[str, list[File]]:
@@ -162,10 +174,10 @@ class Files:
         return by_name
 
     def read_table(self, path: Path) -> str:
-        """The text of a table: a file on disk, or else the one of that name below the roots.
+        """The text of a table: a file on disk, otherwise the file of that name in the roots.
 
         Raises:
-            AssetError: It is not there, or is not UTF-8 text.
+            AssetError: The table is missing, is there twice, or is not UTF-8 text.
         """
         inside = [file for file in self._tables if file.name == path.name]
         if path.is_file() or not inside:
@@ -173,30 +185,32 @@ class Files:
         elif len(inside) == 1:
             content = inside[0].read()
         else:
-            raise AssetError(f"{path} may be {inside[0].path} or {inside[1].path}: unpack one")
+            raise AssetError(
+                f"{path} matches {inside[0].path} and {inside[1].path}: unpack one of them"
+            )
         try:
-            return content.decode("utf-8-sig")  # spreadsheets put a mark before UTF-8
+            return content.decode("utf-8-sig")  # spreadsheets write a byte order mark
         except UnicodeDecodeError:
-            raise AssetError(f"{path} is not UTF-8 text: expected a table") from None
+            raise AssetError(f"{path} is not UTF-8 text: expected a CSV table") from None
 
 
-def natural(text: str) -> tuple:
-    """A key that sorts numbers in names by value: bg_2 comes before bg_10."""
+def natural(text: str) -> tuple[int | str, ...]:
+    """A sort key that orders numbers in names by value: bg_2 comes before bg_10."""
     pieces = re.split(r"([0-9]+)", text)
     return (*(int(p) if i % 2 else p.lower() for i, p in enumerate(pieces)), text)
 
 
 def split_path(text: str) -> tuple[str, ...]:
-    """Folders and name of a path with slashes of either kind."""
+    """The parts of a path with slashes or backslashes, without empty parts, `.` and `..`."""
     pieces = text.strip().replace("\\", "/").split("/")
     return tuple(piece for piece in pieces if piece not in ("", ".", ".."))
 
 
-def _common_tail(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many parts of two paths agree, counted from their ends."""
+def _common_tail(parts: Sequence[str], wanted: Sequence[str]) -> int:
+    """How many parts two paths share, counted from their ends."""
     count = 0
-    for mine, theirs in zip(reversed(one), reversed(other), strict=False):
-        if mine != theirs:
+    for part, wanted_part in zip(reversed(parts), reversed(wanted), strict=False):
+        if part != wanted_part:
             break
         count += 1
     return count
@@ -215,7 +229,7 @@ def _open(root: Path) -> Source:
         return _Folder(root)
     if root.suffix.lower() == ARCHIVE_SUFFIX and root.is_file():
         return _Archive(root)
-    raise AssetError(f"{root} is not there: expected a folder or a .zip archive")
+    raise AssetError(f"cannot open {root}: expected a folder or a .zip archive")
 
 
 class _Folder:
@@ -238,7 +252,7 @@ class _Folder:
 
 
 class _Archive:
-    """Several threads may read at once: the zipfile module locks each piece it reads."""
+    """A .zip archive; threads may read it at once, as the zipfile module locks every read."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.stem
@@ -246,18 +260,18 @@ class _Archive:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
             raise AssetError(
-                f"{path} is no whole .zip archive ({error}): copy it again from its source"
+                f"{path} is not a complete .zip archive ({error}): copy it again from its source"
             ) from None
 
     def members(self) -> Iterator[str]:
-        # An archive that was appended to may hold a name twice; the last one counts.
+        # An archive that was appended to may hold a name twice; reading gives the last one.
         unique = dict.fromkeys(self._zip.namelist())
         return (name for name in unique if not name.endswith("/"))
 
     def read(self, member: str) -> bytes:
         try:
             return self._zip.read(member)
-        except Exception as error:  # damaged data ends in errors of many types
+        except Exception as error:  # damaged data raises errors of many types
             raise AssetError(f"cannot be read from its archive ({error})") from None
 
     def close(self) -> None:

@@ -1,120 +1,78 @@
-"""Sets of images that a table describes: which files make which sample, row by row.
-
-| system | table                                                                                |
-|--------|--------------------------------------------------------------------------------------|
-| 000    | `;`: background; composite; mask; depth, no header                                   |
-| 002    | `,`: input_path,depth_path; mask and background by name; file `train` or `test`      |
-| 003    | tab: Background, Foreground, fg-bg, mask, depth, with or without these words on top  |
-| table  | `,`: header of composite and any of background, mask, depth, foreground, split       |
-"""
+"""Samples of a set that a table describes, row by row; `systems` says what the tables look like."""
 
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from dsetkit.assets import BadFile
 from dsetkit.errors import AssetError
-from dsetkit.importing.conventions import (
-    FIELDS,
-    NAMINGS,
-    PER_BACKGROUND,
-    NamedFiles,
-    Plan,
-    Planned,
-)
+from dsetkit.importing.names import NamedFiles
+from dsetkit.importing.plan import Plan, PlannedSample
 from dsetkit.importing.sources import File, Files, split_path
+from dsetkit.importing.systems import FIELDS, PER_BACKGROUND, SYSTEMS, NamingRule, TableForm
 from dsetkit.store import SPLITS
 
-SPLIT_OF_FILE = {"train": "train", "test": "test", "val": "val", "valid": "val"}
+# File name of a table of system 002 -> split of its samples
+SPLIT_OF_TABLE = {"train": "train", "test": "test", "val": "val", "valid": "val"}
 
-
-@dataclass(frozen=True)
-class Form:
-    """What a table looks like.
-
-    Attributes:
-        columns: Name of a column -> what stands in it.
-        has_header: Its first row names the columns; else they come in this order.
-        needed: Columns that have to be there, where the header says which are.
-    """
-
-    delimiter: str
-    columns: dict[str, str]
-    has_header: bool
-    needed: tuple[str, ...] = ()
-
-
-PLAIN = {name: name for name in (*FIELDS, "foreground", "split")}
-FORMS = {
-    "000": Form(
-        ";", {"bg": "background", "fgbg": "composite", "mask": "mask", "depth": "depth"}, False
-    ),
-    "002": Form(
-        ",",
-        {"input_path": "composite", "depth_path": "depth"},
-        True,
-        ("input_path", "depth_path"),
-    ),
-    "003": Form(
-        "\t",
-        {
-            "Background": "background",
-            "Foreground": "foreground",
-            "fg-bg": "composite",
-            "mask": "mask",
-            "depth": "depth",
-        },
-        False,
-    ),
-    "table": Form(",", PLAIN, True, ("composite",)),
-}
-
-Row = tuple[str, dict[str, str]]  # line for messages, what stands in it
+Row = tuple[str, dict[str, str]]  # line for messages; field, `foreground` or `split` -> value
 
 
 def plan_by_table(files: Files, system: str, tables: Sequence[Path]) -> Plan:
-    """Which files make which sample, after one or more tables.
+    """Reads which files make which sample from one or more tables.
 
     Args:
         files: Where the pictures are.
-        system: A key of FORMS.
-        tables: CSV files; on disk or among `files`.
+        system: A key of SYSTEMS that has a table form.
+        tables: CSV files, on disk or among `files`.
 
     Raises:
-        AssetError: A table cannot be read, or lacks a column.
+        AssetError: A table cannot be read, or its columns are not the expected ones.
     """
-    form = FORMS[system]
-    samples, bad = [], []
-    seen: dict[File, str] = {}
-    planner = _PairPlanner(files) if system == "002" else _RowPlanner(files, system)
+    form, rule = SYSTEMS[system].table, SYSTEMS[system].naming
+    assert form is not None
+    samples: list[PlannedSample] = []
+    bad: list[BadFile] = []
+    first_line: dict[File, str] = {}  # of each composite
+    planner: _Planner
+    if system == "002":
+        assert rule is not None
+        planner = _PairPlanner(files, rule)
+    else:
+        planner = _RowPlanner(files, rule)
     for table in tables:
-        split = SPLIT_OF_FILE.get(table.stem.lower()) if system == "002" else None
+        split = SPLIT_OF_TABLE.get(table.stem.lower()) if system == "002" else None
         for where, row in _rows(files, table, form, bad):
             try:
                 sample = planner.sample(where, row | ({"split": split} if split else {}))
-                first = seen.setdefault(sample.files["composite"], where)
+                first = first_line.setdefault(sample.files["composite"], where)
                 if first != where:
-                    raise AssetError(f"the composite {row['composite']} is that of {first}")
+                    raise AssetError(f"the composite {row['composite']} is also in {first}")
                 samples.append(sample)
             except AssetError as error:
                 bad.append(BadFile(where, str(error)))
     return Plan(samples, bad, [table.name for table in tables])
 
 
+class _Planner(Protocol):
+    def sample(self, where: str, row: dict[str, str]) -> PlannedSample:
+        """The sample of a row.
+
+        Raises:
+            AssetError: A file is missing, or the row contradicts itself.
+        """
+
+
 class _RowPlanner:
     """Rows that name every file of a sample."""
 
-    def __init__(self, files: Files, system: str) -> None:
+    def __init__(self, files: Files, rule: NamingRule | None) -> None:
         self._files = files
-        folders = NAMINGS[system].folders if system in NAMINGS else {}
-        self._folders = {
-            name: [folder for folder, its_field in folders.items() if its_field == name]
-            for name in FIELDS
-        }
+        self._folders = {name: rule.folders_of(name) if rule else [] for name in FIELDS}
 
-    def sample(self, where: str, row: dict[str, str]) -> Planned:
+    def sample(self, where: str, row: dict[str, str]) -> PlannedSample:
         if row.get("split", "train") not in SPLITS:
             raise AssetError(f"split {row['split']!r}: expected {', '.join(SPLITS)}")
         found = {
@@ -122,7 +80,7 @@ class _RowPlanner:
             for name in FIELDS
             if name in row
         }
-        return Planned(
+        return PlannedSample(
             found,
             where,
             foreground=row.get("foreground"),
@@ -132,27 +90,26 @@ class _RowPlanner:
 
 
 class _PairPlanner:
-    """System 002's rows of two files: the mask has the composite's name, which tells the rest."""
+    """Rows of system 002: they name composite and depth; the composite's name tells the rest."""
 
-    def __init__(self, files: Files) -> None:
-        self._files = files
-        self._rows = _RowPlanner(files, "002")
-        self._named = NamedFiles(files, NAMINGS["002"], per_background=PER_BACKGROUND)
+    def __init__(self, files: Files, rule: NamingRule) -> None:
+        self._rows = _RowPlanner(files, rule)
+        self._named = NamedFiles(files, rule, per_background=PER_BACKGROUND)
 
-    def sample(self, where: str, row: dict[str, str]) -> Planned:
+    def sample(self, where: str, row: dict[str, str]) -> PlannedSample:
         pair = self._rows.sample(where, row)
         composite, depth = pair.files["composite"], pair.files["depth"]
         if composite.stem != depth.stem:
             raise AssetError(
-                f"input_path is {composite.name}, depth_path {depth.name}: expected one name in "
-                "both (listings of the two folders may have been put side by side unsorted)"
+                f"input_path is {composite.name}, depth_path is {depth.name}: expected the same "
+                "name in both (the two folders may have been listed in different orders)"
             )
         key = self._named.key_of(composite)
-        reason = self._named.what_is_wrong(key)
-        if reason:
-            raise AssetError(f"{composite.name}: {reason}")
+        problem = self._named.problem(key)
+        if problem:
+            raise AssetError(f"{composite.name}: {problem}")
         named = self._named.sample(key)
-        return Planned(
+        return PlannedSample(
             named.files | pair.files, where, named.foreground, named.flip, split=pair.split
         )
 
@@ -160,8 +117,8 @@ class _PairPlanner:
 # ---- rows --------------------------------------------------------------------------------------
 
 
-def _rows(files: Files, table: Path, form: Form, bad: list[BadFile]) -> Iterator[Row]:
-    """The rows of a table; what is no row goes to `bad`."""
+def _rows(files: Files, table: Path, form: TableForm, bad: list[BadFile]) -> Iterator[Row]:
+    """Yields the rows of a table; appends incomplete rows to `bad`."""
     text = io.StringIO(files.read_table(table), newline="")
     lines = csv.reader(text, delimiter=form.delimiter, skipinitialspace=True)
     names = list(form.columns)
@@ -175,20 +132,32 @@ def _rows(files: Files, table: Path, form: Form, bad: list[BadFile]) -> Iterator
         where = f"{table.name}, line {lines.line_num}"
         row = dict(zip(names, values, strict=False))
         if len(values) != len(names) or not all(row.values()):
-            bad.append(BadFile(where, f"{len(values)} values ({form.delimiter.join(values)}): "
-                                      f"expected one each of {', '.join(names)}"))  # fmt: skip
+            bad.append(
+                BadFile(
+                    where,
+                    f"{len(values)} values ({form.delimiter.join(values)}): expected one value "
+                    f"for each of {', '.join(names)}",
+                )
+            )
         else:
             yield where, {form.columns[name]: value for name, value in row.items()}
 
 
-def _header(values: list[str], table: Path, form: Form) -> list[str]:
+def _header(values: list[str], table: Path, form: TableForm) -> list[str]:
+    """The column names of a table's header.
+
+    Raises:
+        AssetError: A required column is missing, or a column is unknown or repeated.
+    """
     names = [value.strip() for value in values]
-    found = ", ".join(names) or "nothing"
+    found = ", ".join(names) or "empty"
     known = ", ".join(form.columns)
-    for name in form.needed:
+    for name in form.required:
         if name not in names:
-            raise AssetError(f"{table} has no column {name}: its header is {found}, not {known}")
+            raise AssetError(
+                f"{table} has no column {name}: its header is {found}; expected {known}"
+            )
     for name in names:
         if name not in form.columns or names.count(name) > 1:
-            raise AssetError(f"{table} has a column {name!r}: expected, once each, of {known}")
+            raise AssetError(f"{table} has a column {name!r}: expected each of {known} once")
     return names

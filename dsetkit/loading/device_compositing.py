@@ -1,36 +1,45 @@
-"""Composites and masks drawn where the network is: whole batches, from assets that lie on the card.
+"""Compositing on the device of the network: whole batches, from assets in the device's memory.
 
-What `redraw` does for one sample with OpenCV, torch does here for all samples of a batch at once,
-at the size of the training. Backgrounds lie there at that size; foregrounds as the same pyramids of
-premultiplied levels, one after another in one long tensor. A pixel of the canvas asks its level for
-four neighbours and mixes them (bilinear, pixel centres at 1/2), then lies over the background.
-Shares are steps of 1/256 as in OpenCV's exact interpolation, so all sums fit float32 without
-rounding, and the pixels are those of `redraw`, bit for bit.
+`Compositor` composites one sample with OpenCV. Here torch composites all samples of a batch at
+once, at the size of the training. Backgrounds lie on the device at that size. Foregrounds lie there
+as the same pyramids of premultiplied levels, one after another in one long tensor. Each pixel of
+the canvas reads four neighbours of its level, interpolates between them (bilinear, pixel centres at
+1/2), and is laid over the background. Interpolation weights are steps of 1/256, as in OpenCV's
+exact interpolation, so all sums fit float32 without rounding, and the pixels equal those of
+`Compositor`, bit for bit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from dsetkit.compositing import ForegroundPyramid, fitting_level, resize_image, scaled_box
+from dsetkit.compositing import (
+    AssetPixels,
+    ForegroundPyramid,
+    fitting_level,
+    resize_image,
+    scaled_box,
+)
 from dsetkit.store import Record
 
-# Pixels drawn at a time: bounds the memory of the neighbours, 64 bytes a pixel in float32.
+# Pixels composited at a time: limits the memory of the neighbours, 64 bytes a pixel in float32.
 PIXELS_AT_ONCE = 1 << 22
 
-SHARES = 256  # OpenCV's exact interpolation knows shares of a neighbour in steps of 1/256
+WEIGHT_STEPS = 256  # OpenCV's exact interpolation has weights in steps of 1/256
+
+Level = tuple[int, int, int]  # first pixel in the long tensor, height [px], width [px]
 
 
 @dataclass(frozen=True)
 class Placements:
-    """What to draw: the recipes of a batch, boxes at the size of the canvas they are drawn on.
+    """The recipes of a batch, with boxes at the size of the canvas.
 
     Attributes:
-        backgrounds: int64 (N,) ids.
-        levels: int64 (N, 3): where each foreground's level begins, its height and its width [px].
-        boxes: int64 (N, 4): x, y, width, height [px].
+        backgrounds: int64 (N,), ids.
+        levels: int64 (N, 3), the `Level` of each foreground.
+        boxes: int64 (N, 4), x, y, width, height [px].
         flips: bool (N,).
     """
 
@@ -44,25 +53,25 @@ class Placements:
         return Placements(*(part.to(device, non_blocking=True) for part in vars(self).values()))
 
     def pinned(self) -> "Placements":
-        """The same in memory that a GPU reads without waiting."""
+        """The same in memory that a GPU copies from without waiting."""
         return Placements(*(part.pin_memory() for part in vars(self).values()))
 
 
 class DeviceCompositor:
-    """Draws batches of a dataset on a device.
+    """Composites batches of a dataset on a device.
 
     Args:
-        asset: As `redraw.Compositor`: (`backgrounds` or `foregrounds`, id) -> uint8 pixels.
-        num_backgrounds: How many there are.
-        num_foregrounds: How many there are.
-        canvas: Height and width that the recipes were made for [px].
-        size: Height and width to draw at [px].
+        asset: Gives the pixels of an asset, as for `Compositor`.
+        num_backgrounds: Number of backgrounds.
+        num_foregrounds: Number of foregrounds.
+        canvas: Height and width that the boxes of the recipes refer to [px].
+        size: Height and width to composite at [px].
         device: Where.
     """
 
     def __init__(
         self,
-        asset: Callable[[str, int], np.ndarray],
+        asset: AssetPixels,
         *,
         num_backgrounds: int,
         num_foregrounds: int,
@@ -75,26 +84,30 @@ class DeviceCompositor:
             resize_image(asset("backgrounds", number), size) for number in range(num_backgrounds)
         ]
         self._backgrounds = torch.from_numpy(np.stack(resized)).to(self.device)  # (B,H,W,3)
-        levels: list[np.ndarray] = []
-        self._levels: list[list[tuple[int, int, int]]] = []  # of each foreground, largest first
-        begin = 0
+        pixels: list[np.ndarray] = []
+        self._levels: list[list[Level]] = []  # of each foreground, largest first
+        first = 0
         for number in range(num_foregrounds):
             pyramid = ForegroundPyramid.build(asset("foregrounds", number))
             self._levels.append([])
             for level in pyramid.levels:
-                self._levels[-1].append((begin, *level.shape[:2]))
-                levels.append(level.reshape(-1, 4))
-                begin += len(levels[-1])
-        self._pixels = torch.from_numpy(np.concatenate(levels)).to(self.device)  # (pixels, 4)
+                height, width = level.shape[:2]
+                self._levels[-1].append((first, height, width))
+                pixels.append(level.reshape(-1, 4))
+                first += height * width
+        self._pixels = torch.from_numpy(np.concatenate(pixels)).to(self.device)  # (pixels, 4)
 
     def place(self, records: Sequence[Record]) -> Placements:
-        """The recipes of a batch as tensors, on the CPU; each with the level it is drawn from."""
+        """The recipes of a batch as tensors on the CPU.
+
+        Args:
+            records: Samples with recipes; see `has_recipe`.
+        """
         boxes = [tuple(record.recipe["box"]) for record in records]
         if self.size != self.canvas:
             boxes = [scaled_box(box, self.canvas, self.size) for box in boxes]
         levels = [
-            self._level(record.foreground, max(box[2:]))
-            for record, box in zip(records, boxes, strict=True)
+            self._level(record, max(box[2:])) for record, box in zip(records, boxes, strict=True)
         ]
         return Placements(
             torch.tensor([record.background for record in records]),
@@ -103,40 +116,48 @@ class DeviceCompositor:
             torch.tensor([record.recipe["flip"] for record in records]),
         )
 
-    def _level(self, foreground: int, wanted: int) -> tuple[int, int, int]:
-        levels = self._levels[foreground]
-        return levels[fitting_level((max(level[1:]) for level in levels), wanted)]
+    def _level(self, record: Record, longer_side: int) -> Level:
+        """The level from which a foreground is resized, for the longer side of its box [px]."""
+        assert record.foreground is not None  # recipes name their assets
+        levels = self._levels[record.foreground]
+        return levels[fitting_level((max(level[1:]) for level in levels), longer_side)]
 
     def backgrounds(self, batch: Placements) -> torch.Tensor:
         """The backgrounds of a batch: uint8 (N,3,H,W) RGB, channels-last in memory."""
         return self._backgrounds[batch.backgrounds.to(self.device)].permute(0, 3, 1, 2)
 
     def composite(self, batch: Placements) -> tuple[torch.Tensor, torch.Tensor]:
-        """Composites uint8 (N,3,H,W) RGB, channels-last in memory, and masks uint8 (N,1,H,W)."""
+        """Composites a batch.
+
+        Returns:
+            Composites uint8 (N,3,H,W) RGB, channels-last in memory, and masks uint8 (N,1,H,W).
+        """
         batch = batch.to(self.device)
         step = max(1, PIXELS_AT_ONCE // (self.size[0] * self.size[1]))
         parts = [
             self._composite(Placements(*(part[i : i + step] for part in vars(batch).values())))
             for i in range(0, len(batch.flips), step)
         ]
-        images, masks = (torch.cat(one) for one in zip(*parts, strict=True))
+        images = torch.cat([image for image, _ in parts])
+        masks = torch.cat([mask for _, mask in parts])
         return images.permute(0, 3, 1, 2), masks[:, None]
 
     def _composite(self, batch: Placements) -> tuple[torch.Tensor, torch.Tensor]:
+        """Composites uint8 (N,H,W,3) and masks uint8 (N,H,W) of one part of a batch."""
         height, width = self.size
         x, y, box_width, box_height = batch.boxes.unbind(1)
-        begin, level_height, level_width = batch.levels.unbind(1)
-        rows, row_share, inside_rows = _neighbours(height, y, box_height, level_height)
-        columns, column_share, inside_columns = _neighbours(
+        first, level_height, level_width = batch.levels.unbind(1)
+        rows, row_weight, inside_rows = _neighbours(height, y, box_height, level_height)
+        columns, column_weight, inside_columns = _neighbours(
             width, x, box_width, level_width, flips=batch.flips
         )
         inside = inside_rows[:, :, None] & inside_columns[:, None]  # (N,H,W)
 
         def read(row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
-            at = begin[:, None, None] + row[:, :, None] * level_width[:, None, None]
-            return self._pixels[at + column[:, None]].float()  # (N,H,W,4)
+            row_start = first[:, None, None] + row[:, :, None] * level_width[:, None, None]
+            return self._pixels[row_start + column[:, None]].float()  # (N,H,W,4)
 
-        across, down = column_share[:, None, :, None], row_share[:, :, None, None]
+        across, down = column_weight[:, None, :, None], row_weight[:, :, None, None]
         upper, lower = (
             torch.lerp(read(row, columns[0]), read(row, columns[1]), across) for row in rows
         )
@@ -155,25 +176,26 @@ def _neighbours(
     *,
     flips: torch.Tensor | None = None,
 ) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor, torch.Tensor]:
-    """Where each pixel of a line of the canvas looks in the level that is drawn there.
+    """The pixels of a level that each pixel of a row or column of the canvas interpolates between.
 
     Args:
-        length: Of the line [px].
-        start: (N,) first pixel of the box.
-        extent: (N,) pixels of the box.
-        level: (N,) pixels of the level.
-        flips: (N,) whether the line runs backwards.
+        length: Pixels of the row or column.
+        start: int64 (N,), first pixel of each box.
+        extent: int64 (N,), pixels of each box along the row or column.
+        level: int64 (N,), pixels of each level along the row or column.
+        flips: bool (N,), whether the box is mirrored along the row or column; None: never.
 
     Returns:
-        Both neighbours (N, length), the share of the second, and which pixels are in the box.
+        Both neighbours, int64 (N, length); the weight of the second, float32 (N, length); and which
+        pixels are inside the box, bool (N, length).
     """
-    at = torch.arange(length, device=start.device) - start[:, None]
-    inside = (at >= 0) & (at < extent[:, None])
+    offset = torch.arange(length, device=start.device) - start[:, None]
+    inside = (offset >= 0) & (offset < extent[:, None])
     if flips is not None:
-        at = torch.where(flips[:, None], extent[:, None] - 1 - at, at)
-    looked_at = (at.double() + 0.5) * (level.double() / extent)[:, None] - 0.5
+        offset = torch.where(flips[:, None], extent[:, None] - 1 - offset, offset)
+    position = (offset.double() + 0.5) * (level.double() / extent)[:, None] - 0.5
     last = level[:, None] - 1
-    looked_at = torch.minimum(looked_at.clamp(min=0), last)
-    first = looked_at.floor().long()
-    share = ((looked_at - first) * SHARES).round() / SHARES
-    return (first, torch.minimum(first + 1, last)), share.float(), inside
+    position = torch.minimum(position.clamp(min=0), last)
+    first = position.floor().long()
+    weight = ((position - first) * WEIGHT_STEPS).round() / WEIGHT_STEPS
+    return (first, torch.minimum(first + 1, last)), weight.float(), inside

@@ -1,35 +1,38 @@
-"""Batches in an order that is a pure function of (seed, epoch, position), read ahead in threads."""
+"""Batches whose order is a pure function of (seed, epoch, position), read ahead by threads."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from dsetkit.loading.device_compositing import DeviceCompositor, Placements
-from dsetkit.loading.samples import ReadBatch, SampleDataset
+from dsetkit.loading.samples import Batch, ReadBatch, Sample, SampleDataset
+from dsetkit.processes import in_order
 
 BATCHES_AHEAD = 2  # per thread
-WINDOW_BLOCKS = 16  # of a shuffle by blocks
+WINDOW_BLOCKS = 16  # blocks that a shuffle by blocks mixes at a time
 
-Batch = dict[str, torch.Tensor]
+Part = TypeVar("Part")
 
 
 def epoch_order(seed: int, epoch: int, count: int, *, block: int | None = None) -> np.ndarray:
-    """The order of an epoch: a permutation that depends on nothing but its arguments.
+    """The order of an epoch: a permutation that depends only on the arguments.
+
+    A shuffle of the whole reads samples at random places of the disk. If the data do not fit into
+    memory, give a `block`: blocks of neighbouring samples come in random order, and samples are
+    shuffled within windows of 16 blocks, so that only one window is read at a time. The price is
+    that neighbours of one block always come in the same window, and that a batch mixes samples of
+    one window only (of two where a window ends within it). Every epoch puts other blocks into a
+    window.
 
     Args:
         seed: Key of the order, with `epoch`.
-        epoch: From 0.
-        count: Samples.
-        block: For data larger than the memory, which a whole shuffle (None) reads from the disk at
-            random places: blocks of that many neighbouring samples come in random order, and are
-            shuffled within windows of 16 blocks, so that only a window is read at a time. What is
-            given up: neighbours of one block always come in the same window, so within 16 blocks'
-            samples of each other, and a batch mixes samples of one window's blocks (of two where
-            a window ends in it). Which blocks share a window is drawn anew for each epoch.
+        epoch: Number of the epoch, from 0.
+        count: Number of samples.
+        block: Samples of a block; None shuffles all samples as a whole.
 
     Returns:
         int64 (count,)
@@ -46,11 +49,24 @@ def epoch_order(seed: int, epoch: int, count: int, *, block: int | None = None) 
 
 
 class EpochBatches:
-    """Batch sampler whose order is a pure function of (seed, epoch) and starts anywhere.
+    """Batch sampler whose order is a pure function of (seed, epoch) and can start at any batch.
 
-    With a `place` other than (0, 1) it gives this process's share of each batch, a stretch of it:
-    together the processes have every sample once. Shares of a last batch that is not full may
-    differ by one, and one that is empty is left out.
+    If several processes share each batch, every process gets a contiguous share of it, and together
+    they get every sample once. Shares of an incomplete last batch may differ by one sample; an
+    empty share is left out.
+
+    Args:
+        count: Number of samples.
+        batch_size: Samples of a batch, of all processes together.
+        seed: Key of the order.
+        shuffle: False gives index order.
+        drop_last: Leave out an incomplete last batch.
+        shuffle_block: See `epoch_order`.
+        place: (rank, world size) of this process.
+
+    Attributes:
+        epoch: The epoch that the next iteration gives.
+        first_batch: The batch at which it starts.
     """
 
     def __init__(
@@ -86,98 +102,145 @@ class EpochBatches:
                 yield share.tolist()
 
 
-class SampleLoader(DataLoader):
-    """A DataLoader that can be set to any place of any epoch, and reads ahead without workers."""
-
-    def __init__(self, data: Dataset, *, threads: int, **settings) -> None:
-        super().__init__(data, collate_fn=collate, **settings)
-        self.threads = threads
-
-    def set_position(self, epoch: int, batch: int = 0) -> None:
-        """The next iteration gives this epoch's order from this batch on."""
-        self.batch_sampler.epoch, self.batch_sampler.first_batch = epoch, batch
-
-    def __iter__(self) -> Iterator[Batch]:
-        return super().__iter__() if self.num_workers else self._read_ahead()
-
-    def _read_ahead(self) -> Iterator[Batch]:
-        """The batches in order; threads read the next ones while the caller uses this one."""
-        if not self.threads:
-            yield from (self._finished(self._read(positions)) for positions in self.batch_sampler)
-            return
-        waiting: deque[Future] = deque()
-        pool = ThreadPoolExecutor(self.threads, "dsetkit-reader")
-        try:
-            for positions in self.batch_sampler:
-                waiting.append(pool.submit(self._read, positions))
-                if len(waiting) > BATCHES_AHEAD * self.threads:
-                    yield self._finished(waiting.popleft().result())
-            while waiting:
-                yield self._finished(waiting.popleft().result())
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _finished(self, batch: Batch) -> Batch:
-        """What is left to do in the caller's own thread."""
-        return batch
-
-    def _read(self, positions: list[int]) -> Batch:
-        many = getattr(self.dataset, "__getitems__", None)
-        samples = many(positions) if many else [self.dataset[one] for one in positions]
-        batch = collate(samples)
-        return {n: v.pin_memory() for n, v in batch.items()} if self.pin_memory else batch
-
-
-class DeviceLoader(SampleLoader):
-    """Batches of recipes: composites and masks are drawn on a device, where the batches lie.
+class SampleLoader(DataLoader[Sample]):
+    """A DataLoader that can start at any batch of any epoch, and reads ahead without workers.
 
     Args:
-        data: As `can_composite_on_device` accepts.
-        device: Where.
-        settings: As `SampleLoader`.
+        data: What to read.
+        batches: Which samples make which batch.
+        threads: Threads that read ahead if there are no workers; 0 reads a batch when it is asked
+            for.
+        workers: Processes that read; 0 leaves it to threads.
+        pin_memory: Put batches into memory that a GPU copies from without waiting.
     """
 
     def __init__(
         self,
-        data: Dataset,
+        data: Dataset[Sample],
+        batches: EpochBatches,
+        *,
+        threads: int,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        super().__init__(
+            data,
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=pin_memory,
+            multiprocessing_context="spawn" if workers else None,
+        )
+        self.threads = threads
+        self._batches = batches
+
+    def set_position(self, epoch: int, batch: int = 0) -> None:
+        """Makes the next iteration start at a batch of an epoch."""
+        self._batches.epoch, self._batches.first_batch = epoch, batch
+
+    # torch declares its private iterator class as the return type; callers need only an iterator.
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        if self.num_workers:
+            return super().__iter__()
+        return _read_ahead(self._read, lambda batch: batch, self._batches, threads=self.threads)
+
+    def _read(self, positions: list[int]) -> Batch:
+        read_many = getattr(self.dataset, "__getitems__", None)
+        if read_many is not None:
+            samples = read_many(positions)
+        else:
+            samples = [self.dataset[position] for position in positions]
+        batch = collate(samples)
+        return _pinned(batch) if self.pin_memory else batch
+
+
+class DeviceLoader(SampleLoader):
+    """Composites batches of recipes on a device; the batches stay there.
+
+    Args:
+        data: A SampleDataset with recipes, or a Subset of one; see `can_composite_on_device`.
+        batches: Which samples make which batch.
+        device: Where to composite.
+        threads: Threads that read recipes ahead.
+    """
+
+    def __init__(
+        self,
+        data: Dataset[Sample],
+        batches: EpochBatches,
         *,
         device: torch.device | str,
-        **settings,
+        threads: int,
     ) -> None:
         self._device = torch.device(device)
-        super().__init__(data, pin_memory=self._device.type == "cuda", **settings)
-        self._source, self._positions = _unwrapped(data)
-        self._compositor: DeviceCompositor | None = None  # when the first batch is asked for
+        super().__init__(data, batches, threads=threads, pin_memory=self._device.type == "cuda")
+        source, self._positions = _unwrapped(data)
+        if not isinstance(source, SampleDataset):
+            raise TypeError(f"{type(source).__name__}: expected a SampleDataset with recipes")
+        self._source = source
+        self._compositor: DeviceCompositor | None = None  # made when the first batch is asked for
 
-    def _read(self, positions: list[int]) -> tuple[Placements, Batch]:
-        rest = [name for name in self._source.fields if name == "depth"]
-        records, read = self._source.read_recipes([self._positions[i] for i in positions], rest)
-        placements = self._compositor.place(records)
-        if self.pin_memory:
-            placements = placements.pinned()
-            read = {name: values.pin_memory() for name, values in read.items()}
-        return placements, read
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as in SampleLoader
+        compositor = self._compositor or self._source.device_compositor(self._device)
+        self._compositor = compositor
+        other_fields = [name for name in self._source.fields if name == "depth"]
 
-    def _read_ahead(self) -> Iterator[Batch]:
-        self._compositor = self._compositor or self._source.device_compositor(self._device)
-        return super()._read_ahead()
+        def read(positions: list[int]) -> tuple[Placements, Batch]:
+            records, batch = self._source.read_recipes(
+                [self._positions[position] for position in positions], other_fields
+            )
+            placements = compositor.place(records)
+            return (placements.pinned(), _pinned(batch)) if self.pin_memory else (placements, batch)
 
-    def _finished(self, read: tuple[Placements, Batch]) -> Batch:
-        placements, batch = read[0].to(self._device), dict(read[1])
-        fields = self._source.fields
-        if "composite" in fields or "mask" in fields:
-            batch["composite"], batch["mask"] = self._compositor.composite(placements)
-        if "background" in fields:
-            batch["background"] = self._compositor.backgrounds(placements)
-        return {name: batch[name].to(self._device, non_blocking=True) for name in fields}
+        def composite(part: tuple[Placements, Batch]) -> Batch:
+            placements, batch = part[0].to(self._device), dict(part[1])
+            fields = self._source.fields
+            if "composite" in fields or "mask" in fields:
+                batch["composite"], batch["mask"] = compositor.composite(placements)
+            if "background" in fields:
+                batch["background"] = compositor.backgrounds(placements)
+            return {name: batch[name].to(self._device, non_blocking=True) for name in fields}
+
+        return _read_ahead(read, composite, self._batches, threads=self.threads)
 
 
-def best_threads(data: Dataset) -> int:
+def _read_ahead(
+    read: Callable[[list[int]], Part],
+    finish: Callable[[Part], Batch],
+    batches: Iterable[list[int]],
+    *,
+    threads: int,
+) -> Iterator[Batch]:
+    """Yields batches in order; threads read the next ones while the caller uses one.
+
+    Args:
+        read: Reads the samples at some positions; called in the threads.
+        finish: Makes the batch of what was read; called in the caller's thread.
+        batches: The positions of each batch.
+        threads: Number of threads; 0 reads in the caller's thread.
+    """
+    if not threads:
+        yield from (finish(read(positions)) for positions in batches)
+        return
+    pool = ThreadPoolExecutor(threads, "dsetkit-reader")
+    try:
+        for part in in_order(pool, read, batches, ahead=BATCHES_AHEAD * threads):
+            yield finish(part)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pinned(batch: Batch) -> Batch:
+    return {name: values.pin_memory() for name, values in batch.items()}
+
+
+def best_threads(data: Dataset[Any]) -> int:
     """How many threads read a dataset fastest, as measured by benchmarks/bench_read.py.
 
-    Decoding pictures leaves Python to others, so two threads share it. Drawing recipes is many
-    short calls, which two threads would only hand to and fro; copying from a cache takes less time
-    than handing over.
+    Decoding pictures releases Python's lock, so two threads can share it. Compositing recipes is
+    many short calls, which two threads would only slow down. Copying from a cache takes less time
+    than handing a batch from thread to thread.
     """
     source, _ = _unwrapped(data)
     if not isinstance(source, SampleDataset):
@@ -187,26 +250,33 @@ def best_threads(data: Dataset) -> int:
     return 1 if source.manifest.layout == "recipe" else 2
 
 
-def can_composite_on_device(data: Dataset) -> bool:
-    """Whether `DeviceLoader` can read it: a SampleDataset of recipes, or a Subset of one."""
+def can_composite_on_device(data: Dataset[Any]) -> bool:
+    """Whether `DeviceLoader` can read `data`: a SampleDataset with recipes, or a Subset of one."""
     source, _ = _unwrapped(data)
     return isinstance(source, SampleDataset) and source.has_recipes
 
 
-def _unwrapped(data: Dataset) -> tuple[Dataset, Sequence[int]]:
-    """The dataset below a Subset, and the positions there."""
+def _unwrapped(data: Dataset[Any]) -> tuple[Dataset[Any], Sequence[int]]:
+    """The dataset below a Subset, and the positions in it."""
     if isinstance(data, Subset):
         return data.dataset, data.indices
-    return data, range(len(data))
+    return data, range(_length(data))
 
 
-def collate(samples: Sequence[Batch]) -> Batch:
-    """Samples as one batch; what was read as one costs nothing."""
-    return samples.whole if isinstance(samples, ReadBatch) else default_collate(samples)
+def _length(data: Dataset[Any]) -> int:
+    # torch's Dataset declares no length, because some datasets are streams; these have one.
+    return len(data)  # type: ignore[arg-type]
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stacks samples to a batch; a batch that was read as a whole is not copied."""
+    if isinstance(samples, ReadBatch):
+        return samples.whole
+    return default_collate(list(samples))
 
 
 def make_loader(
-    data: Dataset,
+    data: Dataset[Sample],
     batch_size: int,
     *,
     workers: int = 0,
@@ -218,31 +288,31 @@ def make_loader(
     place: tuple[int, int] = (0, 1),
     device: torch.device | str | None = None,
 ) -> SampleLoader:
-    """Batches of a SampleDataset, or a Subset of one, as dicts of stacked tensors.
+    """Batches of a SampleDataset, or of a Subset of one, as dicts of stacked tensors.
 
     The order is a pure function of (seed, epoch): any number of workers or threads gives the same
-    batches. Workers stay from epoch to epoch, with what they have opened and prepared; which
-    batches they read is said here, so a position set between epochs always takes effect.
+    batches. Workers stay alive from epoch to epoch and keep open files and prepared assets.
 
     Args:
         data: What to read.
         batch_size: Samples of a batch, of all processes together.
-        workers: Processes that read; 0 leaves it to threads of this one, which cost no start and
-            no copies, and hold each other up only where Python itself runs.
-        threads: Threads that read ahead when there are no workers; 0 reads when a batch is asked
-            for, None takes what is fastest (`best_threads`).
+        workers: Processes that read. 0 leaves it to threads of this process: they need no start and
+            no copies, and block each other only while Python code runs.
+        threads: Threads that read ahead if there are no workers; 0 reads a batch when it is asked
+            for, None takes the fastest number (`best_threads`).
         seed: Key of the order.
         shuffle: False gives index order.
-        shuffle_block: Shuffle blocks of that many neighbouring samples, for data larger than the
-            memory; None shuffles as a whole. See `epoch_order`.
-        drop_last: Leave out a last batch that is not full.
-        place: (rank, world) of this process among those that share each batch: see `EpochBatches`.
-        device: Where the training is: if that is a CUDA device and the dataset holds recipes,
-            composites and masks are drawn there, and the batches lie there.
+        shuffle_block: Shuffle blocks of that many neighbouring samples, for data that do not fit
+            into memory; None shuffles as a whole. See `epoch_order`.
+        drop_last: Leave out an incomplete last batch.
+        place: (rank, world size) of this process among those that share each batch; see
+            `EpochBatches`.
+        device: Where the network is. If it is a CUDA device and the dataset holds recipes, samples
+            are composited there, and the batches lie there.
     """
     threads = best_threads(data) if threads is None else threads
     batches = EpochBatches(
-        len(data),
+        _length(data),
         batch_size=batch_size,
         seed=seed,
         shuffle=shuffle,
@@ -250,15 +320,9 @@ def make_loader(
         shuffle_block=shuffle_block,
         place=place,
     )
-    is_cuda = device is not None and torch.device(device).type == "cuda"
-    if is_cuda and not workers and can_composite_on_device(data):
-        return DeviceLoader(data, device=device, threads=threads, batch_sampler=batches)
+    on_cuda = device is not None and torch.device(device).type == "cuda"
+    if device is not None and on_cuda and not workers and can_composite_on_device(data):
+        return DeviceLoader(data, batches, device=device, threads=threads)
     return SampleLoader(
-        data,
-        threads=threads,
-        batch_sampler=batches,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        multiprocessing_context="spawn" if workers else None,
+        data, batches, threads=threads, workers=workers, pin_memory=torch.cuda.is_available()
     )

@@ -1,7 +1,8 @@
-"""SampleDataset: the samples of a dataset as tensors, what every training script reads."""
+"""SampleDataset: the samples of a dataset as tensors, for training and evaluation."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -9,63 +10,79 @@ import torch
 from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.loading.device_compositing import DeviceCompositor
-from dsetkit.loading.joined import Source, open_caches, open_dataset
+from dsetkit.loading.sources import (
+    CachedFields,
+    Location,
+    SampleSource,
+    open_cached_fields,
+    open_source,
+)
 from dsetkit.store import CELL_NAMES, Record
 
 FIELDS = ("background", "composite", "mask", "depth")
 
+Sample = dict[str, torch.Tensor]  # field -> (C,H,W)
+Batch = dict[str, torch.Tensor]  # field -> (N,C,H,W)
 
-class SampleDataset(torch.utils.data.Dataset):
+
+class SampleDataset(torch.utils.data.Dataset[Sample]):
     """The samples of one split as tensors of one size.
 
+    Each sample is a dict: `background` and `composite` uint8 (3,H,W) RGB, `mask` uint8 (1,H,W) in
+    0..255 (the alpha of the placed foreground), `depth` float32 (1,H,W) in [0,1], 0 = invalid.
+
     Args:
-        path: A dataset's directory or address (`s3://...`), a pattern, or several of these, read
-            one after the other as one.
+        path: A dataset's directory or address (`s3://...`), a pattern, or several of these, which
+            are read as one dataset.
         split: `train`, `val`, `test`, or None for all samples in index order.
         size: Side or (height, width) of every field [px]; None keeps each field as stored.
-        fields: What to give, of `background`, `composite`, `mask`, `depth`.
-        cache: Directory of caches of resized pixels: one of this size is made there if none is,
-            then read at the speed of memory; depths differ by at most 1/131070 from uncached ones.
+        fields: The fields to read, of `background`, `composite`, `mask`, `depth`.
+        cache: Directory of caches of resized pixels. A cache of this size is made if there is none,
+            then read at the speed of memory. Cached depths differ by at most 1/131070.
 
-    Each sample is a dict: `background` and `composite` uint8 (3,H,W) RGB, `mask` uint8 (1,H,W) in
-    0..255 (the placed alpha), `depth` float32 (1,H,W) in [0,1], 0 = invalid.
+    Attributes:
+        manifest: The dataset's header.
+        split: As given.
+        size: (height, width) of every field [px], or None.
+        fields: As given.
+        indices: Indices of the samples in the dataset: int64 (len(self),).
 
     Raises:
-        DatasetError: As `Dataset`, or a field the dataset does not hold.
+        DatasetError: As `Dataset`; a field that the dataset does not have; or a cache without a
+            size.
     """
 
     CELL_NAMES = CELL_NAMES
 
     def __init__(
         self,
-        path: Source,
+        path: Location,
         split: str | None = "train",
         size: int | tuple[int, int] | None = None,
         fields: Sequence[str] = FIELDS,
         cache: Path | str | None = None,
     ) -> None:
-        self._dataset = open_dataset(path)
-        self.manifest = self._dataset.manifest
+        source = open_source(path)
+        self._source: SampleSource = source
+        self.manifest = source.manifest
         self.split = split
         self.size = (size, size) if isinstance(size, int) else size
         self.fields = tuple(fields)
         missing = [name for name in self.fields if name not in self.manifest.fields]
         if missing:
-            there = ", ".join(self.manifest.fields)
-            raise DatasetError(
-                f"{self._dataset.path} holds no {', '.join(missing)}: it has {there}"
-            )
-        self.indices = self._dataset.indices(split)
-        self._cache = None
+            known = ", ".join(self.manifest.fields)
+            raise DatasetError(f"{source.path} has no {', '.join(missing)}: it has {known}")
+        self.indices = source.indices(split)
+        self._cache: CachedFields | None = None
         if cache is not None:
             if self.size is None:
-                raise DatasetError(f"--cache {cache} holds resized pixels: it takes a size")
-            self._cache = open_caches(Path(cache), self._dataset, self.size)
+                raise DatasetError(f"--cache {cache} without a size: a cache holds resized pixels")
+            self._cache = open_cached_fields(Path(cache), source, self.size)
 
     @property
     def cells(self) -> np.ndarray:
         """Split cell of every sample of this view: uint8 (len(self),), see CELL_NAMES."""
-        return self._dataset.cells[self.indices]
+        return self._source.cells[self.indices]
 
     @property
     def is_cached(self) -> bool:
@@ -75,69 +92,97 @@ class SampleDataset(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> dict[str, torch.Tensor]:
+    def __getitem__(self, position: int) -> Sample:
         return {name: values[0] for name, values in self.read_batch([position]).items()}
 
-    def __getitems__(self, positions: Sequence[int]) -> Sequence[dict[str, torch.Tensor]]:
-        """Many samples at once (torch's fetcher calls this for a batch)."""
+    def __getitems__(self, positions: Sequence[int]) -> Sequence[Sample]:
+        """Many samples at once; torch's fetcher calls this for a batch."""
         try:
             return ReadBatch(self.read_batch(positions))
         except _SizesDifferError:
             return [self[position] for position in positions]
 
-    def read_batch(self, positions: Sequence[int]) -> dict[str, torch.Tensor]:
-        """Samples as a batch, read in one transaction into arrays that hold all of it.
+    def read_batch(self, positions: Sequence[int]) -> Batch:
+        """Reads samples as a batch, in one transaction, each straight into its place.
+
+        Args:
+            positions: Positions in this view.
 
         Returns:
-            The fields of a sample, with N before their shapes; colours lie in memory as (N,H,W,3),
-            which convolutions call channels-last.
+            The fields of a sample with a leading axis N. Colours are channels-last in memory.
 
         Raises:
-            ValueError: Sizes differ within the batch; it takes `size` to make them equal.
+            ValueError: Pictures of several sizes; `size` makes them equal.
         """
         indices = self.indices[list(positions)]
         if self._cache is not None:
-            return self._cached(indices, self.fields)
-        samples = self._dataset.samples(indices, self.fields, self.size)
+            return _cached(self._cache, indices, self.fields)
+        samples = self._source.samples(indices.tolist(), self.fields, self.size)
         return _stacked(samples, self.fields, len(indices))
 
-    def read_recipes(
-        self, positions: Sequence[int], fields: Sequence[str]
-    ) -> tuple[list[Record], dict[str, torch.Tensor]]:
-        """The records of samples, still encoded, and of `fields` what `read_batch` gives."""
-        indices = self.indices[list(positions)]
-        records = self._dataset.records(indices)
-        if self._cache is not None:
-            return records, self._cached(indices, fields)
-        samples = (self._dataset.images(record, fields, self.size) for record in records)
-        return records, _stacked(enumerate(samples), fields, len(records))
-
-    def _cached(self, indices: np.ndarray, fields: Sequence[str]) -> dict[str, torch.Tensor]:
-        return {name: _as_tensor(self._cache.read(name, indices)) for name in fields}
+    # ---- recipes -------------------------------------------------------------------------------
 
     @property
     def has_recipes(self) -> bool:
-        """Whether `drawer` can draw it: recipes of one dataset, at one size."""
-        is_one = isinstance(self._dataset, Dataset)
-        return is_one and self.manifest.layout == "recipe" and self.size is not None
+        """Whether samples can be composited on a device: recipes of one dataset, at one size."""
+        is_single = isinstance(self._source, Dataset)
+        return is_single and self.manifest.layout == "recipe" and self.size is not None
+
+    def read_recipes(
+        self, positions: Sequence[int], fields: Sequence[str]
+    ) -> tuple[list[Record], Batch]:
+        """Reads the records of samples without compositing them.
+
+        Args:
+            positions: Positions in this view.
+            fields: Fields to decode besides.
+
+        Returns:
+            The records, and `fields` as `read_batch` gives them.
+        """
+        dataset, size = self._recipe_dataset()
+        indices = self.indices[list(positions)]
+        records = dataset.records(indices.tolist())
+        if self._cache is not None:
+            return records, _cached(self._cache, indices, fields)
+        samples = (dataset.images(record, fields, size) for record in records)
+        return records, _stacked(enumerate(samples), fields, len(records))
 
     def device_compositor(self, device: torch.device | str) -> DeviceCompositor:
-        """What draws the samples of a dataset of recipes on a device, at `size`."""
-        manifest = self.manifest
+        """A compositor of this dataset's recipes on a device, at `size`."""
+        dataset, size = self._recipe_dataset()
         return DeviceCompositor(
-            self._dataset.asset,
-            num_backgrounds=manifest.num_backgrounds,
-            num_foregrounds=manifest.num_foregrounds,
-            canvas=self._dataset.compositor.canvas,
-            size=self.size,
+            dataset.asset,
+            num_backgrounds=self.manifest.num_backgrounds,
+            num_foregrounds=self.manifest.num_foregrounds,
+            canvas=dataset.compositor.canvas,
+            size=size,
             device=device,
         )
+
+    def _recipe_dataset(self) -> tuple[Dataset, tuple[int, int]]:
+        """The dataset of recipes, and the size to composite at.
+
+        Raises:
+            ValueError: `has_recipes` is false.
+        """
+        if not self.has_recipes or not isinstance(self._source, Dataset) or self.size is None:
+            raise ValueError("expected one dataset of the recipe layout, and a size")
+        return self._source, self.size
+
+
+def _cached(cache: CachedFields, indices: np.ndarray, fields: Sequence[str]) -> Batch:
+    return {name: _as_tensor(cache.read(name, indices)) for name in fields}
 
 
 def _stacked(
     samples: Iterable[tuple[int, dict[str, np.ndarray]]], fields: Sequence[str], count: int
-) -> dict[str, torch.Tensor]:
-    """(place, fields) of `count` samples, each copied into the batch as soon as it is decoded."""
+) -> Batch:
+    """Copies each of `count` samples, (place, fields), into a batch as soon as it is decoded.
+
+    Raises:
+        _SizesDifferError: Pictures of several sizes.
+    """
     batch: dict[str, np.ndarray] = {}
     for place, sample in samples:
         for name, image in sample.items():
@@ -150,25 +195,40 @@ def _stacked(
 
 
 class _SizesDifferError(ValueError):
-    """Pictures of several sizes do not fit one array."""
+    """Pictures of several sizes do not fit into one array."""
 
 
-class ReadBatch(Sequence):
-    """Samples of a batch, dicts of views made when asked for, and `whole`, all as one dict."""
+class ReadBatch(Sequence[Sample]):
+    """The samples of a batch, as views that are made on access.
 
-    def __init__(self, whole: dict[str, torch.Tensor]) -> None:
+    Args:
+        whole: The batch.
+
+    Attributes:
+        whole: As given.
+    """
+
+    def __init__(self, whole: Batch) -> None:
         self.whole = whole
 
     def __len__(self) -> int:
         return len(next(iter(self.whole.values())))
 
-    def __getitem__(self, place: int) -> dict[str, torch.Tensor]:
+    @overload
+    def __getitem__(self, place: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Sample]: ...
+
+    def __getitem__(self, place: int | slice) -> Sample | list[Sample]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(len(self))[place]]
         if not -len(self) <= place < len(self):
             raise IndexError(place)
         return {name: values[place] for name, values in self.whole.items()}
 
 
 def _as_tensor(images: np.ndarray) -> torch.Tensor:
-    """(N,H,W) or (N,H,W,3) -> (N,1,H,W) or (N,3,H,W), the same memory."""
+    """(N,H,W) or (N,H,W,3) -> (N,1,H,W) or (N,3,H,W), in the same memory."""
     tensor = torch.from_numpy(images)
     return tensor[:, None] if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)

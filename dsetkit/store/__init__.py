@@ -1,4 +1,4 @@
-"""Bytes and their checks: records, codecs, the manifest, LMDB files, shards, object storage."""
+"""This package owns the stored bytes: records, codecs, manifest, LMDB files, shards and cache."""
 
 from dsetkit.store import manifest
 from dsetkit.store.codecs import CODECS, DEFAULT_CODECS, LAYOUT_CODECS, chosen_codecs
@@ -30,9 +30,9 @@ from dsetkit.store.records import (
 from dsetkit.store.remote import is_remote
 from dsetkit.store.shards import (
     SHARD_NAME,
-    AddressShards,
     FolderShards,
     Shards,
+    UrlShards,
     list_shards,
     shard_number,
     shard_path,
@@ -40,7 +40,6 @@ from dsetkit.store.shards import (
 )
 
 __all__ = [
-    "AddressShards",
     "CELLS_KEY",
     "CELL_NAMES",
     "CODECS",
@@ -63,6 +62,7 @@ __all__ = [
     "TEST_FOREGROUND",
     "TEST_SEEN",
     "TRAIN",
+    "UrlShards",
     "VAL",
     "chosen_codecs",
     "depth_share",

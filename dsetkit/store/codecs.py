@@ -1,8 +1,8 @@
-"""The codecs of single fields: a picture, a mask or a depth to bytes and back.
+"""This file owns the codecs, which encode one image field of a sample to bytes and decode it.
 
-Which one packed a field stands in the manifest, by name. PNG and JPEG any program reads; the zstd
-and pco ones take less time to read, and need `zstandard` and `pcodec`. Microseconds a sample and
-bytes, on real photographs: docs/results.md.
+A dataset's manifest names the codec of each field. Any program can read the PNG and JPEG codecs.
+The zstd and pco codecs decode faster, but a reader needs the packages `zstandard` or `pcodec`.
+docs/results.md gives microseconds and bytes for each codec, measured on real photographs.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,19 +23,19 @@ UNDECODABLE = "an encoded image cannot be decoded"
 
 @dataclass(frozen=True)
 class Codec:
-    """A named pair of functions.
+    """An encoder and its decoder under one name.
 
     Attributes:
-        name: What the manifest calls it.
-        packs: The fields it is for.
-        encode: An image to bytes.
-        decode: Bytes to the image; raises DatasetError if they are none.
-        lossless: Whether decode(encode(x)) == x.
-        reduced: By divisor, a decoder that gives the image so many times smaller, in less time.
+        name: The codec's name in the manifest.
+        fields: Names of the fields it can encode.
+        encode: Encodes an image, uint8 (H,W,3), uint8 (H,W) or uint16 (H,W) as CODECS says.
+        decode: Decodes to the same shape and dtype. Raises DatasetError if the bytes are damaged.
+        lossless: Whether decode(encode(image)) equals the image.
+        reduced: Maps a divisor to a faster decoder whose result is smaller by that divisor.
     """
 
     name: str
-    packs: tuple[str, ...]
+    fields: tuple[str, ...]
     encode: Callable[[np.ndarray], bytes]
     decode: Callable[[bytes], np.ndarray]
     lossless: bool
@@ -73,7 +73,8 @@ def _decode_colour(encoded: bytes) -> np.ndarray:
     return _imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
-_HALF = cv2.IMREAD_REDUCED_COLOR_2 & ~cv2.IMREAD_COLOR_BGR  # the size without the order of colours
+# IMREAD_REDUCED_COLOR_2 asks for half the size and for BGR; this keeps only the half size.
+_HALF = cv2.IMREAD_REDUCED_COLOR_2 & ~cv2.IMREAD_COLOR_BGR
 
 
 def _decode_half(encoded: bytes) -> np.ndarray:
@@ -84,37 +85,41 @@ def _decode_half(encoded: bytes) -> np.ndarray:
 
 
 def _decode_grey_png(encoded: bytes) -> np.ndarray:
-    ours = png.decode(encoded)
-    return ours if ours is not None else _imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    image = png.decode(encoded)
+    return image if image is not None else _imdecode(encoded, cv2.IMREAD_UNCHANGED)
 
 
-# zstd and pco: height and width as two little-endian u16, then one frame or file of that codec.
+# zstd and pco fields begin with height and width as two little-endian u16. One zstd frame or one
+# pco file follows.
 _SHAPE = np.dtype("<u2")
 _LEVEL = 1
 
 
 class _Zstd(local):
-    """Contexts of one thread: they cost more to make than to use, and serve one at a time."""
+    """The zstd contexts of one thread.
+
+    Making a context costs more than using it, and two threads must not share one.
+    """
 
     def __init__(self) -> None:
-        self.pack = zstandard.ZstdCompressor(level=_LEVEL).compress
-        self.unpack = zstandard.ZstdDecompressor().decompress
+        self.compress = zstandard.ZstdCompressor(level=_LEVEL).compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
 
 
-_zstd = lru_cache(_Zstd)  # made when first needed; each thread sees its own contexts
+_zstd = lru_cache(_Zstd)  # created on first use; `threading.local` gives each thread its contexts
 
 
 def _zstd_encode_mask(mask: np.ndarray) -> bytes:
-    return _shape_of(mask) + _zstd().pack(np.ascontiguousarray(mask))
+    return _shape_prefix(mask) + _zstd().compress(np.ascontiguousarray(mask).data)
 
 
 def _zstd_decode_mask(encoded: bytes) -> np.ndarray:
-    (height, width), octets = _unpacked(encoded, itemsize=1)
+    (height, width), octets = _zstd_decompress(encoded, itemsize=1)
     return octets.reshape(height, width)
 
 
-# Depth: the difference to the left neighbour plus 128, so that small steps of either sign leave
-# the high byte 0; then all low bytes, then all high bytes.
+# A depth pixel is stored as its difference from its left neighbour, plus 128. Small differences of
+# either sign then have a high byte of 0. All low bytes come first, then all high bytes.
 _BIAS = 128
 
 
@@ -123,40 +128,44 @@ def _zstd_encode_depth(depth: np.ndarray) -> bytes:
     steps[:, 1:] -= depth[:, :-1]
     octets = steps.astype("<u2").view(np.uint8).reshape(-1, 2)
     planes = octets[:, 0].tobytes() + octets[:, 1].tobytes()
-    return _shape_of(depth) + _zstd().pack(planes)
+    return _shape_prefix(depth) + _zstd().compress(planes)
 
 
 def _zstd_decode_depth(encoded: bytes) -> np.ndarray:
-    (height, width), octets = _unpacked(encoded, itemsize=2)
+    (height, width), octets = _zstd_decompress(encoded, itemsize=2)
     low, high = octets.reshape(2, height, width)
     depth = high.astype(np.uint16)
     depth <<= 8
     depth |= low
     np.add.accumulate(depth, axis=1, out=depth)
-    depth -= _biases(width)
+    depth -= _summed_bias(width)
     return depth
 
 
 @lru_cache(maxsize=64)
-def _biases(width: int) -> np.ndarray:
-    """What the biases of a row have summed up to at each pixel."""
+def _summed_bias(width: int) -> np.ndarray:
+    """The sum of all biases up to each pixel of a row, modulo 2**16: uint16 (width,)."""
     return (_BIAS * np.arange(1, width + 1)).astype(np.uint16)
 
 
-def _unpacked(encoded: bytes, *, itemsize: int) -> tuple[tuple[int, int], np.ndarray]:
-    """Shape and bytes of a zstd field."""
+def _zstd_decompress(encoded: bytes, *, itemsize: int) -> tuple[tuple[int, int], np.ndarray]:
+    """(height, width) and the decompressed bytes, uint8 (height * width * itemsize,).
+
+    Raises:
+        DatasetError: The field is damaged.
+    """
     try:
-        (height, width), frame = _shape_and_rest(encoded)
+        (height, width), frame = _split_shape(encoded)
         if zstandard.frame_content_size(frame) != height * width * itemsize:
             raise ValueError
-        octets = _zstd().unpack(frame)
+        octets = _zstd().decompress(frame)
     except (zstandard.ZstdError, ValueError):
         raise DatasetError(UNDECODABLE) from None
     return (height, width), np.frombuffer(octets, np.uint8)
 
 
-# Pco (Loncaric 2025) packs numbers: here the differences to the left neighbour, in bits that fit
-# how often each size of step comes. Level 4 of 0..12: what is above takes longer to unpack.
+# Pco (Loncaric 2025) compresses numbers. Here it stores differences between neighbours and spends
+# fewer bits on frequent differences. Levels run from 0 to 12; levels above 4 decode more slowly.
 _PCO = pcodec.ChunkConfig(
     compression_level=4,
     mode_spec=pcodec.ModeSpec.classic(),
@@ -165,12 +174,12 @@ _PCO = pcodec.ChunkConfig(
 
 
 def _pco_encode_depth(depth: np.ndarray) -> bytes:
-    return _shape_of(depth) + pcodec.standalone.simple_compress(depth.ravel(), _PCO)
+    return _shape_prefix(depth) + pcodec.standalone.simple_compress(depth.ravel(), _PCO)
 
 
 def _pco_decode_depth(encoded: bytes) -> np.ndarray:
     try:
-        (height, width), file = _shape_and_rest(encoded)
+        (height, width), file = _split_shape(encoded)
         depth = np.empty(height * width, np.uint16)
         progress = pcodec.standalone.simple_decompress_into(bytes(file), depth)
         if not progress.finished or progress.n_processed != depth.size:
@@ -180,12 +189,12 @@ def _pco_decode_depth(encoded: bytes) -> np.ndarray:
     return depth.reshape(height, width)
 
 
-def _shape_of(image: np.ndarray) -> bytes:
+def _shape_prefix(image: np.ndarray) -> bytes:
     return np.array(image.shape, _SHAPE).tobytes()
 
 
-def _shape_and_rest(encoded: bytes) -> tuple[tuple[int, int], memoryview]:
-    """(height, width) and what follows; ValueError if there is less."""
+def _split_shape(encoded: bytes) -> tuple[tuple[int, int], memoryview]:
+    """(height, width) and the bytes after them; ValueError if `encoded` is too short."""
     height, width = np.frombuffer(encoded, _SHAPE, 2).tolist()
     return (height, width), memoryview(encoded)[2 * _SHAPE.itemsize :]
 
@@ -218,29 +227,31 @@ CODECS = {
 }
 
 DEFAULT_CODECS = {"composite": "jpeg95", "mask": "png8", "depth": "png16"}
-RECIPE_CODECS = {"depth": "pco16"}  # composite and mask are not stored
+RECIPE_CODECS = {"depth": "pco16"}  # this layout stores neither composite nor mask
 LAYOUT_CODECS = {"rendered": DEFAULT_CODECS, "recipe": RECIPE_CODECS}
 
 
 def chosen_codecs(layout: str, wanted: Mapping[str, str]) -> dict[str, str]:
-    """The codec name of each field a layout stores.
+    """The codec name of each field that a layout stores.
 
     Args:
         layout: `rendered` or `recipe`.
-        wanted: Codec names by field, where they shall not be the layout's own.
+        wanted: Codec names by field; other fields get the layout's default codec.
 
     Raises:
-        DatasetError: No such layout, field or codec, or one that does not fit the field.
+        DatasetError: The layout is unknown, it does not store a field, or a codec cannot encode its
+            field.
     """
     if layout not in LAYOUT_CODECS:
         raise DatasetError(f"--layout {layout}: expected {' or '.join(LAYOUT_CODECS)}")
-    own = LAYOUT_CODECS[layout]
+    defaults = LAYOUT_CODECS[layout]
     for stored, name in wanted.items():
-        fitting = [codec.name for codec in CODECS.values() if stored in codec.packs]
-        if stored not in own:
+        possible = [codec.name for codec in CODECS.values() if stored in codec.fields]
+        if stored not in defaults:
             raise DatasetError(
-                f"--codec {stored}={name}: layout {layout} stores {', '.join(own)} only"
+                f"--codec {stored}={name}: layout {layout} stores {', '.join(defaults)} only"
             )
-        if name not in fitting:
-            raise DatasetError(f"--codec {stored}={name}: expected {stored}={' or '.join(fitting)}")
-    return own | dict(wanted)
+        if name not in possible:
+            expected = " or ".join(possible)
+            raise DatasetError(f"--codec {stored}={name}: expected {stored}={expected}")
+    return defaults | dict(wanted)

@@ -1,13 +1,15 @@
-"""Bytes in and out of LMDB files: four named databases, integer keys, one writer, many readers.
+"""This file owns the store: an LMDB file with four named databases, one writer and many readers.
 
-Knows nothing of samples. What users of LMDB stumble over is ruled out here, once:
+A store holds bytes under integer keys and knows nothing about samples. It handles these pitfalls
+of LMDB:
 
-    fork and pickle      a reader keeps a path; it opens on first use in each process
-    one path, two opens  environments are shared inside a process (LMDB refuses a second open)
-    many files           the least recently used are closed, and opened again when asked
-    reader slots, media  readers take no lock file (`lock=False`): nothing to fill, nothing to write
-    map growth           the map doubles when full, the transaction is repeated
-    truncated file       its size is compared with what LMDB's header promises *before* mapping;
+    fork and pickle      a reader keeps a path and opens the file on first use in each process
+    one path, two opens  readers of a process share environments; LMDB refuses a second open
+    many files           the least recently used files are closed, and opened again on demand
+    reader slots         readers use no lock file (`lock=False`), so they cannot run out of slots
+                         and can read from read-only media
+    map growth           when the map is full, it doubles and the transaction is repeated
+    truncated file       the file's size is compared with LMDB's header *before* it is mapped;
                          reading past the end of a mapped file would kill the process (SIGBUS)
 
 Sources: LMDB's `lmdb.h` and `mdb.c` (meta page layout), py-lmdb's documentation.
@@ -18,39 +20,57 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol, cast
 
 import filelock
 import lmdb
 
 from dsetkit.errors import BusyError, DatasetError
-from dsetkit.store import environments
-from dsetkit.store.environments import DATABASES, Opened
+from dsetkit.store.environments import (
+    DATABASES,
+    SHARED_POOL,
+    EnvironmentPool,
+    OpenEnvironment,
+    checked_size,
+    close_environments,
+)
 
 FIRST_MAP_SIZE = 1 << 26  # 64 MiB; doubles as needed (sparse on disk)
 LARGEST_MAP_SIZE = 1 << 44  # 16 TiB of address space
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # EIO: LMDB's word for short writes
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # LMDB: EIO for short writes
 
 
 def u32_key(number: int) -> bytes:
-    """Key of an asset: big-endian, so that key order is number order."""
+    """Key of an asset, 4 bytes, big-endian: keys sort in the order of the numbers."""
     return number.to_bytes(4, "big")
 
 
 def u64_key(number: int) -> bytes:
-    """Key of a sample: big-endian, so that key order is number order."""
+    """Key of a sample, 8 bytes, big-endian: keys sort in the order of the numbers."""
     return number.to_bytes(8, "big")
+
+
+class _Transaction(Protocol):
+    """A transaction for reading, opened without buffers: LMDB then gives bytes, no memoryviews."""
+
+    def get(self, key: bytes, *, db: Any) -> bytes | None: ...
+
+    def cursor(self, db: Any) -> Iterable[tuple[bytes, bytes]]: ...
+
+    def stat(self, db: Any) -> dict[str, int]: ...
 
 
 class StoreWriter:
     """The one writer of a store file; use it in a `with` block.
 
     Args:
-        path: File to create or to continue.
-        map_limit: Bytes the map may grow to.
+        path: File to create, or to continue if it exists.
+        map_limit: Largest size of the map [bytes].
 
     Raises:
-        DatasetError: Another process is writing, the file is damaged, or there is no room.
+        BusyError: Another process is writing the file.
+        DatasetError: The file is damaged, or the disk is full.
     """
 
     def __init__(self, path: Path, *, map_limit: int = LARGEST_MAP_SIZE) -> None:
@@ -66,34 +86,38 @@ class StoreWriter:
         except OSError as error:
             raise DatasetError(f"cannot write {self.path}: {error.strerror}") from None
         try:
-            size = environments.checked_size(self.path) if self.path.exists() else 0
-            environments.make_way(self.path.resolve())
+            size = checked_size(self.path) if self.path.exists() else 0
+            close_environments(self.path.resolve())
             self._env = lmdb.open(
                 str(self.path),
                 subdir=False,
-                lock=False,  # our own lock file keeps other writers out
+                lock=False,  # `self._lock` keeps other writers out
                 max_dbs=len(DATABASES),
                 map_size=min(max(FIRST_MAP_SIZE, size), map_limit),
             )
             self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
         except (lmdb.Error, DatasetError) as error:
             self._lock.release()
-            raise self._explained(error) from None
+            raise self._dataset_error(error) from None
 
     def __enter__(self) -> "StoreWriter":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Ends writing; what was not put is not there."""
+        """Closes the file and lets other writers in."""
         self._env.close()
         self._lock.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def put(self, entries: Iterable[tuple[str, bytes, bytes]]) -> None:
-        """Writes (database, key, value) entries in one transaction: all of them or none."""
+        """Writes (database, key, value) entries in one transaction: all of them or none.
+
+        Raises:
+            DatasetError: The disk or the map is full, or the file cannot be written.
+        """
         entries = list(entries)
         while True:
             try:
@@ -104,12 +128,12 @@ class StoreWriter:
             except lmdb.MapFullError as error:
                 self._grow(error)
             except lmdb.Error as error:
-                raise self._explained(error) from None
+                raise self._dataset_error(error) from None
 
     def get(self, database: str, key: bytes) -> bytes | None:
-        """The value under a key, or None."""
+        """The value under a key; None if the database has no such key."""
         with self._env.begin() as txn:
-            return txn.get(key, db=self._databases[database])
+            return cast(_Transaction, txn).get(key, db=self._databases[database])
 
     def count(self, database: str) -> int:
         """Number of entries of a database."""
@@ -119,47 +143,55 @@ class StoreWriter:
     def _grow(self, error: lmdb.Error) -> None:
         size = self._env.info()["map_size"]
         if size >= self._map_limit:
-            raise self._explained(error) from None
+            raise self._dataset_error(error) from None
         self._env.set_mapsize(min(2 * size, self._map_limit))
 
-    def _explained(self, error: Exception) -> Exception:
+    def _dataset_error(self, error: lmdb.Error | DatasetError) -> DatasetError:
         if isinstance(error, DatasetError):
             return error
         if isinstance(error, lmdb.MapFullError):
             return DatasetError(
                 f"the LMDB map of {self.path} is full at its limit of {self._map_limit:,} bytes; "
-                "what was committed is safe: raise the limit and run the same command again"
+                "all committed samples are safe: raise the limit and run the same command again"
             )
-        if any(os.strerror(code) in str(error) for code in _NO_ROOM):
+        if any(os.strerror(code) in str(error) for code in _DISK_FULL):
             return DatasetError(
-                f"no room left to write {self.path} ({error}); what was committed is safe: "
+                f"no space left to write {self.path} ({error}); all committed samples are safe: "
                 "free some space and run the same command again"
             )
         return DatasetError(f"cannot write {self.path}: {error}")
 
 
 class StoreReader:
-    """Read access to a store file from any process: picklable, fork- and spawn-safe.
+    """Reads a store file. It can be pickled, and it works in forked and spawned processes.
+
+    Args:
+        path: The file.
+        pool: Shares open files between readers. An unpickled reader uses the process's own pool.
 
     Raises:
         DatasetError: The file is missing, truncated, or not an LMDB file of this project.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, pool: EnvironmentPool = SHARED_POOL) -> None:
         self.path = Path(path).resolve()
-        self._opened: Opened | None = None
+        self._pool = pool
+        self._opened: OpenEnvironment | None = None
         with self._reading():
             pass
 
-    def __getstate__(self) -> dict:
-        return {"path": self.path, "_opened": None}
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.path, self._pool, self._opened = state["path"], SHARED_POOL, None
 
     def get(self, database: str, key: bytes) -> bytes | None:
-        """The value under a key, or None."""
+        """The value under a key; None if the database has no such key."""
         return self.get_many(database, [key])[0]
 
     def get_many(self, database: str, keys: Iterable[bytes]) -> list[bytes | None]:
-        """The values under many keys, read in one transaction."""
+        """The values under many keys, read in one transaction; None for keys that are missing."""
         with self._reading() as (txn, databases):
             return [txn.get(key, db=databases[database]) for key in keys]
 
@@ -169,20 +201,20 @@ class StoreReader:
             return txn.stat(databases[database])["entries"]
 
     def items(self, database: str) -> Iterator[tuple[bytes, bytes]]:
-        """All (key, value) pairs of a database in key order."""
+        """All (key, value) pairs of a database, in the order of the keys."""
         with self._reading() as (txn, databases):
             yield from txn.cursor(databases[database])
 
     @contextmanager
-    def _reading(self) -> Iterator[tuple[lmdb.Transaction, dict]]:
-        opened = self._opened = environments.acquire(self.path, self._opened)
+    def _reading(self) -> Iterator[tuple["_Transaction", dict[str, Any]]]:
+        opened = self._opened = self._pool.acquire(self.path, self._opened)
         try:
             with opened.env.begin() as txn:
-                yield txn, opened.databases
+                yield cast(_Transaction, txn), opened.databases
         except lmdb.Error as error:
             raise DatasetError(
                 f"{self.path} is damaged ({error}): copy it again from its source, or generate it "
-                "anew"
+                "again"
             ) from None
         finally:
-            environments.release(opened)
+            self._pool.release(opened)

@@ -1,7 +1,8 @@
-"""The dataset's header: what it holds, in which units, and what it was made from."""
+"""This file owns the manifest: a dataset's contents, its units, and what it was made from."""
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import msgpack
 import xxhash
@@ -10,9 +11,9 @@ from dsetkit.errors import DatasetError
 from dsetkit.store.records import FORMAT_VERSION
 from dsetkit.version import VERSION
 
-WHOLE = {"number": 0, "shards": 1}  # the shard of a dataset that is one file
+ONLY_SHARD = {"number": 0, "shards": 1}  # `Manifest.shard` of a dataset with one shard
 
-# Says nothing of what the samples are; scores of the labels are measured, not decided.
+# These entries do not decide the content of the samples. Scores of the labels are measured.
 TOOLING = {"complete", "engine", "dsetkit_version", "label_quality"}
 
 MANIFEST_KEY = b"manifest"
@@ -37,28 +38,33 @@ SPLITS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Header of a dataset; every shard holds the same but for its own index range.
+    """The manifest of a dataset. Every shard holds one; only `shard` differs between them.
 
     Attributes:
-        num_samples: Samples the whole dataset is meant to hold.
-        complete: False until the last commit.
-        size: Height and width of composite and mask in pixels; [0, 0] = they differ.
-        fields: Stored or derived fields that a reader can ask for.
+        num_samples: Samples of the complete dataset.
+        complete: Whether the last commit was made.
+        size: Height and width of composite and mask [px]; [0, 0] if they differ between samples.
+        fields: Fields that a reader can ask for, stored or computed.
         codecs: Codec name of every stored image field.
         depth_kind: `metric` (millimetres), `relative` (scaled inverse depth) or `none`.
-        max_depth_m: Depth that 1.0 stands for in training targets [m]; 0 when not metric.
-        teacher: `name`, `hash` of its weights, `batch_size` (a network's answer can depend in its
-            last bit on the batch it is asked in).
+        max_depth_m: The depth that training targets give as 1.0 [m]; 0 unless metric.
+        teacher: `name`, `hash` of its weights, and `batch_size`. The last bit of a network's output
+            can depend on the batch.
         recipe: Settings of the recipe: seed, placements, scale_range, placement, full_set.
-        splits: `by` (asset, sample, csv or import) and what it was made from.
+        splits: `by` (asset, sample, csv or import) and the settings of that split.
         assets_fingerprint: Hash over names and pixels of all assets.
-        skipped: [file name, reason] of the pictures left out by `--skip-bad`.
-        layout: `rendered` (composite and mask are stored) or `recipe` (composited at reading).
-        drawing: Layout `recipe`: `compositing_fingerprint` of the code that made the composites.
-        shard: `number` of this file, and how many `shards` the dataset has.
+        skipped: [file name, reason] of each picture that `--skip-bad` left out.
+        num_backgrounds: Backgrounds that the dataset stores.
+        num_foregrounds: Foregrounds that the dataset stores.
+        layout: `rendered` stores composite and mask; with `recipe`, readers composite them.
+        drawing: In layout `recipe`, the `compositing_fingerprint` of the code that made the
+            composites.
+        shard: `number` of this shard, and `shards`, how many the dataset has.
         engine: Version of the LMDB library that wrote the file.
-        label_quality: What `labels.score_labels` found; {} until then, without masks or depths,
-            and in imported datasets.
+        label_quality: Result of `labels.score_labels`. It is {} before scoring, in datasets without
+            masks or depths, and in imported datasets.
+        dsetkit_version: Version of dsetkit that wrote the file.
+        format_version: Version of the format of manifest and records.
     """
 
     num_samples: int
@@ -68,40 +74,40 @@ class Manifest:
     codecs: dict[str, str]
     depth_kind: str
     max_depth_m: float
-    teacher: dict
-    recipe: dict
-    splits: dict
+    teacher: dict[str, Any]
+    recipe: dict[str, Any]
+    splits: dict[str, Any]
     assets_fingerprint: str
     skipped: list[list[str]] = field(default_factory=list)
     num_backgrounds: int = 0
     num_foregrounds: int = 0
     layout: str = "rendered"
     drawing: str = ""
-    shard: dict = field(default_factory=WHOLE.copy)
+    shard: dict[str, int] = field(default_factory=ONLY_SHARD.copy)
     engine: str = ""
-    label_quality: dict = field(default_factory=dict)
+    label_quality: dict[str, Any] = field(default_factory=dict)
     dsetkit_version: str = VERSION
     format_version: int = FORMAT_VERSION
 
     @property
     def fingerprint(self) -> str:
-        """Tells this dataset from others: a hash over all that decides what its samples are."""
+        """xxh3-128, 32 hex digits, over all entries that decide the content of the samples."""
         content = {name: value for name, value in asdict(self).items() if name not in TOOLING}
-        content["shard"] = WHOLE  # the same samples, however many files they lie in
-        if not self.drawing:  # datasets made before there were recipes keep their fingerprint
+        content["shard"] = ONLY_SHARD  # the number of shards does not change the samples
+        if not self.drawing:  # datasets older than the recipe layout keep their fingerprint
             del content["drawing"]
         return xxhash.xxh3_128_hexdigest(msgpack.packb(content))
 
     def to_bytes(self) -> bytes:
-        """The manifest as a msgpack map."""
+        """Packs the manifest as a msgpack map."""
         return msgpack.packb(asdict(self))
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> "Manifest":
-        """Reads a manifest.
+        """Unpacks a manifest.
 
         Raises:
-            DatasetError: It is not one, or was written by a newer format.
+            DatasetError: The bytes are not a manifest, or their format is newer.
         """
         try:
             content = msgpack.unpackb(packed)
@@ -117,18 +123,25 @@ class Manifest:
         try:
             return cls(**{name: value for name, value in content.items() if name in known})
         except TypeError as error:
-            raise DatasetError(f"the manifest is not whole ({error}): generate it anew") from None
+            raise DatasetError(
+                f"the manifest is incomplete ({error}): generate the dataset again"
+            ) from None
 
     def differences(self, other: "Manifest", *, ignoring: Collection[str] = ()) -> list[str]:
-        """What differs, one readable line each; what is in TOOLING or `ignoring` does not count."""
-        mine, theirs = asdict(self), asdict(other)
+        """Describes each entry that differs in one line.
+
+        Args:
+            other: The manifest to compare with.
+            ignoring: Entries to leave out, besides those in TOOLING.
+        """
+        mine, others = asdict(self), asdict(other)
         return [
-            f"{name}: {mine[name]} there, {theirs[name]} now"
+            f"{name}: {mine[name]} there, {others[name]} now"
             for name in mine
-            if name not in {*TOOLING, *ignoring} and mine[name] != theirs[name]
+            if name not in {*TOOLING, *ignoring} and mine[name] != others[name]
         ]
 
 
 def manifest_entry(manifest: Manifest) -> tuple[str, bytes, bytes]:
-    """Database, key and value of a manifest, as `StoreWriter.put` takes them."""
+    """(database, key, value) of a manifest, for `StoreWriter.put`."""
     return "manifest", MANIFEST_KEY, manifest.to_bytes()

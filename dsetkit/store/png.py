@@ -1,16 +1,19 @@
-"""Grey PNG files, 8 and 16 bit, written and read several times faster than OpenCV does.
+"""This file owns an encoder and a decoder of grey PNG images, several times as fast as OpenCV's.
 
-Any program reads what is written here. One filter is used for all rows: none for 8 bit (masks are
-mostly flat), the difference to the left neighbour for 16 bit (depths are smooth); and zlib-ng packs
-and unpacks the stream. (ISA-L is faster still, but of the same mask it made other bytes in one of
-some ten thousand cases, where datasets are to be equal byte for byte.) A PNG of another make is
-none of this file's business: `decode` says so by returning None.
+The images have 8 or 16 bits, and any program can read them. All rows use one filter. 8-bit rows use
+no filter, because masks are mostly flat. 16-bit rows store the difference from the left neighbour,
+because depths are smooth. zlib-ng compresses and decompresses the rows. ISA-L is faster, but in
+about one of ten thousand runs it gave other bytes for the same mask, and datasets must be the same
+byte for byte.
+
+`decode` reads only what `encode` writes. It returns None for the PNG files of other programs.
 
 Source: PNG specification, third edition, sections 5 (chunks), 9 (filters), 11.2.1 (IHDR).
 """
 
 import struct
 import zlib
+from typing import cast
 
 import numpy as np
 from zlib_ng import zlib_ng
@@ -20,11 +23,15 @@ _HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, colour type, compres
 _HEADER_CHUNK = 8 + 4 + 4 + _HEADER.size + 4
 _GREY = 0
 _FILTER_NONE, _FILTER_SUB = 0, 1  # the byte each row begins with
-_LEVELS = {1: 1, 2: 2}  # by bytes of a pixel: at level 1 a depth takes 40 % more room
+# The stub of zlib_ng gives `error` the type Exception, but it is a class of exceptions.
+_ZlibError = cast(type[Exception], zlib_ng.error)
+
+# Compression level by bytes of a pixel. At level 1 a depth takes 40 % more bytes than at level 2.
+_LEVELS = {1: 1, 2: 2}
 
 
 def encode(image: np.ndarray) -> bytes:
-    """A grey picture as PNG: uint8 or uint16 (H, W)."""
+    """Encodes a grey image, uint8 or uint16 (H,W), as PNG."""
     height, width = image.shape
     wide = image.dtype == np.uint16
     rows = np.empty((height, 1 + image.itemsize * width), np.uint8)
@@ -46,14 +53,18 @@ def encode(image: np.ndarray) -> bytes:
 
 
 def decode(encoded: bytes) -> np.ndarray | None:
-    """The picture of `encode`: uint8 or uint16 (H, W); None if it is of another make or damaged."""
+    """Decodes an image that `encode` wrote.
+
+    Returns:
+        uint8 or uint16 (H,W). None if the image is damaged or another program encoded it.
+    """
     try:
         width, height, bits, *kind = _HEADER.unpack_from(encoded, 16)
         if encoded[:8] != _SIGNATURE or bits not in (8, 16) or kind != [_GREY, 0, 0, 0]:
             return None
         rows = np.frombuffer(zlib_ng.decompress(_stream(encoded)), np.uint8)
         rows = rows.reshape(height, 1 + bits // 8 * width)
-    except (struct.error, ValueError, zlib_ng.error):
+    except (struct.error, ValueError, _ZlibError):
         return None
     if bits == 8:
         return rows[:, 1:].copy() if not rows[:, 0].any() else None
@@ -71,7 +82,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _stream(encoded: bytes) -> bytes:
-    """What the IDAT chunks hold, joined."""
+    """The joined content of the IDAT chunks."""
     parts, at = [], _HEADER_CHUNK
     while at + 8 <= len(encoded):
         length = int.from_bytes(encoded[at : at + 4], "big")

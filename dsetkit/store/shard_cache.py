@@ -1,16 +1,19 @@
-"""Shards in a local folder: what is there, what is being fetched, and what goes for lack of room.
+"""This file owns the cache of shards: the local folder that keeps shards fetched from elsewhere.
 
-    <cache>/<checksum>.lmdb             a shard, named for its content: datasets never mix, equal
-                                        shards are kept once, whatever URL they came from
-    <cache>/<checksum>.<random>.part    being fetched, or left behind by a process that was killed
-    <cache>/locks/                      one fetch of a shard, one choice of what goes, at a time
+    <cache>/<checksum>.lmdb             a shard. Its name is the checksum of its content, so shards
+                                        of different datasets cannot be mixed up, and equal shards
+                                        from different URLs are kept once.
+    <cache>/<checksum>.<random>.part    a shard that is being fetched, or that a killed process left
+    <cache>/locks/                      one lock for each shard that is being fetched, and one for
+                                        reserving and freeing space
 
-A shard gets its name only after its size and checksum were compared with the shard list and its
-bytes have reached the disk. So its size alone tells later whether it is the one wanted: hashing it
-at every opening would read all of it, and each sample carries a checksum of its own.
+A shard gets its name only after its size and checksum match the shard list and its bytes are on
+the disk. Later, its size alone is checked. A checksum would read the whole file each time it is
+opened, and each sample has its own checksum.
 
-What goes for lack of room is what was asked for longest ago, of any dataset. Another process may
-have it mapped: on POSIX the content then stays readable, and its room is free once all let go.
+When the cache is full, it deletes the shards that were requested longest ago, from any dataset.
+Another process may still have such a shard mapped. On POSIX that process can go on reading, and
+the space is free once no process has the file open.
 """
 
 import errno
@@ -29,21 +32,21 @@ from dsetkit.errors import DatasetError
 from dsetkit.store.shard_list import Shard
 
 DEFAULT_BYTES = 100 * 10**9
-MOST_KEPT_FREE = 10 * 10**9  # bytes; a twentieth of a smaller disk
-FULL = (errno.ENOSPC, errno.EDQUOT)
+MOST_KEPT_FREE = 10 * 10**9  # bytes; on disks below 200 GB, a twentieth of the disk
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def default_cache_dir() -> Path:
-    """`$DSETKIT_CACHE`, or `dsetkit` where the user's caches are."""
+    """`$DSETKIT_CACHE`; if it is not set, `dsetkit` in `$XDG_CACHE_HOME` or `~/.cache`."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("DSETKIT_CACHE") or Path(caches) / "dsetkit")
 
 
 def parse_bytes(text: str) -> int:
-    """A size as people write it: 50GB, 1.5 TB, 64GiB, 1000000.
+    """Parses a size in bytes, such as 50GB, 1.5 TB, 64GiB or 1000000.
 
     Raises:
-        DatasetError: Not a size.
+        DatasetError: The text is not a size.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?))?b?\s*", text, re.IGNORECASE)
     if not found:
@@ -54,12 +57,12 @@ def parse_bytes(text: str) -> int:
 
 
 class ShardCache:
-    """A folder of shards under a bound, shared by all processes of a machine.
+    """A folder of shards with a size limit, which all processes of a machine share.
 
     Args:
-        directory: Made when the first shard comes.
-        max_bytes: Bound of all shards together; None: see `RemoteShards`.
-        take_room: Gives an open file (its descriptor) from an offset on so many bytes of the disk.
+        directory: The folder. The first fetch creates it.
+        max_bytes: Limit of all shards together; None means the default limit of `RemoteShards`.
+        take_room: (file descriptor, offset, bytes): reserves disk space for the file [bytes].
     """
 
     def __init__(
@@ -74,11 +77,11 @@ class ShardCache:
         self._take_room = take_room
 
     def path(self, shard: Shard) -> Path:
-        """Where a shard is, or will be."""
+        """The path of a shard, whether or not the cache has it."""
         return self.directory / f"{shard.checksum}.lmdb"
 
     def has(self, shard: Shard) -> bool:
-        """Whether a shard is there; then this counts as its latest use."""
+        """Whether the cache has a shard. If so, this marks the shard as used now."""
         path = self.path(shard)
         try:
             if path.stat().st_size != shard.num_bytes:
@@ -88,12 +91,12 @@ class ShardCache:
         try:
             os.utime(path)
         except OSError:
-            pass  # a cache that somebody else filled and we may only read: nothing goes there
+            pass  # the cache is read-only for this user, so this process deletes nothing from it
         return True
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Errors of the local disk, in a line.
+        """Creates the folder, and turns each OSError in the block into a DatasetError.
 
         Raises:
             DatasetError: The folder cannot be written to, or its disk is full.
@@ -109,12 +112,20 @@ class ShardCache:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """One process and thread at a time; what a killed one held is free again."""
+        """Lets one thread of one process into the block at a time.
+
+        The operating system releases the lock of a process that was killed.
+        """
         with filelock.FileLock(self.directory / "locks" / name):
             yield
 
-    def check_bound(self, what: str, num_bytes: int) -> None:
-        """Raises a DatasetError where something is larger than the whole cache may be."""
+    def check_fits(self, what: str, num_bytes: int) -> None:
+        """Raises a DatasetError if `num_bytes` is more than the limit of the whole cache.
+
+        Args:
+            what: What takes the bytes, for the message.
+            num_bytes: Its size.
+        """
         limit = self._limit()
         if num_bytes > limit:
             raise DatasetError(
@@ -125,9 +136,12 @@ class ShardCache:
 
     @contextmanager
     def new_file(self, shard: Shard) -> Iterator[tuple[BinaryIO, Path]]:
-        """A file with room for a shard, and its temporary path; gone afterwards, unless kept."""
-        with self.locked("room"):
-            handle, part = self._reserved(shard)
+        """A file with reserved space for a shard, and its temporary path.
+
+        The file is deleted after the block, unless `keep` renamed it.
+        """
+        with self.locked("room"):  # all versions of dsetkit use this name
+            handle, part = self._reserve(shard)
         try:
             with open(handle, "r+b", buffering=0) as file:
                 yield file, part
@@ -135,19 +149,22 @@ class ShardCache:
             part.unlink(missing_ok=True)
 
     def keep(self, file: BinaryIO, part: Path, shard: Shard) -> None:
-        """Gives a file that was found whole its name."""
-        os.fsync(file.fileno())  # after a power cut the name could outlive the bytes
-        os.chmod(part, 0o644)  # others of this machine read it too
+        """Gives a complete file its final name."""
+        os.fsync(file.fileno())  # without this, a power cut could keep the name and lose the bytes
+        os.chmod(part, 0o644)  # lets other users of this machine read it
         os.replace(part, self.path(shard))
 
-    def _reserved(self, shard: Shard) -> tuple[int, Path]:
-        """An open handle and path, the room taken: a full disk shows before anything is fetched."""
-        self._sweep(shard)
-        taken = sum(size for _, size, _ in self._files("part"))  # others are fetching these
-        self.check_bound(shard.name, shard.num_bytes + taken)
+    def _reserve(self, shard: Shard) -> tuple[int, Path]:
+        """Reserves disk space for a shard before it is fetched: an open file handle and its path.
+
+        Deletes older shards as far as needed.
+        """
+        self._delete_leftovers(shard)
+        reserved = sum(size for _, size, _ in self._files("part"))  # other processes fetch these
+        self.check_fits(shard.name, shard.num_bytes + reserved)
         oldest_first = sorted(self._files("lmdb"))
         used = sum(size for _, size, _ in oldest_first)
-        limit = self._limit() - taken - shard.num_bytes
+        limit = self._limit() - reserved - shard.num_bytes
         while True:
             while used > limit and oldest_first:
                 _, size, path = oldest_first.pop(0)
@@ -160,15 +177,18 @@ class ShardCache:
             except OSError as error:
                 os.close(handle)
                 os.unlink(part)
-                if error.errno not in FULL or not oldest_first:
+                if error.errno not in DISK_FULL or not oldest_first:
                     raise
-                limit = used - 1  # one more must go
+                limit = used - 1  # delete one more shard and try again
 
-    def _sweep(self, shard: Shard) -> None:
-        """Removes what killed processes left: whoever fetches holds the lock of its shard."""
+    def _delete_leftovers(self, shard: Shard) -> None:
+        """Deletes the temporary files of killed processes.
+
+        A process that is fetching a shard holds its lock. The caller holds the lock of `shard`.
+        """
         for _, _, part in self._files("part"):
             checksum = part.name.partition(".")[0]
-            if checksum == shard.checksum:  # we hold this one
+            if checksum == shard.checksum:
                 part.unlink(missing_ok=True)
                 continue
             lock = filelock.FileLock(self.directory / "locks" / checksum)
@@ -179,18 +199,21 @@ class ShardCache:
                 pass
 
     def _files(self, kind: str) -> list[tuple[int, int, Path]]:
-        """(last use [ns], bytes, path) of our files of a kind; no other file is ever deleted."""
+        """(last use [ns], bytes, path) of the cache's files that end in `kind`.
+
+        The cache deletes only files that this lists.
+        """
         found = []
         for path in self.directory.glob("[0-9a-f]" * 32 + f"*.{kind}"):
             try:
                 status = path.stat()
             except FileNotFoundError:
-                continue  # gone meanwhile
+                continue  # another process has just deleted or renamed it
             found.append((status.st_mtime_ns, status.st_size, path))
         return found
 
     def _limit(self) -> int:
-        """Bytes that all shards together may take, those that are there included."""
+        """Limit of all shards together [bytes]."""
         if self.max_bytes is not None:
             return self.max_bytes
         used = sum(size for kind in ("lmdb", "part") for _, size, _ in self._files(kind))

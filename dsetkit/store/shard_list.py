@@ -1,7 +1,7 @@
-"""The shard list: `shards.json`, beside the shards of a dataset, tells what a whole copy is.
+"""This file owns the shard list, `shards.json`, which names the shards of a complete dataset.
 
-Object stores and web servers list and check files each in a way of their own, or not at all. This
-file is the same everywhere; it is written last and read first:
+It lies beside the shards. Each object store lists and checks files in its own way, and some web
+servers do neither; a shard list works with all of them. It is written last and read first:
 
     {"format": "dsetkit-shards", "version": 1, "fingerprint": "...",
      "shards": [{"name": "shard-00000.lmdb", "bytes": 1048576, "xxh3_128": "32 hex digits"}, ...]}
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
@@ -28,18 +29,20 @@ VERSION = 1
 
 Progress = Callable[[int, int], None]  # (done, total) [bytes]
 
-_BLOCK = 1 << 22  # bytes hashed at once: xxhash lets other threads run meanwhile
+_BLOCK = 1 << 22  # bytes hashed at once; other threads run while xxhash works
 _THREADS = 4
-_NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # a plain file name: no folder, nothing to quote
+_NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # a file name without folder; needs no quoting in URLs
 _CHECKSUM = re.compile(r"[0-9a-f]{32}")
+
+LIST_AGAIN = "run `dsetkit list-shards` again and upload shards.json beside the shards"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of a dataset.
+    """One shard in a shard list.
 
     Attributes:
-        name: Its file name, without any folder.
+        name: Its file name, without a folder.
         num_bytes: Its size.
         checksum: xxh3-128 of its content, 32 hex digits.
     """
@@ -51,11 +54,11 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardList:
-    """What a whole copy of a dataset consists of.
+    """The shards of a complete dataset.
 
     Attributes:
-        fingerprint: The dataset's, as its maker gave it.
-        shards: In the order of their numbers.
+        fingerprint: `Manifest.fingerprint` of the dataset.
+        shards: The shards in the order of their numbers.
     """
 
     fingerprint: str
@@ -71,10 +74,10 @@ class ShardList:
         return {shard.name: shard for shard in self.shards}
 
     def shard(self, name: str) -> Shard:
-        """The shard of a name.
+        """The shard with a name.
 
         Raises:
-            DatasetError: The list has no such shard.
+            DatasetError: The list has no shard with this name.
         """
         if name not in self._by_name:
             raise DatasetError(
@@ -84,7 +87,7 @@ class ShardList:
         return self._by_name[name]
 
     def to_json(self) -> str:
-        """The content of `shards.json`; the same list gives the same text."""
+        """The content of `shards.json`; equal lists give equal text."""
         rows = [
             {"name": shard.name, "bytes": shard.num_bytes, "xxh3_128": shard.checksum}
             for shard in self.shards
@@ -99,74 +102,72 @@ class ShardList:
 
     @classmethod
     def from_json(cls, content: bytes | str, *, source: str = FILE_NAME) -> "ShardList":
-        """Reads a shard list, and takes nothing on trust: names become paths, sizes become room.
+        """Parses a shard list and checks every entry, because names become paths on this machine.
 
         Args:
-            content: What the file holds.
+            content: The content of the file.
             source: Its path or URL, for messages.
 
         Raises:
-            DatasetError: Not JSON, of another program, of a newer dsetkit, or damaged.
+            DatasetError: It is not JSON, it is from another program or a newer dsetkit, or it is
+                damaged.
         """
         try:
             parsed = json.loads(content)
         except (ValueError, RecursionError):
             raise DatasetError(
-                f"{source} is not JSON: expected the shard list of a dataset; {_AGAIN}"
+                f"{source} is not JSON: expected the shard list of a dataset; {LIST_AGAIN}"
             ) from None
         if not isinstance(parsed, dict) or parsed.get("format") != FORMAT:
             raise DatasetError(
                 f"{source} is JSON of another program (no format {FORMAT!r}): expected the shard "
-                f"list of a dataset; {_AGAIN}"
+                f"list of a dataset; {LIST_AGAIN}"
             )
         version = parsed.get("version")
         if type(version) is int and version > VERSION:
             raise DatasetError(
                 f"{source} has version {version}, this dsetkit reads {VERSION}: update dsetkit"
             )
-        fault = _fault(parsed)
+        fault = _find_fault(parsed)
         if fault:
-            raise DatasetError(f"{source} is damaged ({fault}): {_AGAIN}")
+            raise DatasetError(f"{source} is damaged ({fault}): {LIST_AGAIN}")
         shards = (Shard(row["name"], row["bytes"], row["xxh3_128"]) for row in parsed["shards"])
         return cls(parsed["fingerprint"], tuple(shards))
 
     def write(self, directory: Path) -> Path:
-        """Writes `shards.json` into the dataset's directory, whole or not at all.
+        """Writes `shards.json` into the dataset's directory; a failed write leaves no part of it.
 
         Returns:
-            The file.
+            The path of the file.
 
         Raises:
-            DsetkitError: The place cannot be written to, or has no room left.
+            DsetkitError: The directory cannot be written to, or the disk is full.
         """
         path = Path(directory) / FILE_NAME
         write_whole(path, self.to_json().encode())
         return path
 
 
-_AGAIN = "write it again and upload it beside the shards"
-
-
-def _fault(parsed: dict) -> str:
-    """What is wrong with a list of this format, in a few words; empty if nothing."""
+def _find_fault(parsed: dict[str, Any]) -> str:
+    """Describes the first fault of a shard list in a few words; empty if there is none."""
     if set(parsed) != {"format", "version", "fingerprint", "shards"} or parsed["version"] != 1:
-        return "other entries than format, version, fingerprint and shards"
+        return "expected format, version, fingerprint and shards, and nothing else"
     if not isinstance(parsed["fingerprint"], str):
-        return "the fingerprint is no text"
+        return "the fingerprint is not text"
     rows = parsed["shards"]
     if not isinstance(rows, list) or not rows:
-        return "no shards"
+        return "it lists no shards"
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or set(row) != {"name", "bytes", "xxh3_128"}:
             return f"shard {number}: expected name, bytes and xxh3_128"
         if not isinstance(row["name"], str) or not _NAME.fullmatch(row["name"]):
-            return f"shard {number}: {row['name']!r} is no plain file name"
+            return f"shard {number}: {row['name']!r} is not a plain file name"
         if type(row["bytes"]) is not int or row["bytes"] <= 0:
-            return f"{row['name']}: {row['bytes']!r} is no size in bytes"
+            return f"{row['name']}: {row['bytes']!r} is not a size in bytes"
         if not isinstance(row["xxh3_128"], str) or not _CHECKSUM.fullmatch(row["xxh3_128"]):
-            return f"{row['name']}: {row['xxh3_128']!r} is no checksum of 32 hex digits"
+            return f"{row['name']}: {row['xxh3_128']!r} is not a checksum of 32 hex digits"
     if len({row["name"] for row in rows}) != len(rows):
-        return "two shards of one name"
+        return "two shards have the same name"
     return ""
 
 
@@ -177,16 +178,16 @@ def make_shard_list(
     threads: int = _THREADS,
     progress: Progress | None = None,
 ) -> ShardList:
-    """Hashes the shards of a dataset.
+    """Makes the shard list of a dataset. This reads all shards to compute their checksums.
 
     Args:
-        files: The shards, in the order of their numbers; at least one.
-        fingerprint: The dataset's.
-        threads: Files hashed at once.
-        progress: Told of the bytes done and their total after each block.
+        files: The shards in the order of their numbers; at least one.
+        fingerprint: `Manifest.fingerprint` of the dataset.
+        threads: Files to hash at once.
+        progress: Called with (bytes done, bytes in all) after each block.
 
     Raises:
-        DatasetError: A file cannot be read, is empty, or has a name that no URL can take as it is.
+        DatasetError: A file cannot be read, is empty, or has a name that needs quoting in a URL.
     """
     sizes = [_size(path) for path in files]
     total, done, lock = sum(sizes), 0, threading.Lock()
@@ -202,7 +203,7 @@ def make_shard_list(
         checksums = list(pool.map(lambda path: checksum_of(path, advance), files))
     shards = map(Shard, (Path(path).name for path in files), sizes, checksums)
     made = ShardList(fingerprint, tuple(shards))
-    # What nobody could read back is not handed out.
+    # Parsing the list again checks its names and sizes.
     return ShardList.from_json(made.to_json(), source="the list of these files")
 
 
@@ -211,7 +212,7 @@ def checksum_of(path: Path, advance: Callable[[int], None] | None = None) -> str
 
     Args:
         path: The file.
-        advance: Told of the bytes of each block.
+        advance: Called with the number of bytes of each block.
 
     Raises:
         DatasetError: The file cannot be read.

@@ -1,43 +1,46 @@
-"""Which samples lie in which file of a dataset, and reading the files as if they were one.
+"""This file owns the division of a dataset into shards, and reads the shards as one store.
 
-A dataset is a folder of shards, `shard-00000.lmdb` and on. Each holds a contiguous range of the
-samples under their numbers in the whole dataset, and the manifest; where the borders lie follows
-from the manifest alone, so any one shard tells where every sample is. The first shard holds besides
-what belongs to the whole: the split cells, the backgrounds and the foregrounds.
+A dataset is a folder of shards: `shard-00000.lmdb`, `shard-00001.lmdb` and so on. Each shard holds
+the manifest and a contiguous range of the samples. A sample's key is its index in the whole
+dataset. The manifest alone decides the ranges, so any one shard tells which shard holds a sample.
+The first shard also holds the split cells, the backgrounds and the foregrounds of the dataset.
 """
 
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from dsetkit.errors import DatasetError, UnfinishedError
 from dsetkit.store import manifest as m
 from dsetkit.store.lmdb_store import StoreReader, u64_key
 from dsetkit.store.remote import RemoteShards
-from dsetkit.store.shard_list import ShardList, make_shard_list
+from dsetkit.store.shard_list import LIST_AGAIN, ShardList, make_shard_list
 
 SHARD_NAME = "shard-{:05d}.lmdb"
 _SHARD_PATTERN = re.compile(r"shard-(\d{5,})\.lmdb")
 
 
 def shard_path(dataset: Path, number: int = 0) -> Path:
-    """The file of a shard."""
+    """The path of a shard in a dataset's directory."""
     return Path(dataset) / SHARD_NAME.format(number)
 
 
 def shard_number(name: str) -> int | None:
-    """The number in the name of a shard's file; None for any other name."""
+    """The number in a shard's file name; None if the name is not a shard's."""
     matched = _SHARD_PATTERN.fullmatch(name)
     return int(matched[1]) if matched else None
 
 
 def shard_ranges(manifest: m.Manifest) -> list[range]:
-    """The indices of each shard's samples: as even as whole teacher batches allow.
+    """The range of sample indices of each shard.
 
-    A network's answer can depend in its last bit on the batch it is asked in. With borders between
-    batches, the same samples come out whatever the number of shards.
+    The ranges consist of whole teacher batches and are as even as that allows. The last bit of a
+    network's output can depend on the batch. So that the number of shards does not change any
+    sample, no batch is split between two shards.
 
     Raises:
         DatasetError: There are more shards than batches.
@@ -54,23 +57,23 @@ def shard_ranges(manifest: m.Manifest) -> list[range]:
 
 
 class ShardFiles(Protocol):
-    """Where the shards of a dataset come from."""
+    """The files of a dataset's shards."""
 
     def numbers(self) -> list[int]:
-        """The numbers of the shards that are there, ascending."""
+        """The numbers of the shards that exist, ascending."""
 
     def local(self, number: int) -> Path:
-        """A file of this machine that holds a shard; asked for right before it is read."""
+        """The path of a shard on this machine. Call it right before the shard is read."""
 
     def num_bytes(self, number: int) -> int:
         """The size of a shard."""
 
 
 class FolderShards:
-    """The shards of a folder.
+    """The shards in a local folder.
 
     Raises:
-        DatasetError: There are none.
+        DatasetError: The folder does not exist or has no shards.
     """
 
     def __init__(self, path: Path) -> None:
@@ -97,18 +100,24 @@ class FolderShards:
         return self.local(number).stat().st_size
 
 
-class AddressShards:
-    """The shards at an address, fetched when they are asked for; see `remote`.
+class UrlShards:
+    """The shards at a URL. `local` fetches a shard; see `remote`.
 
     Raises:
-        DatasetError: As `RemoteShards`.
+        DatasetError: As `RemoteShards`, or the shard list has a name that is not a shard's.
     """
 
-    def __init__(self, address: str) -> None:
-        self._remote = RemoteShards(address)
-        self._sizes = {
-            shard_number(shard.name): shard.num_bytes for shard in self._remote.shard_list.shards
-        }
+    def __init__(self, url: str) -> None:
+        self._remote = RemoteShards(url)
+        self._sizes: dict[int, int] = {}
+        for shard in self._remote.shard_list.shards:
+            number = shard_number(shard.name)
+            if number is None:
+                raise DatasetError(
+                    f"the shard list at {url} has {shard.name}: expected names like "
+                    f"{SHARD_NAME.format(0)}; {LIST_AGAIN}"
+                )
+            self._sizes[number] = shard.num_bytes
 
     def numbers(self) -> list[int]:
         """See `ShardFiles`."""
@@ -124,53 +133,61 @@ class AddressShards:
 
 
 class Shards:
-    """The shards of a dataset as one store; each is opened, and held against the first, when asked.
+    """Reads the shards of a dataset as one store.
+
+    It opens a shard when it is first used, and compares its manifest with that of the first shard.
 
     Args:
-        files: Where they come from.
-        allow_incomplete: Accept shards that are not there or not whole yet.
+        files: The files of the shards.
+        name: The dataset's path or URL, for messages.
+        allow_incomplete: Whether to accept a dataset with missing or incomplete shards.
 
     Attributes:
-        manifest: That of the first shard that is there.
+        manifest: The manifest of the existing shard with the lowest number.
+        ranges: The sample indices of each shard, see `shard_ranges`.
 
     Raises:
-        DatasetError: Not a dataset, a newer format, a shard that is missing, too much, of another
-            dataset or not complete.
+        DatasetError: It is not a dataset, its format is newer, or a shard is missing, surplus,
+            incomplete or from another dataset.
     """
 
     def __init__(self, files: ShardFiles, name: str, *, allow_incomplete: bool = False) -> None:
         self._files, self._name, self._allow_incomplete = files, name, allow_incomplete
-        self._there = files.numbers()
+        self._numbers = files.numbers()
         self._readers: dict[int, StoreReader] = {}
-        first = StoreReader(files.local(self._there[0]))
-        self.manifest = self._read_manifest(first)
+        lowest = StoreReader(files.local(self._numbers[0]))
+        self.manifest = self._read_manifest(lowest)
         self.ranges = shard_ranges(self.manifest)
         self._starts = [indices.start for indices in self.ranges]
         self._check_numbers()
-        self.reader(self._there[0])
+        self.reader(self._numbers[0])
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_readers": {}}
 
     def __len__(self) -> int:
-        """Samples that are there; of a whole dataset no other shard needs to be opened for it."""
+        """The number of stored samples. For a complete dataset this opens no further shards."""
         if not self._allow_incomplete:
             return self.manifest.num_samples
-        return sum(len(indices) for indices in self.there())
+        return sum(len(indices) for indices in self.stored_ranges())
 
     @property
-    def whole(self) -> StoreReader:
-        """The shard that holds what belongs to the whole dataset."""
+    def first(self) -> StoreReader:
+        """The first shard, which holds the split cells, the backgrounds and the foregrounds."""
         return self.reader(0)
 
     def reader(self, number: int) -> StoreReader:
-        """The store of a shard."""
-        if number not in self._there:
+        """The store of a shard.
+
+        Raises:
+            DatasetError: The shard is missing, incomplete, damaged or from another dataset.
+        """
+        if number not in self._numbers:
             raise DatasetError(
                 f"{self._name} has no {SHARD_NAME.format(number)}: make it with the command that "
                 "makes the dataset, or copy it from its source"
             )
-        path = self._files.local(number)  # may have to be fetched again
+        path = self._files.local(number)  # fetches the shard again if the cache deleted it
         if number not in self._readers:
             reader = StoreReader(path)
             self._check(number, reader)
@@ -178,80 +195,84 @@ class Shards:
         return self._readers[number]
 
     def number_of(self, index: int) -> int:
-        """The shard of a sample."""
+        """The number of the shard that holds a sample."""
         return bisect_right(self._starts, index) - 1
 
-    def get_many(self, indices: Sequence[int]) -> list[bytes | None]:
-        """The stored samples of some indices, one transaction for each shard; None = not there."""
+    def get_many(self, indices: Sequence[int] | np.ndarray) -> list[bytes | None]:
+        """The packed records of some samples, read in one transaction for each shard.
+
+        Returns:
+            A list as long as `indices`, with None for samples that are missing.
+        """
         if len(self.ranges) == 1:
             return self.reader(0).get_many("samples", [u64_key(int(i)) for i in indices])
         places: dict[int, list[int]] = {}
         for place, index in enumerate(indices):
             places.setdefault(self.number_of(index), []).append(place)
         found: list[bytes | None] = [None] * len(indices)
-        for number, some in places.items():
-            keys = [u64_key(int(indices[place])) for place in some]
-            packed = self.reader(number).get_many("samples", keys)
-            for place, one in zip(some, packed, strict=True):
-                found[place] = one
+        for number, shard_places in places.items():
+            keys = [u64_key(int(indices[place])) for place in shard_places]
+            records = self.reader(number).get_many("samples", keys)
+            for place, packed in zip(shard_places, records, strict=True):
+                found[place] = packed
         return found
 
-    def there(self) -> Iterator[range]:
-        """The indices of the samples that each shard holds by now; opens all of them."""
-        for number in self._there:
-            first = self.ranges[number].start
-            yield range(first, first + self.reader(number).count("samples"))
+    def stored_ranges(self) -> Iterator[range]:
+        """The sample indices that each shard holds at present. This opens all shards."""
+        for number in self._numbers:
+            start = self.ranges[number].start
+            yield range(start, start + self.reader(number).count("samples"))
 
     def is_complete(self) -> bool:
-        """Whether every shard is there and whole; opens all of them."""
-        return len(self._there) == len(self.ranges) and all(
-            self._read_manifest(self.reader(number)).complete for number in self._there
+        """Whether all shards exist and are complete. This opens all shards."""
+        return len(self._numbers) == len(self.ranges) and all(
+            self._read_manifest(self.reader(number)).complete for number in self._numbers
         )
 
     def num_bytes(self) -> int:
-        """Size of all files together."""
-        return sum(map(self._files.num_bytes, self._there))
+        """The size of all shards together."""
+        return sum(map(self._files.num_bytes, self._numbers))
 
     # ---- checks --------------------------------------------------------------------------------
 
     def _check_numbers(self) -> None:
         shards = len(self.ranges)
-        missing = sorted(set(range(shards)) - set(self._there))
+        missing = sorted(set(range(shards)) - set(self._numbers))
         if missing and not self._allow_incomplete:
             names = ", ".join(SHARD_NAME.format(number) for number in missing[:3])
             more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
             raise DatasetError(
-                f"{self._name} is not complete: of {shards:,} shards there are {len(self._there):,}"
-                f", {names}{more} missing; run the command that makes it again, or copy them from "
+                f"{self._name} is not complete: it has {len(self._numbers):,} of {shards:,} shards "
+                f"and lacks {names}{more}; run the command that makes it again, or copy them from "
                 "their source"
             )
-        surplus = [number for number in self._there if number >= shards]
+        surplus = [number for number in self._numbers if number >= shards]
         if surplus:
             raise DatasetError(
-                f"{self._name} has {shards:,} shards, but {SHARD_NAME.format(surplus[0])} lies "
-                "there too: it belongs to another dataset, take it away"
+                f"{self._name} has {shards:,} shards, but it also contains "
+                f"{SHARD_NAME.format(surplus[0])}, which belongs to another dataset: remove it"
             )
 
     def _check(self, number: int, reader: StoreReader) -> None:
         manifest, shards = self._read_manifest(reader), len(self.ranges)
         name = self._name if shards == 1 else f"{self._name}/{SHARD_NAME.format(number)}"
-        # Splits are the whole dataset's: a new one is written into the first shard alone.
+        # `dsetkit split` writes new splits into the first shard only.
         differences = self.manifest.differences(manifest, ignoring=("shard", "splits"))
         if differences:
             raise DatasetError(
-                f"{name} belongs to another dataset ({differences[0]}): put the dataset's own "
-                "shard there"
+                f"{name} belongs to another dataset ({differences[0]}): replace it by this "
+                "dataset's shard"
             )
         if manifest.shard != {"number": number, "shards": shards}:
-            says = "shard {number} of {shards}".format(**manifest.shard)
+            found = "shard {number} of {shards}".format(**manifest.shard)
             raise DatasetError(
-                f"{name} is {says}, expected {number} of {shards}: give the files their own names"
+                f"{name} is {found}, expected {number} of {shards}: rename the files"
             )
         if not (manifest.complete or self._allow_incomplete):
             raise DatasetError(
                 f"{name} is not complete: {reader.count('samples'):,} of "
-                f"{len(self.ranges[number]):,} samples; run the command that makes it again, it "
-                "continues where it stopped"
+                f"{len(self.ranges[number]):,} samples; run the command that makes it again, and "
+                "it continues where it stopped"
             )
 
     def _read_manifest(self, reader: StoreReader) -> m.Manifest:
@@ -266,14 +287,17 @@ class Shards:
 def list_shards(
     path: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> ShardList:
-    """Writes the shard list of a dataset, which readers of object storage go by.
+    """Writes the shard list of a dataset. Readers of object storage need it.
 
     Args:
         path: The directory of a complete dataset.
         progress: Called with (bytes done, bytes in all).
 
+    Returns:
+        The shard list.
+
     Raises:
-        DatasetError: As `Shards`, or a shard is not complete.
+        DatasetError: As `Shards`, or a shard is incomplete.
     """
     files = FolderShards(path)
     shards = Shards(files, str(path))

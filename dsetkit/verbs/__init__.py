@@ -1,1 +1,1 @@
-"""What can be done with a dataset that is there, one module for each verb."""
+"""What can be done with an existing dataset, one module or package for each verb."""

@@ -1,12 +1,12 @@
-"""convert(...): the same samples in another layout, or with other codecs, as a dataset of its own.
+"""convert: the same samples in another layout or with other codecs, as a new dataset.
 
-Nothing is lost either way. Recipes become pictures by drawing them, as `generate` would have done,
-byte for byte. Pictures become recipes only if drawing gives exactly what is stored; depths change
-their packing, not their values.
+Nothing is lost either way. Recipes are composited to pictures, byte for byte as `generate` would
+have stored them. Pictures become recipes only if compositing gives exactly the stored pictures.
+Depths change their encoding, not their values.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -21,11 +21,12 @@ from dsetkit.compositing import (
 )
 from dsetkit.datasets import Dataset, DatasetWriter, stored_assets
 from dsetkit.errors import DatasetError
+from dsetkit.processes import in_chunks, in_order
 from dsetkit.store import CODECS, Record, chosen_codecs
 from dsetkit.store import manifest as m
 
 SAMPLES_PER_JOB = 64
-JOBS_AHEAD = 4  # per thread: bounds the memory of what waits to be written
+JOBS_AHEAD = 4  # per thread; limits the memory of samples that wait to be written
 
 
 def convert(
@@ -37,14 +38,14 @@ def convert(
     jobs: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> m.Manifest:
-    """Makes a dataset of the same samples, or continues one that was cut off.
+    """Makes a dataset of the same samples, or continues an interrupted conversion.
 
     Args:
-        path: A complete dataset; it is only read.
-        output: Directory of the new one.
+        path: A complete dataset; it is not changed.
+        output: Directory of the new dataset.
         layout: `rendered` or `recipe`.
-        codecs: Codec names by field, where they shall not be the layout's own or, within a
-            layout, those they were.
+        codecs: Field -> codec name. Other fields keep their codecs within a layout, and get the
+            default codecs in another layout.
         jobs: Threads; None = one for each core.
         progress: Called with (samples done, samples in all).
 
@@ -52,7 +53,7 @@ def convert(
         The manifest of the complete new dataset.
 
     Raises:
-        DatasetError: A sample that cannot be drawn as it is stored, or anything `Dataset` and
+        DatasetError: A sample whose composite cannot be reproduced, or anything that `Dataset` and
             `DatasetWriter` raise.
     """
     source = Dataset(path)
@@ -72,17 +73,17 @@ def convert(
         return writer.finish()
 
 
-def _describe(there: m.Manifest, layout: str, wanted: Mapping[str, str]) -> m.Manifest:
-    """The new manifest; within a layout, what is not asked for keeps its codec."""
-    codecs = chosen_codecs(layout, wanted)
-    if layout == there.layout:
-        codecs = there.codecs | dict(wanted)
+def _describe(source: m.Manifest, layout: str, chosen: Mapping[str, str]) -> m.Manifest:
+    """The manifest of the new dataset; see `convert` for the codecs."""
+    codecs = chosen_codecs(layout, chosen)
+    if layout == source.layout:
+        codecs = source.codecs | dict(chosen)
     return replace(
-        there,
+        source,
         complete=False,
-        shard=m.WHOLE,
+        shard=m.ONLY_SHARD,
         layout=layout,
-        codecs={name: codecs[name] for name in there.fields if name in codecs},
+        codecs={name: codecs[name] for name in source.fields if name in codecs},
         drawing=compositing_fingerprint() if layout == "recipe" else "",
     )
 
@@ -90,51 +91,52 @@ def _describe(there: m.Manifest, layout: str, wanted: Mapping[str, str]) -> m.Ma
 def _converted(
     source: Dataset, manifest: m.Manifest, first: int, jobs: int
 ) -> Iterator[list[Record]]:
-    """The samples from index `first` on, in order."""
-    starts = range(first, len(source), SAMPLES_PER_JOB)
+    """Yields the new records from index `first` on, in order, in batches."""
+    batches = in_chunks(range(first, len(source)), SAMPLES_PER_JOB)
+    work = partial(_convert_batch, source, manifest)
     with ThreadPoolExecutor(jobs) as pool:
-        for group in range(0, len(starts), JOBS_AHEAD * jobs):
-            batches = [
-                range(start, min(start + SAMPLES_PER_JOB, len(source)))
-                for start in starts[group : group + JOBS_AHEAD * jobs]
-            ]
-            yield from pool.map(partial(_convert_batch, source, manifest), batches)
+        yield from in_order(pool, work, batches, ahead=JOBS_AHEAD * jobs)
 
 
-def _convert_batch(source: Dataset, manifest: m.Manifest, indices: Sequence[int]) -> list[Record]:
+def _convert_batch(source: Dataset, manifest: m.Manifest, indices: range) -> list[Record]:
     records = zip(indices, source.records(indices), strict=True)
     return [_convert(source, manifest, index, record) for index, record in records]
 
 
 def _convert(source: Dataset, manifest: m.Manifest, index: int, record: Record) -> Record:
-    fields = {}
+    """The new record of a sample.
+
+    Raises:
+        DatasetError: A composite that the recipe does not reproduce, or a sample without recipe.
+    """
+    fields: dict[str, bytes] = {}
     if "depth" in manifest.codecs:
-        fields["depth"] = _repacked(source, manifest, record, "depth")
+        fields["depth"] = _encoded(source, manifest, record, "depth")
     if manifest.layout == "rendered" and source.manifest.layout == "rendered":
         names = [name for name in manifest.codecs if name != "depth"]
-        fields |= {name: _repacked(source, manifest, record, name) for name in names}
+        fields |= {name: _encoded(source, manifest, record, name) for name in names}
         return replace(record, fields=fields)
     if not has_recipe(record):
         raise DatasetError(
-            f"{source.path}, sample {index} was imported, not drawn: there is no recipe to keep "
-            "in place of its pictures"
+            f"{source.path}, sample {index} was imported, not composited: it has no recipe to "
+            "store instead of its pictures"
         )
     image, mask = source.compositor.composite(record)
-    plain = replace(record, fields=fields)
+    new = replace(record, fields=fields)
     if manifest.layout == "rendered":
-        return encode_composite(plain, image, mask, manifest.codecs)
+        return encode_composite(new, image, mask, manifest.codecs)
     if source.manifest.layout == "rendered":
         if not stores_same_pixels(source.manifest, record, image, mask):
             raise DatasetError(
-                f"{source.path}, sample {index}: drawing it again gives other pixels than are "
-                "stored, so it was made by another version; keep it as it is"
+                f"{source.path}, sample {index}: compositing it again gives other pixels than the "
+                "stored ones, so another version made it: keep its layout"
             )
-        plain = replace(plain, drawn=pixels_checksum(image, mask) if fields else None)
-    return plain
+        new = replace(new, drawn=pixels_checksum(image, mask) if fields else None)
+    return new
 
 
-def _repacked(source: Dataset, manifest: m.Manifest, record: Record, name: str) -> bytes:
-    """A field in the new codec; as it lies if it had that before."""
+def _encoded(source: Dataset, manifest: m.Manifest, record: Record, name: str) -> bytes:
+    """A field in the new codec; its own bytes if the codec does not change."""
     if source.manifest.codecs[name] == manifest.codecs[name]:
         return record.fields[name]
     return CODECS[manifest.codecs[name]].encode(source.image(record, name))

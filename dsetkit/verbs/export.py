@@ -1,14 +1,14 @@
-"""export: a dataset as plain files for programs that know nothing of LMDB.
+"""export: a dataset as plain files, for programs that do not read LMDB.
 
     DIR/dataset.json              the manifest (units of depth!), the split, the depth format
-    DIR/composite/000000.jpg      the stored bytes as they are
+    DIR/composite/000000.jpg      the stored bytes
     DIR/mask/000000.png           8-bit alpha
     DIR/depth/000000.png|.npy     uint16 as stored, or float32: metres, or inverse depth in [0, 1];
                                   0 = invalid
     DIR/background/0000.png       backgrounds, by id
-    DIR/index.csv                 the columns of `sample_table`, and a file for each field
+    DIR/index.csv                 the columns of `SampleTable`, and a file for each field
 
-A file that stands under its own name is complete, so the same command goes on after a stop.
+Every file with its final name is complete, so an interrupted export can be continued.
 """
 
 import io
@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def export(
     depth_format: str = "png16",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Writes the samples as files; what is there already is kept.
+    """Writes samples as files; existing files are kept.
 
     Args:
         path: The dataset's directory.
@@ -50,30 +51,31 @@ def export(
         Number of samples.
 
     Raises:
-        DatasetError: As `Dataset`, an empty split, or the output holds something else.
+        DatasetError: As `Dataset`; an empty split; or an output that holds other files.
     """
     dataset = Dataset(path)
     indices = indices_of(dataset, split)
     _claim(output, _describe(dataset, split, depth_format))
-    # The table comes last: where it stands, all files it names do.
+    # The table is written last: if it exists, so do all files that it names.
     columns = (*COLUMNS, *(f"{name}_file" for name in dataset.manifest.fields))
     rows = _export_samples(dataset, indices.tolist(), output, depth_format, progress)
     write_whole(output / "index.csv", as_csv(rows, columns))
     return len(indices)
 
 
-def _describe(dataset: Dataset, split: str | None, depth_format: str) -> dict:
+def _describe(dataset: Dataset, split: str | None, depth_format: str) -> dict[str, Any]:
+    """The content of dataset.json."""
     return {"manifest": asdict(dataset.manifest), "split": split, "depth_format": depth_format}
 
 
-def _claim(output: Path, about: dict) -> None:
-    """Marks the directory as that of this export.
+def _claim(output: Path, description: dict[str, Any]) -> None:
+    """Writes dataset.json, which marks the directory as that of this export.
 
     Raises:
-        DatasetError: It is that of another one, or holds foreign files.
+        DatasetError: The directory belongs to another export, or holds other files.
     """
     marker = output / "dataset.json"
-    content = json.dumps(about, indent=2).encode()
+    content = json.dumps(description, indent=2).encode()
     if marker.exists():
         if marker.read_bytes() != content:
             raise DatasetError(
@@ -82,7 +84,7 @@ def _claim(output: Path, about: dict) -> None:
             )
         return
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DatasetError(f"{output} is there and is no export: choose another --output")
+        raise DatasetError(f"{output} exists and is not an export: choose another --output")
     write_whole(marker, content)
 
 
@@ -92,8 +94,8 @@ def _export_samples(
     output: Path,
     depth_format: str,
     progress: Callable[[int, int], None],
-) -> Iterator[dict]:
-    """Writes the files of the samples; gives their rows of the table."""
+) -> Iterator[dict[str, int | str]]:
+    """Writes the files of samples; yields their rows of the table."""
     backgrounds = _export_assets(dataset, output)
     fields = [name for name in dataset.manifest.fields if name != "background"]
     table = SampleTable(dataset)
@@ -111,8 +113,8 @@ def _export_samples(
 
 
 def _export_assets(dataset: Dataset, output: Path) -> list[str]:
-    """Writes the backgrounds; gives their files, by id, relative to the output."""
-    files = []
+    """Writes the backgrounds; returns their files by id, relative to the output."""
+    files: list[str] = []
     for number, asset in enumerate(dataset.assets("backgrounds")):
         files.append(f"background/{number:04d}{_suffix(asset['image'])}")
         _write_new(output / files[-1], asset["image"])
@@ -122,19 +124,19 @@ def _export_assets(dataset: Dataset, output: Path) -> list[str]:
 def _export_field(
     dataset: Dataset, record: Record, field: str, index: int, output: Path, depth_format: str
 ) -> str:
-    """Writes a field of a sample; gives its file, relative to the output."""
+    """Writes a field of a sample; returns its file, relative to the output."""
     if field == "depth" and depth_format == "npy":
         content, suffix = _depth_npy(dataset, record), ".npy"
     else:
-        content = _as_file(dataset, record, field)
+        content = _as_picture(dataset, record, field)
         suffix = _suffix(content)
     file = f"{field}/{index:06d}{suffix}"
     _write_new(output / file, content)
     return file
 
 
-def _as_file(dataset: Dataset, record: Record, field: str) -> bytes:
-    """A field as a PNG or JPEG file: its own bytes where it is one."""
+def _as_picture(dataset: Dataset, record: Record, field: str) -> bytes:
+    """A field as PNG or JPEG: its own bytes if it is stored so."""
     content = record.fields.get(field, b"")
     if content.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)):
         return content
@@ -147,7 +149,7 @@ def _write_new(file: Path, content: bytes) -> None:
 
 
 def _suffix(encoded: bytes) -> str:
-    # Told by the bytes: an imported dataset may hold JPEG and PNG colour files side by side.
+    # From the bytes: an imported dataset may hold both JPEG and PNG composites.
     return ".png" if encoded.startswith(PNG_SIGNATURE) else ".jpg"
 
 

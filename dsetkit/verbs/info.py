@@ -1,7 +1,8 @@
-"""info: what a dataset is, from its manifest; works on an incomplete one too."""
+"""info: describes a dataset, complete or not, from its manifest."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,8 @@ DEPTH_UNITS = {
 }
 
 
-def describe(path: Path) -> dict:
-    """Everything `info` tells, as JSON values.
+def describe(path: Path) -> dict[str, Any]:
+    """Everything that `info` prints, as JSON values.
 
     Raises:
         DatasetError: As `Dataset`.
@@ -60,30 +61,30 @@ def describe(path: Path) -> dict:
 
 
 def count_splits(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Samples of every split, and of each of its cells that has any."""
-    there = [dataset.cells[held.start : held.stop] for held in dataset.shards.there()]
-    counts = np.bincount(np.concatenate(there), minlength=len(CELL_NAMES)).tolist()
+    """Split -> cell -> number of samples; cells without samples are left out."""
+    cells_there = [dataset.cells[held.start : held.stop] for held in dataset.shards.stored_ranges()]
+    counts = np.bincount(np.concatenate(cells_there), minlength=len(CELL_NAMES)).tolist()
     return {
         split: {CELL_NAMES[cell]: counts[cell] for cell in cells if counts[cell]}
         for split, cells in SPLITS.items()
     }
 
 
-def as_lines(about: dict) -> Iterator[str]:
-    """What `describe` gives, as aligned lines for people."""
-    height, width = about["size_px"]
-    splits, assets, versions = about["splits"], about["assets"], about["versions"]
-    yield _line("dataset", about["dataset"])
-    yield _line("samples", _progress(about))
-    yield _line("size", f"{width} x {height} px" if width else "as each picture came")
-    yield _line("fields", ", ".join(_field(name, about["codecs"]) for name in about["fields"]))
-    yield _line("depth", _depth(about["depth"]))
-    yield _line("teacher", _settings(about["teacher"]))
-    if about["label_quality"]:
-        yield _line("labels", _labels(about["label_quality"]))
-    yield _line("layout", about["layout"])
-    if about["recipe"]:
-        yield _line("recipe", _settings(about["recipe"]))
+def as_lines(facts: dict[str, Any]) -> Iterator[str]:
+    """The result of `describe` as aligned lines of text."""
+    height, width = facts["size_px"]
+    splits, assets, versions = facts["splits"], facts["assets"], facts["versions"]
+    yield _line("dataset", facts["dataset"])
+    yield _line("samples", _progress(facts))
+    yield _line("size", f"{width} x {height} px" if width else "each picture's own")
+    yield _line("fields", ", ".join(_field(name, facts["codecs"]) for name in facts["fields"]))
+    yield _line("depth", _depth(facts["depth"]))
+    yield _line("teacher", _settings(facts["teacher"]))
+    if facts["label_quality"]:
+        yield _line("labels", _labels(facts["label_quality"]))
+    yield _line("layout", facts["layout"])
+    if facts["recipe"]:
+        yield _line("recipe", _settings(facts["recipe"]))
     yield _line("splits", _settings({key: splits[key] for key in splits if key != "counts"}))
     yield from split_lines(splits["counts"])
     counts = {kind: assets[kind] for kind in ("backgrounds", "foregrounds")}
@@ -91,14 +92,14 @@ def as_lines(about: dict) -> Iterator[str]:
     yield _line("fingerprint", assets["fingerprint"])
     for name, reason in assets["skipped"]:
         yield _line("skipped", f"{name}: {reason}")
-    sizes = about["file_bytes"], round(about["bytes_per_sample"])
-    files = "file" if about["shards"] == 1 else f"{about['shards']:,} shards"
+    sizes = facts["file_bytes"], round(facts["bytes_per_sample"])
+    files = "file" if facts["shards"] == 1 else f"{facts['shards']:,} shards"
     yield _line(files, "{:,} bytes, {:,} bytes a sample".format(*sizes))
     yield _line("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def split_lines(counts: dict[str, dict[str, int]]) -> Iterator[str]:
-    """Counts and shares of the splits, and of the cells of a split that has several."""
+    """Counts and shares of the splits, and of the cells of a split with several cells."""
     total = max(1, sum(sum(cells.values()) for cells in counts.values()))
     for split, cells in counts.items():
         yield _count_line(split, sum(cells.values()), total)
@@ -115,39 +116,39 @@ def _count_line(label: str, count: int, total: int) -> str:
     return f"  {label:<36} {count:>11,}  {count / total:6.1%}"
 
 
-def _progress(about: dict) -> str:
-    if about["complete"]:
-        return f"{about['samples']:,}, complete"
-    return f"{about['samples']:,} of {about['num_samples']:,}: incomplete"
+def _progress(facts: dict[str, Any]) -> str:
+    if facts["complete"]:
+        return f"{facts['samples']:,}, complete"
+    return f"{facts['samples']:,} of {facts['num_samples']:,}: incomplete"
 
 
 def _field(name: str, codecs: dict[str, str]) -> str:
     return f"{name} ({codecs[name]})" if name in codecs else name
 
 
-def _depth(depth: dict) -> str:
+def _depth(depth: dict[str, Any]) -> str:
     if depth["kind"] == "none":
         return "none"
     scale = f"; a target of 1 is {depth['max_depth_m']:g} m" if depth["kind"] == "metric" else ""
     return f"{depth['kind']}: {depth['unit']}{scale}"
 
 
-def _labels(scores: dict) -> str:
-    """The scores of `label_quality`; those that no sample could be judged by are left out."""
-    told = {
+def _labels(scores: dict[str, Any]) -> str:
+    """The scores of `label_quality`; scores that no sample could be given are left out."""
+    named = {
         "SI boundary recall": scores["boundary_recall"],
         "foreground in front": scores["in_front_share"],
         "at the background's depth": scores["same_depth_share"],
         "behind": scores["behind_share"],
     }
-    shares = [f"{name} {share:.1%}" for name, share in told.items() if share is not None]
+    shares = [f"{name} {share:.1%}" for name, share in named.items() if share is not None]
     return ", ".join([*shares, f"of {scores['samples']:,} samples"])
 
 
-def _settings(settings: dict) -> str:
-    """{"seed": 0, "placements": 20} -> "seed 0, placements 20"; what is empty is left out."""
-    said = {name.replace("_", " "): value for name, value in settings.items() if value != ""}
-    return ", ".join(f"{name} {_value(value)}" for name, value in said.items())
+def _settings(settings: dict[str, Any]) -> str:
+    """{"seed": 0, "placements": 20} -> "seed 0, placements 20"; empty values are left out."""
+    named = {name.replace("_", " "): value for name, value in settings.items() if value != ""}
+    return ", ".join(f"{name} {_value(value)}" for name, value in named.items())
 
 
 def _value(value: object) -> str:

@@ -1,15 +1,16 @@
-"""relabel(...): the same samples with another teacher's depth, as a dataset of its own.
+"""relabel: the same samples with the depth of another teacher, as a new dataset.
 
-Assets, recipes, composites, masks and splits are copied as they lie; only the depth is new. The
-teacher sees what it would see in `generate`: the composite is drawn again from the assets in the
-file, which gives the pixels before they were stored as JPEG. Where that cannot be done (imported
-pictures; a composite that an earlier version drew otherwise) it sees the stored one.
+Assets, recipes, composites, masks and splits are copied unchanged; only the depth is new. The
+teacher sees what it would see in `generate`: samples are composited again from the assets in the
+dataset, which gives the pixels before JPEG. If that is impossible (imported pictures; a composite
+that another version made with other pixels), the teacher sees the stored composite.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain, groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,20 +38,21 @@ def relabel(
     at_most: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> m.Manifest:
-    """Makes a dataset of the same samples with another depth, or continues one that was cut off.
+    """Makes a dataset of the same samples with other depth, or continues an interrupted run.
 
     Args:
-        path: A complete dataset; it is only read.
-        output: Directory of the new one.
-        teacher: What gives the depth. Edges are corrected only where there are masks.
-        at_most: Only that many samples, spread evenly, for a look at a few.
+        path: A complete dataset; it is not changed.
+        output: Directory of the new dataset.
+        teacher: The teacher. Its depth edges are corrected only if there are masks.
+        at_most: Relabel only that many samples, spread evenly; None relabels all.
         progress: Called with (samples done, samples in all).
 
     Returns:
         The manifest of the complete new dataset.
 
     Raises:
-        DsetkitError: Anything a user can mend.
+        TeacherError: The teacher cannot be loaded, or gives no usable depth.
+        DatasetError: Anything that `Dataset` and `DatasetWriter` raise.
     """
     source = Dataset(path)
     if Path(output).resolve() == Path(path).resolve():
@@ -62,9 +64,11 @@ def relabel(
 
     def composites(positions: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
         for position in positions:
-            yield [position], _composite(source, source.record(chosen[position])).composites
+            batch = _composite(source, source.record(chosen[position]))
+            yield [position], _pixels(batch)
 
     network = with_range(network, output=output, count=len(chosen), show=composites)
+    assert network is not None  # with_range gives None only for None
     if "mask" not in source.manifest.fields:
         teacher = replace(teacher, edge_reach=0)
     manifest = _describe(source.manifest, network, teacher.describe(network), len(chosen))
@@ -75,7 +79,7 @@ def relabel(
         backgrounds=stored_assets(source, "backgrounds"),
         foregrounds=stored_assets(source, "foregrounds"),
     ) as writer:
-        # As in `generate`, commits fall between batches.
+        # As in `generate`, commits fall between the teacher's batches.
         for first in range(writer.count, len(chosen), teacher.batch_size):
             batch = source.records(chosen[first : first + teacher.batch_size])
             writer.add(_label(batch, source, network, manifest, first=first))
@@ -92,16 +96,24 @@ def _label(
     *,
     first: int,
 ) -> list[Record]:
-    """A batch with its new depth; imported pictures of several sizes go in runs of one size."""
+    """Labels a batch; imported pictures of several sizes are labelled in runs of one size.
+
+    Args:
+        records: Samples of the source.
+        source: The dataset that is relabelled.
+        teacher: Gives the depth.
+        manifest: The new dataset's.
+        first: Index of the first sample, for messages.
+    """
     samples = [_composite(source, record) for record in records]
     runs = [
-        concatenate(run) for _, run in groupby(samples, key=lambda batch: batch.composites.shape)
+        concatenate(run) for _, run in groupby(samples, key=lambda sample: _pixels(sample).shape)
     ]
     return list(chain.from_iterable(label_batches(runs, teacher, manifest, first=first)))
 
 
 def _composite(source: Dataset, record: Record) -> CompositeBatch:
-    """A sample as a batch of one, its composite as the teacher sees it."""
+    """A sample as a batch of one, with the composite that the teacher sees."""
     if has_recipe(record):
         image, mask = source.compositor.composite(record)
         keeps_recipe = source.manifest.layout == "recipe"
@@ -111,24 +123,30 @@ def _composite(source: Dataset, record: Record) -> CompositeBatch:
             return CompositeBatch([record], image[None], mask[None])
     composite = source.image(record, "composite")
     has_mask = "mask" in source.manifest.fields
-    mask = source.image(record, "mask")[None] if has_mask else None
-    return CompositeBatch([record], composite[None], mask)
+    masks = source.image(record, "mask")[None] if has_mask else None
+    return CompositeBatch([record], composite[None], masks)
+
+
+def _pixels(batch: CompositeBatch) -> np.ndarray:
+    """The composites of a batch, uint8 (N,H,W,3) RGB."""
+    assert batch.composites is not None  # `_composite` always gives them
+    return batch.composites
 
 
 def _describe(
-    there: m.Manifest, teacher: Teacher, about_teacher: dict, num_samples: int
+    source: m.Manifest, teacher: Teacher, teacher_entry: dict[str, Any], num_samples: int
 ) -> m.Manifest:
-    """The new dataset's manifest: the old one's but for the depth, and which one it came from."""
-    fields = [name for name in there.fields if name != "depth"] + ["depth"]
+    """The manifest of the new dataset: the source's, except for the depth."""
+    fields = [name for name in source.fields if name != "depth"] + ["depth"]
     return replace(
-        there,
+        source,
         num_samples=num_samples,
         complete=False,
-        shard=m.WHOLE,
-        label_quality={},  # of the old depth
+        shard=m.ONLY_SHARD,
+        label_quality={},  # the source's scores are of its own depth
         fields=fields,
-        codecs={"depth": LAYOUT_CODECS[there.layout]["depth"]} | there.codecs,
+        codecs={"depth": LAYOUT_CODECS[source.layout]["depth"]} | source.codecs,
         depth_kind=teacher.kind,
         max_depth_m=teacher.max_depth_m,
-        teacher=about_teacher | {"relabelled": there.fingerprint},
+        teacher=teacher_entry | {"relabelled": source.fingerprint},
     )

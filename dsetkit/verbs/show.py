@@ -16,10 +16,10 @@ from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
 from dsetkit.store import Manifest, Record
 
-TILE_PX = 208  # height of a tile; its width follows the shape of the first sample
-MIN_WIDTH_PX = 160  # of a tile; a heading and the colour bar find room in it
+TILE_PX = 208  # height of a tile; its width follows from the shape of the first sample
+MIN_WIDTH_PX = 160  # smallest width of a tile; fits a heading and the colour bar
 GAP_PX, MARGIN_PX = 8, 24
-CAPTION_PX = 30  # below each row
+CAPTION_PX = 30  # height of the caption below each row
 BAR_PX = 8
 TEXT_PX = 14
 
@@ -29,7 +29,16 @@ DARKEST = 16  # of the 256 colours
 
 
 def choose(dataset: Dataset, *, split: str | None, count: int, seed: int) -> list[int]:
-    """Ascending indices of `count` samples (or all, if fewer), chosen by chance from a split.
+    """Chooses samples of a split by chance.
+
+    Args:
+        dataset: The dataset.
+        split: `train`, `val`, `test`, or None for all samples.
+        count: How many; all if there are fewer.
+        seed: Key of the choice.
+
+    Returns:
+        Ascending indices.
 
     Raises:
         DatasetError: The split is unknown or empty.
@@ -40,37 +49,45 @@ def choose(dataset: Dataset, *, split: str | None, count: int, seed: int) -> lis
 
 
 def contact_sheet(dataset: Dataset, indices: list[int]) -> Image.Image:
-    """Draws samples beneath each other.
+    """Shows samples in rows, their fields in columns.
 
-    Depth colours run from near (bright) to far (dark) over what the sheet's samples hold, all rows
-    alike; invalid pixels are grey.
+    Depth is shown from near (bright) to far (dark), over the range of all samples on the sheet;
+    invalid pixels are grey.
+
+    Args:
+        dataset: The dataset.
+        indices: Which samples, in the order of rows.
 
     Raises:
         DatasetError: An index out of range, or a damaged sample.
     """
     wrong = [index for index in indices if not 0 <= index < len(dataset)]
     if wrong:
-        raise DatasetError(f"no sample {wrong[0]} in {dataset.path}: it holds {len(dataset):,}")
+        raise DatasetError(
+            f"no sample {wrong[0]} in {dataset.path}: expected 0 to {len(dataset) - 1:,}"
+        )
     records = dataset.records(indices)
     fields, table = dataset.manifest.fields, SampleTable(dataset)
     height, width = dataset.image(records[0], "composite").shape[:2]
-    scale = _depth_scale(dataset, records) if "depth" in fields else None
+    colours = _depth_colours(dataset, records) if "depth" in fields else None
     tile_width = max(MIN_WIDTH_PX, round(TILE_PX * width / height))
     sheet = _Sheet(len(fields), len(records), tile_width=tile_width)
     sheet.title(Path(dataset.path).absolute().name, _subtitle(dataset.manifest, len(dataset)))
     for column, field in enumerate(fields):
-        sheet.heading(column, field if field != "depth" else scale.name)
-    if scale:
-        sheet.bar(fields.index("depth"), scale)
+        if field == "depth" and colours is not None:
+            sheet.heading(column, colours.name)
+            sheet.bar(column, colours)
+        else:
+            sheet.heading(column, field)
     for number, (index, record) in enumerate(zip(indices, records, strict=True)):
         for column, field in enumerate(fields):
-            sheet.tile(number, column, _picture(dataset, record, field, scale))
+            sheet.tile(number, column, _picture(dataset, record, field, colours))
         sheet.caption(number, *_caption(table.row(index, record)))
     return sheet.image
 
 
 def save_png(sheet: Image.Image, file: Path) -> None:
-    """Writes a sheet; the picture is whole or not there.
+    """Writes a sheet as PNG, completely or not at all.
 
     Raises:
         DsetkitError: The file cannot be written.
@@ -80,12 +97,12 @@ def save_png(sheet: Image.Image, file: Path) -> None:
     write_whole(file, buffer.getvalue())
 
 
-# ---- words -------------------------------------------------------------------------------------
+# ---- text --------------------------------------------------------------------------------------
 
 
 def _subtitle(manifest: Manifest, samples: int) -> str:
     height, width = manifest.size
-    size = f"{width} x {height} px" if width else "pictures of their own size"
+    size = f"{width} x {height} px" if width else "pictures of several sizes"
     depth = {
         "metric": f"depth in metres, up to {manifest.max_depth_m:g} m",
         "relative": "relative inverse depth",
@@ -95,10 +112,10 @@ def _subtitle(manifest: Manifest, samples: int) -> str:
     return f"{samples:,} samples   ·   {size}   ·   {depth}{teacher}"
 
 
-def _caption(row: dict) -> tuple[str, str]:
-    """What stands below a row: its number, then in a lighter ink what it is."""
+def _caption(row: dict[str, int | str]) -> tuple[str, str]:
+    """The text below a row: its number, and in a lighter colour its cell and its assets."""
     if row["name"]:
-        assets = row["name"]
+        assets = str(row["name"])
     else:
         flipped = " (mirrored)" if row["flip"] else ""
         assets = f"{row['foreground']}{flipped}  on  {row['background']}"
@@ -109,26 +126,36 @@ def _caption(row: dict) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class _DepthScale:
-    """Which depths, in the unit shown, the colours run over."""
+class _DepthColours:
+    """The colours of depth.
+
+    Attributes:
+        low: Smallest depth [m] or inverse depth that is told apart.
+        high: Largest one.
+        metric: Whether depth is in metres.
+        per_share: Depth [m] or inverse depth that a share of 1 stands for.
+    """
 
     low: float
     high: float
     metric: bool
-    per_share: float  # unit shown = share x this
+    per_share: float
 
     @property
     def name(self) -> str:
-        """Heading of the column, with its unit."""
+        """Heading of the column, with the unit."""
         return "depth [m]" if self.metric else "inverse depth"
 
     @property
     def ticks(self) -> tuple[str, str, str]:
-        """Labels of the bar's ends and middle."""
+        """Labels of the left end, the middle and the right end of the bar."""
         digits = 1 if self.metric else 2
-        return tuple(f"{value:.{digits}f}" for value in np.linspace(self.low, self.high, 3))
+        left, middle, right = (
+            f"{value:.{digits}f}" for value in np.linspace(self.low, self.high, 3)
+        )
+        return left, middle, right
 
-    def colour(self, share: np.ndarray) -> np.ndarray:
+    def picture(self, share: np.ndarray) -> np.ndarray:
         """Depth in [0,1] (h,w), 0 = invalid -> uint8 (h,w,3) RGB."""
         return colour_depth(
             share * self.per_share,
@@ -145,22 +172,25 @@ class _DepthScale:
         return colour_shares(np.tile(ramp, (BAR_PX, 1)), darkest=DARKEST)
 
 
-def _depth_scale(dataset: Dataset, records: list[Record]) -> _DepthScale:
-    """The middle 98 % of the valid depths of some samples."""
+def _depth_colours(dataset: Dataset, records: list[Record]) -> _DepthColours:
+    """Colours for the middle 98 % of the valid depths of some samples."""
     metric = dataset.manifest.depth_kind == "metric"
     per_share = dataset.manifest.max_depth_m if metric else 1.0
     shares = np.concatenate([dataset.depth(record).ravel() for record in records])
     valid = shares[shares > 0]
     low, high = np.percentile(valid, (1, 99)) * per_share if len(valid) else (0.0, per_share)
-    return _DepthScale(float(low), float(high), metric, per_share)
+    return _DepthColours(float(low), float(high), metric, per_share)
 
 
-def _picture(dataset: Dataset, record: Record, field: str, scale: _DepthScale | None) -> np.ndarray:
-    """A field as people see it: uint8 (h,w,3) RGB."""
+def _picture(
+    dataset: Dataset, record: Record, field: str, colours: _DepthColours | None
+) -> np.ndarray:
+    """A field for the sheet: uint8 (h,w,3) RGB."""
     if field == "background":
+        assert record.background is not None  # every sample of a dataset with this field has one
         return dataset.background(record.background)
-    if field == "depth":
-        return scale.colour(dataset.depth(record))
+    if field == "depth" and colours is not None:
+        return colours.picture(dataset.depth(record))
     image = dataset.image(record, field)
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
 
@@ -169,7 +199,16 @@ def _picture(dataset: Dataset, record: Record, field: str, scale: _DepthScale | 
 
 
 class _Sheet:
-    """A page with a head, and a grid of tiles with a caption below each row."""
+    """A picture with a title, and a grid of tiles with a caption below each row.
+
+    Args:
+        columns: Number of columns.
+        rows: Number of rows.
+        tile_width: Width of a tile [px].
+
+    Attributes:
+        image: The picture.
+    """
 
     HEAD_PX = 108
     TITLE_Y, SUBTITLE_Y, TICKS_Y, HEADING_Y, BAR_Y = 18, 46, 72, 86, 90
@@ -182,32 +221,36 @@ class _Sheet:
         self._draw = ImageDraw.Draw(self.image)
 
     def title(self, text: str, subtitle: str) -> None:
+        """Writes the title and the line below it."""
         self._write((MARGIN_PX, self.TITLE_Y), text, size=20)
         self._write((MARGIN_PX, self.SUBTITLE_Y), subtitle, ink=FADED)
 
     def heading(self, column: int, text: str) -> None:
+        """Writes the heading of a column."""
         self._write((self._left(column), self.HEADING_Y), text)
 
-    def bar(self, column: int, scale: _DepthScale) -> None:
-        """The colour bar, beside the heading of its column."""
-        left = self._left(column) + 2 + round(self._draw.textlength(scale.name, _font())) + GAP_PX
+    def bar(self, column: int, colours: _DepthColours) -> None:
+        """Pastes the colour bar, beside the heading of its column."""
+        name_width = round(self._draw.textlength(colours.name, _font()))
+        left = self._left(column) + 2 + name_width + GAP_PX
         right = self._left(column) + self._tile_width
-        self.image.paste(Image.fromarray(scale.bar(right - left)), (left, self.BAR_Y))
+        self.image.paste(Image.fromarray(colours.bar(right - left)), (left, self.BAR_Y))
         places = ((left, "la"), ((left + right) / 2, "ma"), (right, "ra"))
-        for (x, anchor), text in zip(places, scale.ticks, strict=True):
+        for (x, anchor), text in zip(places, colours.ticks, strict=True):
             self._write((x, self.TICKS_Y), text, size=12, ink=FADED, anchor=anchor)
 
     def tile(self, row: int, column: int, picture: np.ndarray) -> None:
-        """Pastes a picture, as large as fits."""
+        """Pastes a picture, uint8 (h,w,3) RGB, as large as fits."""
         height, width = picture.shape[:2]
         zoom = min(TILE_PX / height, self._tile_width / width)
         size = (round(width * zoom), round(height * zoom))
-        how = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
-        fitted = Image.fromarray(cv2.resize(picture, size, interpolation=how))
+        interpolation = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+        fitted = Image.fromarray(cv2.resize(picture, size, interpolation=interpolation))
         left = self._left(column) + (self._tile_width - size[0]) // 2
         self.image.paste(fitted, (left, self._top(row) + (TILE_PX - size[1]) // 2))
 
     def caption(self, row: int, number: str, text: str) -> None:
+        """Writes the caption of a row."""
         y = self._top(row) + TILE_PX + 5
         self._write((MARGIN_PX, y), number)
         after = MARGIN_PX + self._draw.textlength(number, _font()) + 2 * GAP_PX
@@ -228,12 +271,12 @@ class _Sheet:
         ink: tuple[int, int, int] = INK,
         anchor: str = "la",
     ) -> None:
-        room = self.image.width - place[0]
-        while self._draw.textlength(text, _font(size)) > room and anchor == "la":
+        width = self.image.width - place[0]
+        while self._draw.textlength(text, _font(size)) > width and anchor == "la":
             text = text[:-2] + "…"
         self._draw.text(place, text, ink, _font(size), anchor=anchor)
 
 
 @cache
-def _font(size: int = TEXT_PX) -> ImageFont.FreeTypeFont:
+def _font(size: int = TEXT_PX) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)

@@ -1,21 +1,22 @@
-"""split: rewrites which split each sample of an existing dataset is in; CSV in and out.
+"""split: changes the split of each sample of an existing dataset; splits as CSV.
 
-Only the split cells and the manifest's `splits` change, in one transaction; no sample is touched.
+Only the split cells and the manifest's `splits` change, in one transaction; samples do not.
 """
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dsetkit.compositing import cells_by_sample, cells_of
-from dsetkit.datasets import COLUMNS, Dataset, SampleTable, joined_splits, origins
+from dsetkit.datasets import COLUMNS, Dataset, Origin, SampleTable, joined_splits, origins
 from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
-from dsetkit.store import StoreWriter, shard_path
+from dsetkit.store import Record, StoreWriter, shard_path
 from dsetkit.store import manifest as m
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
@@ -28,7 +29,11 @@ def _no_progress(done: int, total: int) -> None: ...
 
 
 def split_by_asset(path: Path, *, progress: Progress = _no_progress) -> None:
-    """Gives every sample the cell it had when it was generated.
+    """Gives every sample the split cell it had when it was generated.
+
+    Args:
+        path: The dataset's directory.
+        progress: Called with (samples done, samples in all).
 
     Raises:
         DatasetError: As `Dataset`, or the dataset was imported and has no assets.
@@ -37,51 +42,87 @@ def split_by_asset(path: Path, *, progress: Progress = _no_progress) -> None:
     if dataset.manifest.num_foregrounds == 0:
         raise DatasetError(
             f"{path} was imported and has no assets of its own: use --split-by sample or a CSV, or "
-            "import it anew"
+            "import it again"
         )
     total = len(dataset)
-    index = np.empty(total, np.int64)
-    assets = np.empty((total, 2), np.int64)  # background, foreground
-    for number in range(total):
-        record = dataset.record(number)
+
+    def records() -> Iterator[Record]:
+        for number in range(total):
+            yield dataset.record(number)
+            progress(number + 1, total)
+
+    asset_splits = {
+        kind: [asset["split"] for asset in dataset.assets(kind)]
+        for kind in ("backgrounds", "foregrounds")
+    }
+    cells, splits = cells_by_asset(records(), asset_splits, origins(dataset.manifest))
+    _write(dataset, cells, splits)
+
+
+def cells_by_asset(
+    records: Iterable[Record],
+    asset_splits: Mapping[str, Sequence[str]],
+    made_from: Sequence[Origin],
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Split cells that follow from the splits of the assets.
+
+    Args:
+        records: Generated samples, those of each origin in turn.
+        asset_splits: The split of every asset by its id, of `backgrounds` and `foregrounds`.
+        made_from: The datasets that the samples were generated for; each has its own seed.
+
+    Returns:
+        The cell of every sample, uint8 (N,), and the manifest's entry on splits.
+    """
+    total = sum(origin.num_samples for origin in made_from)
+    index, backgrounds, foregrounds = (np.empty(total, np.int64) for _ in range(3))
+    for number, record in enumerate(records):
+        assert record.background is not None and record.foreground is not None  # generated
         index[number] = record.recipe["index"]
-        assets[number] = record.background, record.foreground
-        progress(number + 1, total)
-    background_splits, foreground_splits = (
-        np.array([asset["split"] for asset in dataset.assets(database)])
-        for database in ("backgrounds", "foregrounds")
-    )
-    behind, in_front = background_splits[assets[:, 0]], foreground_splits[assets[:, 1]]
-    cells, about, start = [], [], 0
-    for origin in origins(dataset.manifest):  # each was chosen with a seed of its own
-        some, seed = slice(start, start + origin.num_samples), origin.recipe["seed"]
-        cells.append(cells_of(index[some], behind[some], in_front[some], seed=seed))
-        about.append({"by": "asset", "seed": seed})
-        start = some.stop
-    _write(dataset, np.concatenate(cells), joined_splits(about))
+        backgrounds[number], foregrounds[number] = record.background, record.foreground
+    behind = np.array(asset_splits["backgrounds"])[backgrounds]
+    in_front = np.array(asset_splits["foregrounds"])[foregrounds]
+    cells: list[np.ndarray] = []
+    entries: list[dict[str, Any]] = []
+    start = 0
+    for origin in made_from:
+        part, seed = slice(start, start + origin.num_samples), origin.recipe["seed"]
+        cells.append(cells_of(index[part], behind[part], in_front[part], seed=seed))
+        entries.append({"by": "asset", "seed": seed})
+        start = part.stop
+    return np.concatenate(cells), joined_splits(entries)
 
 
 def split_by_sample(path: Path, *, shares: Sequence[float], seed: int) -> None:
-    """Splits by chance, whatever the assets are: a test image may show assets seen in training.
+    """Splits by chance: a test sample may show assets that training samples show.
 
     Args:
         path: The dataset's directory.
-        shares: Of train, val and test; they add up to 1.
+        shares: Shares of train, val and test; their sum is 1.
         seed: Key of the choice.
 
     Raises:
-        DatasetError: As `Dataset`, or shares that do not add up.
+        DatasetError: As `Dataset`, or shares that do not add up to 1.
     """
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         given = " ".join(f"{share:g}" for share in shares)
-        raise DatasetError(f"--shares {given}: expected those of train, val, test; their sum is 1")
+        raise DatasetError(
+            f"--shares {given}: expected shares of train, val and test with a sum of 1"
+        )
     dataset = Dataset(path)
     cells = cells_by_sample(len(dataset), shares=shares, seed=seed)
     _write(dataset, cells, {"by": "sample", "shares": list(shares), "seed": seed})
 
 
+# ---- CSV ---------------------------------------------------------------------------------------
+
+
 def import_csv(path: Path, file: Path) -> None:
-    """Takes the splits from a CSV with the columns `index`, `split` and, if there, `cell`.
+    """Reads the splits from a CSV with the columns `index`, `split` and, optionally, `cell`.
+
+    Args:
+        path: The dataset's directory.
+        file: The CSV; it names every sample once, in any order.
 
     Raises:
         DatasetError: As `Dataset`, or a CSV that cannot be read or does not name each sample once.
@@ -93,7 +134,7 @@ def import_csv(path: Path, file: Path) -> None:
     for where, row in _csv_rows(file):
         index = _csv_index(row["index"], total, where)
         if cells[index] != unnamed:
-            raise DatasetError(f"{where}: index {index} comes a second time")
+            raise DatasetError(f"{where}: index {index} is there a second time")
         cells[index] = _csv_cell(row["split"], row.get("cell") or "", where)
     missing = np.flatnonzero(cells == unnamed)
     if len(missing):
@@ -105,7 +146,12 @@ def import_csv(path: Path, file: Path) -> None:
 
 
 def export_csv(path: Path, file: Path, *, progress: Progress = _no_progress) -> None:
-    """Writes one row for each sample; the columns are those of `sample_table`.
+    """Writes a CSV with one row for each sample; `SampleTable` lists the columns.
+
+    Args:
+        path: The dataset's directory.
+        file: The CSV to write.
+        progress: Called with (samples done, samples in all).
 
     Raises:
         DsetkitError: As `Dataset`, or the file cannot be written.
@@ -113,7 +159,7 @@ def export_csv(path: Path, file: Path, *, progress: Progress = _no_progress) -> 
     write_whole(file, as_csv(_rows(Dataset(path), progress), COLUMNS))
 
 
-def _rows(dataset: Dataset, progress: Progress) -> Iterator[dict]:
+def _rows(dataset: Dataset, progress: Progress) -> Iterator[dict[str, int | str]]:
     table = SampleTable(dataset)
     total = len(dataset)
     for index in range(total):
@@ -121,10 +167,7 @@ def _rows(dataset: Dataset, progress: Progress) -> Iterator[dict]:
         progress(index + 1, total)
 
 
-# ---- CSV and store -----------------------------------------------------------------------------
-
-
-def as_csv(rows: Iterable[dict], columns: Sequence[str]) -> bytes:
+def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     """Rows as a CSV file with a header."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -134,9 +177,13 @@ def as_csv(rows: Iterable[dict], columns: Sequence[str]) -> bytes:
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """(place for messages, row) of every row of a CSV file."""
+    """Yields (line for messages, row) of a CSV file.
+
+    Raises:
+        DatasetError: The file cannot be read, or lacks a column.
+    """
     try:
-        text = file.read_text(encoding="utf-8-sig")  # spreadsheets put a mark before UTF-8
+        text = file.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except OSError as error:
         raise DatasetError(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -144,8 +191,10 @@ def _csv_rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     columns = reader.fieldnames or []
     if not {"index", "split"} <= set(columns):
-        found = ", ".join(columns) or "nothing"
-        raise DatasetError(f"{file} has the columns {found}: expected index, split and maybe cell")
+        found = ", ".join(columns) or "none"
+        raise DatasetError(
+            f"{file} has the columns {found}: expected index, split and, optionally, cell"
+        )
     for row in reader:
         yield f"{file}, line {reader.line_num}", row
 
@@ -157,7 +206,7 @@ def _csv_index(text: str, total: int, where: str) -> int:
 
 
 def _csv_cell(split: str | None, cell: str, where: str) -> int:
-    """The cell a row names; without one, the first cell of its split."""
+    """The cell that a row names; if it names none, the first cell of its split."""
     if split not in m.SPLITS:
         raise DatasetError(f"{where}: split {split!r}, expected {', '.join(m.SPLITS)}")
     cells = {m.CELL_NAMES[number]: number for number in m.SPLITS[split]}
@@ -166,9 +215,12 @@ def _csv_cell(split: str | None, cell: str, where: str) -> int:
     return cells[cell] if cell else m.SPLITS[split][0]
 
 
-def _write(dataset: Dataset, cells: np.ndarray, splits: dict) -> None:
+# ---- the store ---------------------------------------------------------------------------------
+
+
+def _write(dataset: Dataset, cells: np.ndarray, splits: dict[str, Any]) -> None:
     manifest = replace(dataset.manifest, splits=splits)
-    with StoreWriter(shard_path(dataset.path)) as store:
+    with StoreWriter(shard_path(Path(dataset.path))) as store:
         store.put(
             [
                 ("manifest", m.MANIFEST_KEY, manifest.to_bytes()),

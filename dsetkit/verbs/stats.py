@@ -1,22 +1,29 @@
-"""stats: mean and std of each field, mask coverage, where the depths lie, and how well they know
-the pasted foreground (see `label_quality`); one exact pass.
+"""stats: mean and std of each field, mask coverage, a depth histogram, and the label quality.
 
-The reference systems report two different things as "mean and std", so both are given: `pooled`
-takes all pixels of all images as one heap; `per_image` is the mean of each image's mean and std.
-Samples are taken in chunks that are the same for every number of processes, and the chunks are
-added up in their order.
+The reference systems report two different things as "mean and std", so both are given: `pooled` is
+over all pixels of all images; `per_image` is the mean of the images' means and stds. Samples are
+read in chunks that do not depend on the number of processes, and chunks are merged in order.
 """
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dsetkit.datasets import Dataset, indices_of
-from dsetkit.labels import SAME_DEPTH_RATIO, THRESHOLDS
+from dsetkit.labels import SAME_DEPTH_RATIO, THRESHOLDS, LabelQuality
 from dsetkit.processes import in_jobs
-from dsetkit.verbs.accumulators import CHANNELS, COVERED_ALPHA, DatasetStats
+from dsetkit.store import Manifest
+from dsetkit.verbs.field_stats import (
+    CHANNELS,
+    COVERED_ALPHA,
+    CompositeStats,
+    DepthStats,
+    FieldStats,
+    MaskStats,
+)
 
 SAMPLES_PER_CHUNK = 256
 BAR_WIDTH = 40
@@ -28,18 +35,18 @@ def measure(
     split: str | None = None,
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict:
-    """Statistics of a dataset's stored images.
+) -> dict[str, Any]:
+    """Measures the stored images of a dataset.
 
     Args:
         path: The dataset's directory.
         split: `train`, `val`, `test`, or None for all samples.
-        jobs: Processes; however many, the numbers are the same to the last digit.
+        jobs: Processes; the numbers do not depend on how many.
         progress: Called with (samples done, samples in all).
 
     Returns:
-        JSON values: `dataset`, `split`, `samples`, one entry for each stored field, and `labels`
-        (see `LabelQuality.result`) where there are masks and depths.
+        JSON values: `dataset`, `split`, `samples`, an entry for each stored field, and `labels`
+        (see `LabelQuality.result`) if there are masks and depths.
 
     Raises:
         DatasetError: As `Dataset`, an empty split, or a damaged sample.
@@ -55,8 +62,46 @@ def measure(
         total.merge(stats)
         done += len(chunk)
         progress(done, len(indices))
-    about = {"dataset": str(path), "split": split or "all", "samples": len(indices)}
-    return about | total.result()
+    header = {"dataset": str(path), "split": split or "all", "samples": len(indices)}
+    return header | total.result()
+
+
+class DatasetStats:
+    """Statistics of all fields of a dataset.
+
+    Args:
+        manifest: The dataset's; says which fields there are.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        makers: dict[str, Callable[[], FieldStats]] = {
+            "composite": CompositeStats,
+            "mask": MaskStats,
+            "depth": lambda: DepthStats(manifest),
+        }
+        self._fields = {name: make() for name, make in makers.items() if name in manifest.fields}
+        self._labels: LabelQuality | None = None
+        if {"mask", "depth"} <= self._fields.keys():
+            self._labels = LabelQuality(manifest.depth_kind)
+
+    def add(self, images: dict[str, np.ndarray]) -> None:
+        """Takes in a sample, as `Dataset.stored_images` gives it."""
+        for name, stats in self._fields.items():
+            stats.add(images[name])
+        if self._labels is not None:
+            self._labels.add(images["mask"], images["depth"])
+
+    def merge(self, later: "DatasetStats") -> None:
+        """Takes in the statistics of the samples that follow."""
+        for name, stats in self._fields.items():
+            stats.merge(later._fields[name])
+        if self._labels is not None and later._labels is not None:
+            self._labels.merge(later._labels)
+
+    def result(self) -> dict[str, Any]:
+        """An entry for each field, and `labels` if there are masks and depths."""
+        measured = {name: stats.result() for name, stats in self._fields.items()}
+        return measured | ({"labels": self._labels.result()} if self._labels is not None else {})
 
 
 def _measure_chunk(dataset: Dataset, indices: np.ndarray) -> DatasetStats:
@@ -69,8 +114,8 @@ def _measure_chunk(dataset: Dataset, indices: np.ndarray) -> DatasetStats:
 # ---- as text -----------------------------------------------------------------------------------
 
 
-def as_lines(measured: dict) -> Iterator[str]:
-    """What `measure` gives, for people."""
+def as_lines(measured: dict[str, Any]) -> Iterator[str]:
+    """The result of `measure` as lines of text."""
     yield f"{measured['dataset']}: {measured['samples']:,} samples, split: {measured['split']}"
     yield ""
     yield f"{'':<26}{'over all pixels':<22}mean over images"
@@ -84,33 +129,33 @@ def as_lines(measured: dict) -> Iterator[str]:
     if "mask" in measured:
         coverage = measured["mask"]["coverage"]
         shares = ", ".join(f"{name} {share:.2%}" for name, share in coverage.items())
-        yield f"\nforeground (alpha >= {COVERED_ALPHA}) covers, of an image: {shares}"
+        yield f"\nshare of an image that the foreground (alpha >= {COVERED_ALPHA}) covers: {shares}"
     if "labels" in measured:
         yield from _label_lines(measured["labels"])
     if "depth" in measured:
         yield from _histogram_lines(measured["depth"])
 
 
-def _moments_line(label: str, moments: dict) -> str:
+def _moments_line(label: str, moments: dict[str, dict[str, float]]) -> str:
     pooled, per_image = moments["pooled"], moments["per_image"]
     values = (pooled["mean"], pooled["std"], per_image["mean"], per_image["std"])
     return f"{label:<26}" + "{:<10.5f}{:<12.5f}{:<10.5f}{:.5f}".format(*values)
 
 
-def _depth_moments(depth: dict) -> Iterator[str]:
+def _depth_moments(depth: dict[str, Any]) -> Iterator[str]:
     if depth["share"] is not None:
         yield _moments_line("depth, target in 0..1", depth["share"])
     if depth["metres"] is not None:
         yield _moments_line("depth [m]", depth["metres"])
 
 
-def _label_lines(labels: dict) -> Iterator[str]:
+def _label_lines(labels: dict[str, Any]) -> Iterator[str]:
     if labels["boundary_recall"] is not None:
         recall, own_size = labels["boundary_recall"], labels["own_size_boundary_recall"]
         yield (
-            f"\ndepth edges at the mask's, of {labels['boundary_images']:,} images: SI boundary "
+            f"\ndepth edges at mask edges, {labels['boundary_images']:,} images: SI boundary "
             f"recall {recall:.2%} at the mask's size,"
-            + (f" {own_size:.2%} at the depth's," if own_size is not None else "")
+            + (f" {own_size:.2%} at the depth's size," if own_size is not None else "")
             + f" depth ratios {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g}"
         )
     if labels["same_depth_share"] is not None:
@@ -122,10 +167,10 @@ def _label_lines(labels: dict) -> Iterator[str]:
         )
 
 
-def _histogram_lines(depth: dict) -> Iterator[str]:
+def _histogram_lines(depth: dict[str, Any]) -> Iterator[str]:
     edges, counts = depth["histogram"]["edges"], depth["histogram"]["counts"]
     total, highest = max(1, sum(counts)), max(1, *counts)
-    yield f"\ninvalid depth: {depth['invalid_share']:.2%} of the pixels; the others:"
+    yield f"\ninvalid depth: {depth['invalid_share']:.2%} of the pixels; valid depth:"
     yield f"{'from':>8} {'to':>6}  {depth['histogram']['unit']}"
     for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
         bar = "#" * round(BAR_WIDTH * count / highest)

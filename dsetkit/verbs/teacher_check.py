@@ -1,4 +1,4 @@
-"""--teacher-check: a look at the teacher's depth of a few samples, before the long run."""
+"""--teacher-check: shows the teacher's depth of a few samples before a long run."""
 
 import tempfile
 from collections.abc import Callable
@@ -12,11 +12,11 @@ CHECKED_SAMPLES = 16
 
 
 def check_teacher(picture: Path, *, name: str, make: Callable[[Path, int], Manifest]) -> int:
-    """Makes a small dataset in a temporary folder, draws all its samples, and throws it away.
+    """Makes a small dataset in a temporary folder and writes a contact sheet of its samples.
 
     Args:
         picture: The `.png` to write: background, composite, mask and depth of each sample.
-        name: Title of the sheet: the name of the dataset to come.
+        name: Title of the sheet: the name of the dataset to be made.
         make: Called with a directory and the largest number of samples; makes a dataset there, by
             `generate` or `relabel` with the settings of the long run.
 
@@ -24,7 +24,7 @@ def check_teacher(picture: Path, *, name: str, make: Callable[[Path, int], Manif
         Samples on the sheet: CHECKED_SAMPLES, or all if there are fewer.
 
     Raises:
-        DsetkitError: As `make`, or the picture cannot be written.
+        DsetkitError: Whatever `make` raises, or the picture cannot be written.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / (name or "dataset")

@@ -1,10 +1,11 @@
-"""verify: every checksum, every image, every count and id; names what is bad and goes on."""
+"""verify: checks every checksum, image, count and id of a dataset, and lists all problems."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgpack
@@ -14,6 +15,7 @@ from dsetkit.assets import Asset, decode_asset, fingerprint
 from dsetkit.compositing import Compositor, has_recipe, pixels_checksum
 from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
+from dsetkit.processes import in_chunks
 from dsetkit.store import (
     CELL_NAMES,
     CELLS_KEY,
@@ -32,13 +34,19 @@ SAMPLES_PER_JOB = 64
 
 IMAGE_LAYOUTS = {"composite": (np.uint8, 3), "mask": (np.uint8, 2), "depth": (np.uint16, 2)}
 
-# What reading strange bytes may end in; anything else is a fault of ours.
+# Errors that unexpected bytes may raise; any other error is a bug.
 READ_ERRORS = (DatasetError, cv2.error, ValueError, TypeError, LookupError)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something bad: in the `dataset` itself, or in one `background`, `foreground` or `sample`."""
+    """Something that is wrong.
+
+    Attributes:
+        where: `dataset`, `background`, `foreground` or `sample`.
+        number: Id of the asset, or index of the sample; None for the dataset.
+        reason: What is wrong.
+    """
 
     where: str
     number: int | None
@@ -55,7 +63,7 @@ def verify(
     jobs: int = 2,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Problem]:
-    """Checks all of a dataset; goes on past what is bad.
+    """Checks a whole dataset; a problem does not stop the check.
 
     Args:
         path: The dataset's directory.
@@ -63,48 +71,45 @@ def verify(
         progress: Called with (samples done, samples in all).
 
     Returns:
-        What is bad, samples last and in index order; empty if nothing is.
+        All problems, those of samples last and in index order.
 
     Raises:
-        DatasetError: As `Dataset`: nothing can be checked.
+        DatasetError: The dataset cannot be opened; see `Dataset`.
     """
     dataset = Dataset(path)
     manifest = dataset.manifest
     shards = dataset.shards
     problems = [
         *_check_counts(shards),
-        *_check_cells(shards.whole, manifest),
-        *_check_assets(shards.whole, manifest),
+        *_check_cells(shards.first, manifest),
+        *_check_assets(shards.first, manifest),
     ]
     total = manifest.num_samples
-    jobs_to_do = [
-        range(first, min(first + SAMPLES_PER_JOB, total))
-        for first in range(0, total, SAMPLES_PER_JOB)
-    ]
+    chunks = in_chunks(range(total), SAMPLES_PER_JOB)
     with ThreadPoolExecutor(jobs) as pool:
-        found = pool.map(partial(_check_samples, dataset), jobs_to_do)
-        for job, bad in zip(jobs_to_do, found, strict=True):
+        found = pool.map(partial(_check_samples, dataset), chunks)
+        for chunk, bad in zip(chunks, found, strict=True):
             problems += bad
-            progress(job.stop, total)
+            progress(chunk.stop, total)
     return problems
 
 
 def raise_if_bad(path: Path, problems: list[Problem]) -> None:
-    """Ends a command if there are problems.
+    """Raises an error if there are problems.
 
     Raises:
-        DatasetError: How many there are, and what can be done.
+        DatasetError: Says how many there are, and what can be done.
     """
     if problems:
         samples = sum(problem.where == "sample" for problem in problems)
         raise DatasetError(
-            f"{path}: {len(problems):,} bad, {samples:,} of them samples: "
-            "copy it again from its source, or generate it anew"
+            f"{path}: {len(problems):,} problems, {samples:,} of them in samples: "
+            "copy it again from its source, or generate it again"
         )
 
 
-def as_report(path: Path, problems: list[Problem]) -> dict:
-    """What was found as JSON values."""
+def as_report(path: Path, problems: list[Problem]) -> dict[str, Any]:
+    """The problems as JSON values."""
     return {"dataset": str(path), "problems": [asdict(problem) for problem in problems]}
 
 
@@ -112,11 +117,12 @@ def as_report(path: Path, problems: list[Problem]) -> dict:
 
 
 def _check_counts(shards: Shards) -> Iterator[Problem]:
-    """What is missing is told sample by sample; here what is too much."""
-    for number, (there, expected) in enumerate(zip(shards.there(), shards.ranges, strict=True)):
-        if len(there) > len(expected):
+    """Shards with too many samples; missing samples are found one by one."""
+    stored = zip(shards.stored_ranges(), shards.ranges, strict=True)
+    for number, (held, expected) in enumerate(stored):
+        if len(held) > len(expected):
             name = "it" if len(shards.ranges) == 1 else shard_path(Path(), number)
-            counts = f"{len(there):,} samples stand in {name}, the manifest says {len(expected):,}"
+            counts = f"{name} has {len(held):,} samples, the manifest says {len(expected):,}"
             yield Problem("dataset", None, counts)
 
 
@@ -131,36 +137,40 @@ def _check_cells(store: StoreReader, manifest: Manifest) -> Iterator[Problem]:
 
 
 def _check_assets(store: StoreReader, manifest: Manifest) -> Iterator[Problem]:
-    """Assets carry no checksum of their own; the manifest's fingerprint is over all of them."""
-    size = tuple(manifest.size)
-    backgrounds = _read_assets(store, "backgrounds", manifest.num_backgrounds, 3, size)
-    foregrounds = _read_assets(store, "foregrounds", manifest.num_foregrounds, 4, None)
-    outcomes = [*backgrounds, *foregrounds]
-    bad = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
-    yield from bad
-    if (
-        outcomes
-        and not bad
-        and fingerprint(backgrounds, foregrounds) != manifest.assets_fingerprint
-    ):
+    """Assets have no checksums of their own; the manifest's fingerprint covers all of them."""
+    height, width = manifest.size
+    problems: list[Problem] = []
+    backgrounds = _read_assets(
+        store, "backgrounds", manifest.num_backgrounds, 3, (height, width), problems
+    )
+    foregrounds = _read_assets(store, "foregrounds", manifest.num_foregrounds, 4, None, problems)
+    yield from problems
+    if not (backgrounds or foregrounds) or problems:
+        return
+    if fingerprint(backgrounds, foregrounds) != manifest.assets_fingerprint:
         yield Problem("dataset", None, "the assets are not those it was made from (fingerprint)")
 
 
 def _read_assets(
-    store: StoreReader, database: str, count: int, channels: int, size: tuple[int, int] | None
-) -> list[Asset | Problem]:
-    """The assets of a database, or what is bad about them."""
-    outcomes: list[Asset | Problem] = []
+    store: StoreReader,
+    database: str,
+    count: int,
+    channels: int,
+    size: tuple[int, int] | None,
+    problems: list[Problem],
+) -> list[Asset]:
+    """The assets of a database that can be read; appends what is wrong to `problems`."""
+    assets: list[Asset] = []
     for number in range(count):
         try:
             packed = store.get(database, u32_key(number))
-            outcomes.append(_read_asset(packed, number, channels, size))
+            assets.append(_read_asset(packed, number, channels, size))
         except READ_ERRORS as error:
-            outcomes.append(Problem(database.removesuffix("s"), number, _reason(error)))
+            problems.append(Problem(database.removesuffix("s"), number, _reason(error)))
     if store.count(database) > count:
         surplus = f"{store.count(database)} {database}, the manifest says {count}"
-        outcomes.append(Problem("dataset", None, surplus))
-    return outcomes
+        problems.append(Problem("dataset", None, surplus))
+    return assets
 
 
 def _read_asset(
@@ -174,7 +184,7 @@ def _read_asset(
     pixels = decode_asset(content["image"])
     if pixels.shape[2] != channels or (size and pixels.shape[:2] != size):
         expected = f"({size[0]}, {size[1]}, {channels})" if size else f"(h, w, {channels})"
-        raise DatasetError(f"a picture of shape {pixels.shape}, expected {expected}")
+        raise DatasetError(f"its picture has shape {pixels.shape}, expected {expected}")
     return Asset(number, content["name"], content["split"], pixels)
 
 
@@ -182,7 +192,7 @@ def _read_asset(
 
 
 def _check_samples(dataset: Dataset, indices: range) -> list[Problem]:
-    problems = []
+    problems: list[Problem] = []
     for index in indices:
         try:
             _check_sample(dataset.shards.get_many([index])[0], dataset)
@@ -196,12 +206,12 @@ def _check_sample(packed: bytes | None, dataset: Dataset) -> None:
         raise DatasetError("missing")
     manifest, record = dataset.manifest, unpack_record(packed)
     if record.fields.keys() != manifest.codecs.keys():
-        there, expected = ", ".join(record.fields), ", ".join(manifest.codecs)
-        raise DatasetError(f"it holds {there}; expected {expected}")
+        found, expected = ", ".join(record.fields), ", ".join(manifest.codecs)
+        raise DatasetError(f"it has {found}; expected {expected}")
     images = {name: _decoded(record, name, manifest) for name in record.fields}
     if manifest.layout == "recipe":
         _check_ids(record, manifest)
-        images["composite"], images["mask"] = _drawn(record, dataset.compositor)
+        images["composite"], images["mask"] = _composited(record, dataset.compositor)
     height, width = images["composite"].shape[:2]
     if manifest.size != [0, 0] and [height, width] != manifest.size:
         raise DatasetError(f"composite is {height} x {width} px, expected {manifest.size}")
@@ -209,30 +219,33 @@ def _check_sample(packed: bytes | None, dataset: Dataset) -> None:
         _check_depth(images["depth"], manifest)
     if "background" in manifest.fields:
         _check_ids(record, manifest)
-    if manifest.num_foregrounds or "mask" in images:  # an imported sample without mask has no box
+    if manifest.num_foregrounds or "mask" in images:  # imported samples without mask have no box
         _check_box(record.recipe["box"], height, width)
     if "mask" in images:
         _check_mask(images["mask"], (height, width), record.recipe["box"])
 
 
 def _decoded(record: Record, name: str, manifest: Manifest) -> np.ndarray:
+    """The pixels of a stored field."""
     try:
         image = CODECS[manifest.codecs[name]].decode(record.fields[name])
     except (DatasetError, cv2.error):
         raise DatasetError(f"{name} cannot be decoded") from None
     dtype, ndim = IMAGE_LAYOUTS[name]
     if image.dtype != dtype or image.ndim != ndim:
-        raise DatasetError(f"{name} is {image.dtype} {image.shape}")
+        expected = f"{np.dtype(dtype)} with {ndim} axes"
+        raise DatasetError(f"{name} is {image.dtype} {image.shape}, expected {expected}")
     return image
 
 
-def _drawn(record: Record, compositor: Compositor) -> tuple[np.ndarray, np.ndarray]:
+def _composited(record: Record, compositor: Compositor) -> tuple[np.ndarray, np.ndarray]:
+    """The composite and mask of a recipe; see `Compositor.composite`."""
     if not has_recipe(record):
         raise DatasetError("its recipe has no flip and box")
     _check_box(record.recipe["box"], *compositor.canvas)
     image, mask = compositor.composite(record)
     if record.drawn is not None and record.drawn != pixels_checksum(image, mask):
-        raise DatasetError("drawing it gives other pixels than the teacher saw")
+        raise DatasetError("compositing it gives other pixels than the teacher saw")
     return image, mask
 
 
@@ -247,23 +260,27 @@ def _check_ids(record: Record, manifest: Manifest) -> None:
         ("background", record.background, manifest.num_backgrounds),
         ("foreground", record.foreground, manifest.num_foregrounds),
     ):
-        came_without = name == "foreground" and count == 0  # imported: then each id has to be nil
-        if number not in ([None] if came_without else range(count)):
-            raise DatasetError(f"{name} {number}: there are {count}")
+        if name == "foreground" and count == 0:  # imported datasets have no foregrounds
+            if number is not None:
+                raise DatasetError(f"foreground {number}: expected none")
+        elif number not in range(count):
+            raise DatasetError(f"{name} {number}: expected 0 to {count - 1}")
 
 
 def _check_box(box: list[int], height: int, width: int) -> None:
     x, y, box_width, box_height = box
     reaches_canvas = -box_width < x < width and -box_height < y < height
     if box_width < 1 or box_height < 1 or not reaches_canvas:
-        raise DatasetError(f"box {box} does not meet the canvas of {width} x {height} px")
+        raise DatasetError(f"box {box} is outside the canvas of {width} x {height} px")
 
 
 def _check_mask(mask: np.ndarray, shape: tuple[int, int], box: list[int]) -> None:
     if mask.shape != shape:
-        raise DatasetError(f"mask is {mask.shape}, composite {shape}")
+        raise DatasetError(f"mask is {mask.shape}, but composite is {shape}")
     if mask.max() <= 1:
-        raise DatasetError(f"mask reaches only {mask.max()}: expected something seen, alpha 0..255")
+        raise DatasetError(
+            f"the mask's largest value is {mask.max()}: expected a foreground, alpha 0..255"
+        )
     left, top, width, height = cv2.boundingRect(mask)
     x, y, box_width, box_height = box
     inside = x <= left and left + width <= x + box_width

@@ -1,4 +1,4 @@
-"""Whole folders of pictures: what is found, what is refused, ids, splits, fingerprint."""
+"""Tests of folders of pictures: files found and refused, ids, splits, fingerprint."""
 
 import os
 import warnings
@@ -113,8 +113,8 @@ def test_a_folder_that_cannot_be_used_says_why(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
     for name, text in {
-        "nowhere": r"cannot open .*nowhere \(No such file.*\): expected the folder that the fore",
-        "file": r"cannot open .*file \(Not a directory\): expected the folder that the foregrounds",
+        "nowhere": r"cannot open .*nowhere \(No such file.*\): expected the folder of the fore",
+        "file": r"cannot open .*file \(Not a directory\): expected the folder of the foregrounds",
         "empty": r"no foregrounds in .*empty: expected files ending in \.png, .*sub-folders",
     }.items():
         with pytest.raises(AssetError, match=text):

@@ -1,4 +1,4 @@
-"""Layouts and caches: drawn again is as drawn first, conversion loses nothing."""
+"""Tests of layouts and caches: equal pixels in both layouts, and conversion without loss."""
 
 import pickle
 from dataclasses import replace
@@ -12,11 +12,13 @@ import torch
 from dsetkit import SampleDataset, make_loader
 from dsetkit.compositing.batches import stores_same_pixels
 from dsetkit.datasets.reader import Dataset
+from dsetkit.datasets.writer import DatasetWriter, stored_assets
 from dsetkit.errors import DatasetError
 from dsetkit.loading.plane_cache import cache_path, open_cache
 from dsetkit.store import png
 from dsetkit.store.codecs import CODECS
-from dsetkit.store.lmdb_store import StoreReader
+from dsetkit.store.lmdb_store import StoreReader, StoreWriter
+from dsetkit.store.manifest import manifest_entry
 from dsetkit.store.shards import shard_path
 from dsetkit.verbs.convert import convert
 from dsetkit.verbs.export import export
@@ -106,15 +108,16 @@ def test_verify_names_a_sample_that_would_be_drawn_otherwise(tmp_path: Path) -> 
     replace_record(path, 7, replace(record, drawn=b"\0" * 8))
     (problem,) = verify(path)
     assert (problem.where, problem.number) == ("sample", 7)
-    assert problem.reason == "drawing it gives other pixels than the teacher saw"
+    assert problem.reason == "compositing it gives other pixels than the teacher saw"
 
 
-def test_a_version_that_draws_otherwise_does_not_read_recipes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recipes_of_a_version_that_composites_other_pixels_are_refused(tmp_path: Path) -> None:
     path = tiny_dataset(tmp_path / "d", num_samples=40, layout="recipe")
-    monkeypatch.setattr("dsetkit.datasets.reader.compositing_fingerprint", lambda: "another")
-    with pytest.raises(DatasetError, match="would draw other pixels: convert it with that version"):
+    manifest = replace(Dataset(path).manifest, drawing="another")
+    with StoreWriter(shard_path(path)) as writer:
+        writer.put([manifest_entry(manifest)])
+    text = "would composite other pixels: convert it with that version"
+    with pytest.raises(DatasetError, match=text):
         SampleDataset(path, split=None, size=16)[0]
 
 
@@ -129,19 +132,24 @@ def test_a_converted_dataset_equals_one_made_so(
     assert contents(tmp_path / "new") == contents(worlds[wanted])
 
 
-def test_a_cut_off_conversion_goes_on(
-    worlds: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dsetkit.datasets.writer.SECONDS_BETWEEN_COMMITS", 0)
-
-    def cut_off(done: int, total: int) -> None:
-        if done >= 640:
-            raise KeyboardInterrupt
-
+def test_an_interrupted_conversion_is_continued(worlds: dict[str, Path], tmp_path: Path) -> None:
+    new, expected = tmp_path / "new", Dataset(worlds["recipe"])
     with pytest.raises(KeyboardInterrupt):
-        convert(worlds["rendered"], tmp_path / "new", layout="recipe", progress=cut_off)
-    convert(worlds["rendered"], tmp_path / "new", layout="recipe")
-    assert contents(tmp_path / "new") == contents(worlds["recipe"])
+        with DatasetWriter(
+            new,
+            expected.manifest,
+            expected.cells,
+            backgrounds=stored_assets(expected, "backgrounds"),
+            foregrounds=stored_assets(expected, "foregrounds"),
+            commit_every_s=0,
+        ) as writer:
+            writer.add(expected.records(range(640)))
+            raise KeyboardInterrupt
+    assert len(Dataset(new, allow_incomplete=True)) == 640
+    done = []
+    convert(worlds["rendered"], new, layout="recipe", progress=lambda *step: done.append(step[0]))
+    assert min(done) > 640
+    assert contents(new) == contents(worlds["recipe"])
 
 
 def test_other_codecs_keep_every_value(worlds: dict[str, Path], tmp_path: Path) -> None:
@@ -172,7 +180,7 @@ def test_relabelling_recipes_equals_relabelling_pictures(
 
 def test_what_cannot_be_converted_says_so(worlds: dict[str, Path], tmp_path: Path) -> None:
     for path, settings, text in (
-        (tiny_rgbd(tmp_path / "rgbd"), {"layout": "recipe"}, "sample 0 was imported, not drawn"),
+        (tiny_rgbd(tmp_path / "rgbd"), {"layout": "recipe"}, "sample 0 was imported, not comp"),
         (worlds["rendered"], {"layout": "zip"}, "--layout zip: expected rendered or recipe"),
         (
             worlds["rendered"],
@@ -197,7 +205,7 @@ def test_a_picture_that_was_not_drawn_so_is_never_thrown_away(tmp_path: Path) ->
     first, second = dataset.record(0), dataset.record(1)
     fields = first.fields | {"composite": second.fields["composite"]}
     replace_record(path, 0, replace(first, fields=fields))
-    with pytest.raises(DatasetError, match="sample 0: drawing it again gives other pixels"):
+    with pytest.raises(DatasetError, match="sample 0: compositing it again gives other pixels"):
         convert(path, tmp_path / "new", layout="recipe")
 
 
@@ -293,7 +301,9 @@ def test_a_cache_that_is_not_whole_is_refused(worlds: dict[str, Path], tmp_path:
     path = cache_path(tmp_path, dataset, (16, 16))
     with path.open("r+b") as file:
         file.truncate(5000)
-    with pytest.raises(DatasetError, match="not a whole cache .* delete it, it will be made anew"):
+    with pytest.raises(
+        DatasetError, match="not a complete cache .* delete it, it will be made again"
+    ):
         open_cache(tmp_path, dataset, (16, 16))
 
 
@@ -310,7 +320,7 @@ def test_a_full_disk_leaves_no_cache_behind(
 
 
 def test_a_cache_takes_a_size(worlds: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="holds resized pixels: it takes a size"):
+    with pytest.raises(DatasetError, match="without a size: a cache holds resized pixels"):
         SampleDataset(worlds["recipe"], cache=tmp_path)
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from dsetkit import SampleDataset
 from dsetkit.datasets.reader import Dataset
-from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.teachers import load_teacher
 from dsetkit.teachers.bundled import BUNDLED
 from dsetkit.verbs.verify import verify
 from tests.helpers.generating import generate
+from tests.helpers.importing import import_rgbd
 from tests.helpers.worlds import tiny_dataset
 
 REPOSITORY = Path(__file__).parents[2]

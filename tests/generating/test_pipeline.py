@@ -161,7 +161,7 @@ def test_a_run_killed_within_one_commit_after_another_ends_in_the_same_bytes(
     options = {**pictures, "num_samples": 60, "teacher": "none", **SMALL}
     generate(**options, output=tmp_path / "whole")
     plan, pixels = plan_of(**options, output=tmp_path / "cut")
-    plan = replace(plan, seconds_between_commits=0)
+    plan = replace(plan, commit_every_s=0)
     for kept in (8, 16, 40):
         given = (plan, pixels, kept)
         run = get_context("spawn").Process(target=_write_until_a_commit_is_cut, args=given)

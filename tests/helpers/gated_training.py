@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 
 import train_depth
-from dsetkit.errors import RunError
 from models import ModelError
 from tests.helpers.gates import come_to
 from training import ranks
 from training.augment import AUGMENTATIONS, Augmentation
-from training.cli import CONTINUE, run
+from training.cli import run_training
 from training.loop import Batch
 
 
@@ -38,4 +37,4 @@ if __name__ == "__main__":
     gate, step, *given = sys.argv[1:]
     AUGMENTATIONS["flip"] = Gated(AUGMENTATIONS["flip"], Path(gate), int(step))
     main = partial(train_depth.main, given)
-    sys.exit(run(main, ModelError, RunError, on_interrupt=CONTINUE))
+    sys.exit(run_training(main, ModelError, script=Path(__file__).name))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsetkit.importing.images import import_images
 from dsetkit.store.lmdb_store import StoreReader
 from dsetkit.store.shards import shard_path
+from tests.helpers.importing import import_images
 
 HEIGHT, WIDTH = 24, 32  # not square: axes cannot be mixed up unseen
 BACKGROUNDS, FOREGROUNDS, PLACEMENTS = 12, 3, 2  # 12: file names with 2 and 10 in them

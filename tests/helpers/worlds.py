@@ -116,7 +116,7 @@ def tiny_dataset(
     teacher = None if depth_kind == "none" else SmoothDepth(depth_kind)
     assets_hash = fingerprint(backgrounds, foregrounds)
     manifest = _manifest(full_set, len(chosen), teacher, assets_hash, layout)
-    manifest = replace(manifest, shard=m.WHOLE | {"shards": shards})
+    manifest = replace(manifest, shard=m.ONLY_SHARD | {"shards": shards})
     assets = {"backgrounds": backgrounds, "foregrounds": foregrounds}
     compositor = BatchCompositor(
         full_set,

@@ -11,7 +11,6 @@ import pytest
 from dsetkit import SampleDataset, make_loader
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DatasetError
-from dsetkit.importing.images import import_images
 from dsetkit.importing.sources import natural
 from dsetkit.store import manifest as m
 from dsetkit.verbs.info import as_lines, describe
@@ -37,6 +36,7 @@ from tests.helpers.image_sets import (
     set_004,
     set_table,
 )
+from tests.helpers.importing import import_images
 from tests.helpers.worlds import replace_record, tiny_dataset
 
 # ---- what comes out ----------------------------------------------------------------------------
@@ -354,4 +354,4 @@ def test_info_show_and_split_know_what_it_is(tmp_path: Path, imported: Callable)
 def test_verify_still_wants_foregrounds_of_what_was_generated(tmp_path: Path) -> None:
     path = tiny_dataset(tmp_path / "world", num_samples=8)
     replace_record(path, 3, replace(Dataset(path).record(3), foreground=None))
-    assert ["foreground None: there are 4"] == [problem.reason for problem in verify(path)]
+    assert ["foreground None: expected 0 to 3"] == [problem.reason for problem in verify(path)]

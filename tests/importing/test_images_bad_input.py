@@ -14,7 +14,6 @@ from dsetkit.cli import main
 from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import AssetError
-from dsetkit.importing.images import import_images
 from dsetkit.importing.sources import natural
 from dsetkit.verbs.verify import verify
 from tests.helpers.image_sets import (
@@ -35,6 +34,7 @@ from tests.helpers.image_sets import (
     set_004,
     set_table,
 )
+from tests.helpers.importing import import_images
 
 
 def refused(tmp_path: Path, system: str, files: Set, **options: object) -> str:
@@ -54,15 +54,23 @@ COMPOSITE = "OverlayedImages/0/combined_s2_p3_it0.jpg"
 MASK, DEPTH = "OverlayedMasks/0/combined_s2_p3_it0.jpg", "DepthImage/0/combined_s2_p3_it0.jpg"
 COLOUR_MAP = cv2.applyColorMap(np.tile(np.arange(WIDTH, dtype=np.uint8) * 7, (HEIGHT, 1)), 2)
 BAD_PICTURES = {
-    "cut off": (COMPOSITE, set_004()[COMPOSITE][:-40], "damaged or cut off"),
+    "cut off": (COMPOSITE, set_004()[COMPOSITE][:-40], "damaged or truncated"),
     "no picture": (DEPTH, b"GIF89a", "not a PNG or JPEG picture"),
     "empty": (MASK, b"", "not a PNG or JPEG picture"),
-    "colour map": (DEPTH, encoded(COLOUR_MAP, "png"), "depth is a colour map; expected grey"),
-    "coloured mask": (MASK, encoded(COLOUR_MAP, "png"), "mask is coloured; expected grey"),
-    "empty mask": (MASK, grey(0), "mask reaches only 0: expected something seen"),
-    "mask of 0 and 1": (MASK, grey(1), "mask reaches only 1"),
-    "size of mask": (MASK, grey(9, (8, 9)), "9 x 8 px, its composite 32 x 24 px: expected one"),
-    "size of depth": (DEPTH, grey(9, (8, 9)), "9 x 8 px, most are 32 x 24 px: expected one size"),
+    "colour map": (DEPTH, encoded(COLOUR_MAP, "png"), "the depth is a colour map: expected grey"),
+    "coloured mask": (MASK, encoded(COLOUR_MAP, "png"), "the mask is coloured: expected grey"),
+    "empty mask": (MASK, grey(0), "the mask's largest value is 0: expected a foreground"),
+    "mask of 0 and 1": (MASK, grey(1), "the mask's largest value is 1"),
+    "size of mask": (
+        MASK,
+        grey(9, (8, 9)),
+        "9 x 8 px, but its composite is 32 x 24 px: expected the",
+    ),
+    "size of depth": (
+        DEPTH,
+        grey(9, (8, 9)),
+        "9 x 8 px, but most are 32 x 24 px: expected one size",
+    ),
     "background": ("bg/Shelves_2.jpg", b"x", "not a PNG or JPEG picture"),
 }
 
@@ -73,7 +81,7 @@ def test_a_picture_that_cannot_be_used_is_named_and_can_be_left_out(
 ) -> None:
     files = set_004() | {name: content}
     lines = refused(tmp_path, "004", files).splitlines()
-    assert lines[0] == "1 file cannot be used (--skip-bad leaves their samples out):"
+    assert lines[0] == "1 file cannot be used (--skip-bad leaves out their samples):"
     assert lines[1].startswith(f"  world/{name}: {text}") and len(lines) == 2
 
     path = tmp_path / "skipped"
@@ -97,7 +105,7 @@ def test_a_composite_of_another_size_is_named(tmp_path: Path) -> None:
     for name in (COMPOSITE, MASK):
         files[name] = encoded(np.full((HEIGHT, 40, 3), 90, np.uint8), "jpg")
     text = refused(tmp_path, "004", files)
-    assert f"world/{COMPOSITE}: 40 x 24 px, most are 32 x 24 px: expected one size in one" in text
+    assert f"world/{COMPOSITE}: 40 x 24 px, but most are 32 x 24 px: expected one size" in text
 
 
 def without(files: Set, *names: str) -> Set:
@@ -113,21 +121,24 @@ def test_missing_files_and_strange_names_are_told_all_at_once(tmp_path: Path) ->
     extra |= {name: b"" for name in ("DepthImage/combined_s99_p1_it0.jpg",)}
     files = without(set_004(), lonely, COMPOSITE) | extra
     lines = refused(tmp_path, "004", files).splitlines()
-    assert lines[0] == "5 files cannot be used (--skip-bad leaves their samples out):"
+    assert lines[0] == "5 files cannot be used (--skip-bad leaves out their samples):"
     text = "\n".join(lines)
-    assert f"world/{MASK}: no composite goes with it: expected one of these numbers in" in text
-    assert "combined_s12_p3_it0.jpg: no depth goes with it: expected one of these numbers" in text
-    assert f"world/{other_name}: the name is not as expected: combined_sB_pF_itX" in text
+    assert f"world/{MASK}: it has no composite: expected a file with the same numbers" in text
+    assert "combined_s12_p3_it0.jpg: it has no depth: expected a file with the same numbers" in text
+    assert f"world/{other_name}: unexpected file name: expected combined_sB_pF_itX" in text
     assert f"world/{twice}: the same mask as world/OverlayedMasks/0/combined_s1_p1_it0" in text
-    assert "combined_s99_p1_it0.jpg: no background 99: there are 1 to 12" in text
+    assert (
+        "combined_s99_p1_it0.jpg: there is no background 99: the backgrounds have numbers 1 to 12"
+        in text
+    )
 
 
 def test_a_background_of_another_name_is_told(tmp_path: Path) -> None:
     files = set_004()
     files["bg/room.jpg"] = files.pop("bg/Shelves_4.jpg")
     text = refused(tmp_path, "004", files)
-    assert "world/bg/room.jpg: the name is not as expected: Shelves_B" in text
-    assert "combined_s4_p1_it0.jpg: no background 4" in text
+    assert "world/bg/room.jpg: unexpected file name: expected Shelves_B" in text
+    assert "combined_s4_p1_it0.jpg: there is no background 4:" in text
 
 
 def test_backgrounds_of_002_may_be_a_sorted_list(tmp_path: Path) -> None:
@@ -149,7 +160,7 @@ def test_a_whole_kind_that_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_a_wrong_count_of_samples_to_a_background_is_found_out(tmp_path: Path) -> None:
     text = refused(tmp_path, "003", set_003(), per_background=PER_BACKGROUND + 1)
-    assert "it lies in data_2; with 12 backgrounds and --per-background 7" in text
+    assert "it is in data_2, but with 12 backgrounds and --per-background 7" in text
 
 
 def test_backgrounds_that_are_not_behind_their_composites_are_told(
@@ -160,7 +171,7 @@ def test_backgrounds_that_are_not_behind_their_composites_are_told(
     moved = {name: files[other] for name, other in zip(names, names[1:] + names[:1], strict=True)}
     root = as_zip(files | moved, tmp_path / "world.zip")
     import_images([root], tmp_path / "dataset", system="001")
-    assert "of 12 backgrounds do not look like what is behind their composites" in caplog.text
+    assert "of 12 backgrounds do not look like their composites outside the mask" in caplog.text
     caplog.clear()
     root = as_zip(files, tmp_path / "world.zip")
     import_images([root], tmp_path / "right", system="001")
@@ -172,27 +183,33 @@ def test_backgrounds_that_are_not_behind_their_composites_are_told(
 HEADER = "composite,mask,depth,background"
 ROW = "composite/0.png,mask/0.png,depth/0.png,rooms/0.png"
 BAD_TABLES = {
-    "missing column": ("mask,depth\n", "has no column composite: its header is mask, depth"),
-    "strange column": ("composite,maks\n", "has a column 'maks': expected, once each, of"),
-    "column twice": ("composite,composite\n", "has a column 'composite': expected, once each"),
-    "empty": ("", "has no column composite: its header is nothing"),
-    "no rows": (HEADER + "\n", "nothing is there, and no sample is left"),
-    "short row": (f"{HEADER}\n{ROW}\na,b\n", "line 3: 2 values (a,b): expected one each of comp"),
+    "missing column": (
+        "mask,depth\n",
+        "has no column composite: its header is mask, depth; expected",
+    ),
+    "strange column": ("composite,maks\n", "has a column 'maks': expected each of"),
+    "column twice": ("composite,composite\n", "has a column 'composite': expected each of"),
+    "empty": ("", "has no column composite: its header is empty"),
+    "no rows": (HEADER + "\n", "nothing found, no sample is left"),
+    "short row": (
+        f"{HEADER}\n{ROW}\na,b\n",
+        "line 3: 2 values (a,b): expected one value for each of comp",
+    ),
     "missing value": (
         f"{HEADER}\n{ROW.replace('mask/0.png', '')}\n{ROW}\n",
-        "line 2: 4 values (composite/0.png,,depth/0.png,rooms/0.png): expected one each",
+        "line 2: 4 values (composite/0.png,,depth/0.png,rooms/0.png): expected one value for each",
     ),
     "missing file": (
         f"{HEADER}\n{ROW}\n{ROW.replace('0', '1').replace('mask/1', 'mask/1000')}\n",
-        "bad.csv, line 3: 'mask/1000.png' is not there: expected it in",
+        "bad.csv, line 3: 'mask/1000.png' was not found in",
     ),
     "file of another folder": (
         f"{HEADER}\n{ROW}\n{ROW.replace('depth/0', 'depths/0')}\n",
-        "bad.csv, line 3: 'depths/0.png' is not there",
+        "bad.csv, line 3: 'depths/0.png' was not found in",
     ),
     "bare name": (
         f"{HEADER}\n{ROW}\n{ROW.replace('composite/', '')}\n",
-        "bad.csv, line 3: '0.png' may be world/",
+        "bad.csv, line 3: '0.png' matches world/",
     ),
     "strange split": (
         f"{HEADER},split\n{ROW},train\n{ROW.replace('e/0', 'e/1')},dev\n",
@@ -200,7 +217,7 @@ BAD_TABLES = {
     ),
     "composite twice": (
         f"{HEADER}\n{ROW}\n{ROW}\n",
-        "line 3: the composite composite/0.png is that of bad.csv, line 2",
+        "line 3: the composite composite/0.png is also in bad.csv, line 2",
     ),
 }
 
@@ -221,7 +238,7 @@ def test_a_table_that_is_missing_or_no_text_is_told(tmp_path: Path) -> None:
     assert f"cannot read {tmp_path / 'none.csv'}: No such file" in text
     files = set_table() | {"bad.csv": b"\xff\xfe\x00"}
     text = refused(tmp_path, "table", files, tables=[Path("bad.csv")])
-    assert "bad.csv is not UTF-8 text: expected a table" in text
+    assert "bad.csv is not UTF-8 text: expected a CSV table" in text
 
 
 def test_the_table_of_002_has_both_its_columns_and_pairs(tmp_path: Path) -> None:
@@ -233,7 +250,7 @@ def test_the_table_of_002_has_both_its_columns_and_pairs(tmp_path: Path) -> None
     table = b"input_path,depth_path\nfg_bg/bg_1fg_1_1.jpg,Depth_output/bg_1fg_2_1.jpg\n"
     files = set_002() | {"train.csv": table}
     text = refused(tmp_path, "002", files, tables=[Path("train.csv")])
-    assert "train.csv, line 2: input_path is bg_1fg_1_1.jpg, depth_path bg_1fg_2_1.jpg" in text
+    assert "train.csv, line 2: input_path is bg_1fg_1_1.jpg, depth_path is bg_1fg_2_1.jpg" in text
 
 
 # ---- arguments ---------------------------------------------------------------------------------
@@ -242,13 +259,29 @@ def test_the_table_of_002_has_both_its_columns_and_pairs(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("system", "options", "text"),
     [
-        ("000", {"tables": []}, "system 000 goes by a table: give its file with --table"),
-        ("001", {"tables": [Path("a.csv")]}, "system 001 goes by file names: leave --table out"),
-        ("table", {"depth_polarity": None}, "--depth-polarity is not given: expected far-bright"),
+        (
+            "000",
+            {"tables": []},
+            "--system 000 needs a table that names the files: give it with --table",
+        ),
+        (
+            "001",
+            {"tables": [Path("a.csv")]},
+            "--table with --system 001: its file names are read, leave --table out",
+        ),
+        (
+            "table",
+            {"depth_polarity": None},
+            "--depth-polarity is missing: expected far-bright or near-bright",
+        ),
         ("001", {"max_depth_m": 80.0}, "--max-depth-m 80: expected more than 0 and at most 65.535"),
         ("001", {"max_depth_m": 0.0}, "--max-depth-m 0: expected more than 0"),
         ("003", {"per_background": 0}, "--per-background 0: expected at least 1"),
-        ("004", {"split_by": "table"}, "--split-by table, but no table tells the split"),
+        (
+            "004",
+            {"split_by": "table"},
+            "--split-by table, but no table gives the split of every sample",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_told(
@@ -261,8 +294,8 @@ def test_roots_that_are_no_folder_or_archive_are_told(tmp_path: Path) -> None:
     (tmp_path / "torn.zip").write_bytes(as_zip(set_004(), tmp_path / "a.zip").read_bytes()[:900])
     (tmp_path / "empty").mkdir()
     for root, text in (
-        ("none", "is not there: expected a folder or a .zip archive"),
-        ("torn.zip", "is no whole .zip archive"),
+        ("none", "cannot open .*none: expected a folder or a .zip archive"),
+        ("torn.zip", "is not a complete .zip archive"),
         ("empty", "no pictures in"),
     ):
         with pytest.raises(AssetError, match=text):
@@ -293,7 +326,7 @@ def test_the_verb_ends_in_status_0_or_in_a_line_and_2(
     assert run(lambda: main([str(word) for word in command])) == 2
     error = capsys.readouterr().err
     assert "dsetkit: error: 1 file cannot be used" in error
-    assert "train.csv, line 8: bg_2fg_1_1.jpg: no mask goes with it" in error
+    assert "train.csv, line 8: bg_2fg_1_1.jpg: it has no mask" in error
 
 
 def test_the_verb_explains_itself() -> None:

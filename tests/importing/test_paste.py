@@ -10,8 +10,8 @@ from dsetkit.assets.folders import load_foregrounds
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import AssetError
 from dsetkit.importing.paste import HARD_ALPHA, NEAREST_M, Paster
-from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.verbs.verify import verify
+from tests.helpers.importing import import_rgbd
 from tests.helpers.worlds import draw_background, draw_foreground
 
 
@@ -102,5 +102,5 @@ def test_without_a_cut_out_of_the_split_it_says_so(
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "f0.png").write_bytes((folders["foregrounds"] / "f0.png").read_bytes())
-    with pytest.raises(AssetError, match="no foreground is of split test: three or more"):
+    with pytest.raises(AssetError, match="no foreground is in split test: expected at least three"):
         import_rgbd(folders["root"], tmp_path / "d", split="test", foregrounds=alone)

@@ -1,4 +1,4 @@
-"""Drawing on the device: whole batches equal what is drawn one by one, bit for bit."""
+"""Compositing on the device: batches equal samples composited one by one, bit for bit."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from torch.utils.data import Subset
 
 from dsetkit import SampleDataset, make_loader
 from dsetkit.datasets.reader import Dataset
-from dsetkit.loading import device_compositing as device_drawing
+from dsetkit.loading import device_compositing
 from dsetkit.loading.device_compositing import DeviceCompositor
 from dsetkit.loading.loader import DeviceLoader, EpochBatches, can_composite_on_device
 from tests.helpers.worlds import tiny_dataset
@@ -24,7 +24,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Dataset(tiny_dataset(path, layout="recipe", size=96, num_samples=160))
 
 
-def drawer_of(dataset: Dataset, size: tuple[int, int], device: str) -> DeviceCompositor:
+def compositor_of(dataset: Dataset, size: tuple[int, int], device: str) -> DeviceCompositor:
     manifest = dataset.manifest
     return DeviceCompositor(
         dataset.asset,
@@ -42,7 +42,7 @@ def test_a_batch_equals_its_samples_bit_for_bit(
     dataset: Dataset, size: tuple[int, int], device: str
 ) -> None:
     records = dataset.records(range(160))
-    compositor = drawer_of(dataset, size, device)
+    compositor = compositor_of(dataset, size, device)
     images, masks = (part.cpu() for part in compositor.composite(compositor.place(records)))
     assert images.shape == (160, 3, *size) and masks.shape == (160, 1, *size)
     assert images.dtype == masks.dtype == torch.uint8
@@ -54,37 +54,37 @@ def test_a_batch_equals_its_samples_bit_for_bit(
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_how_many_are_drawn_at_a_time_changes_nothing(
+def test_how_many_are_composited_at_a_time_changes_nothing(
     dataset: Dataset, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compositor = drawer_of(dataset, (32, 32), device)
+    compositor = compositor_of(dataset, (32, 32), device)
     batch = compositor.place(dataset.records(range(20)))
     whole = compositor.composite(batch)
-    monkeypatch.setattr(device_drawing, "PIXELS_AT_ONCE", 3 * 32 * 32)
+    monkeypatch.setattr(device_compositing, "PIXELS_AT_ONCE", 3 * 32 * 32)
     assert all(torch.equal(a, b) for a, b in zip(whole, compositor.composite(batch), strict=True))
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("cached", [False, True])
-def test_a_loader_that_draws_gives_what_one_that_reads_does(
+def test_a_loader_that_composites_gives_what_one_that_reads_does(
     dataset: Dataset, device: str, cached: bool, tmp_path: Path
 ) -> None:
     data = SampleDataset(dataset.path, "train", 32, cache=tmp_path if cached else None)
     few = Subset(data, range(3, len(data)))
     plain = make_loader(few, 16, seed=5)
     batches = EpochBatches(len(few), batch_size=16, seed=5, shuffle=True, drop_last=False)
-    drawing = DeviceLoader(few, device=device, threads=1, batch_sampler=batches)
+    compositing = DeviceLoader(few, batches, device=device, threads=1)
     for epoch in (0, 1):
         plain.set_position(epoch, 1)
-        drawing.set_position(epoch, 1)
-        for expected, batch in zip(plain, drawing, strict=True):
+        compositing.set_position(epoch, 1)
+        for expected, batch in zip(plain, compositing, strict=True):
             assert batch.keys() == expected.keys()
             for name, values in batch.items():
                 assert values.device.type == device and values.dtype == expected[name].dtype
                 assert torch.equal(values.cpu(), expected[name])
 
 
-def test_only_recipes_are_drawn_on_a_device(tmp_path: Path) -> None:
+def test_only_recipes_are_composited_on_a_device(tmp_path: Path) -> None:
     rendered = SampleDataset(tiny_dataset(tmp_path / "d", num_samples=40), "train", 16)
     assert not can_composite_on_device(rendered) and not can_composite_on_device(
         Subset(rendered, [0])

@@ -12,7 +12,7 @@ import torch
 import train_mask
 from dsetkit import SampleDataset, make_loader
 from dsetkit.errors import DatasetError
-from dsetkit.loading.joined import open_dataset
+from dsetkit.loading.sources import open_source
 from models import load_model
 from tests.helpers.worlds import tiny_dataset
 
@@ -47,11 +47,11 @@ def test_joined_samples_are_those_of_the_parts_in_turn(
 
 def test_a_pattern_names_its_matches_in_order(worlds: list[Path]) -> None:
     root = worlds[0].parent
-    joined = open_dataset(f"{root}/night-*")
+    joined = open_source(f"{root}/night-*")
     assert [part.path for part in joined.parts] == worlds[:2]
-    assert len(open_dataset([f"{root}/d*", worlds[0]])) == 60
+    assert len(open_source([f"{root}/d*", worlds[0]])) == 60
     with pytest.raises(DatasetError, match="no dataset matches .*/evening-"):
-        open_dataset(f"{root}/evening-*")
+        open_source(f"{root}/evening-*")
 
 
 def test_one_dataset_is_read_as_itself(worlds: list[Path]) -> None:
@@ -69,7 +69,7 @@ def test_workers_read_joined_datasets(worlds: list[Path]) -> None:
 
 def test_the_fingerprint_tells_what_was_joined(worlds: list[Path]) -> None:
     prints = {
-        open_dataset(some).manifest.fingerprint
+        open_source(some).manifest.fingerprint
         for some in (worlds, worlds[::-1], worlds[:2], worlds[0])
     }
     assert len(prints) == 4
@@ -77,15 +77,16 @@ def test_the_fingerprint_tells_what_was_joined(worlds: list[Path]) -> None:
 
 def test_depths_of_other_units_are_refused(worlds: list[Path], tmp_path: Path) -> None:
     other = tiny_dataset(tmp_path / "relative", num_samples=20, depth_kind="relative")
-    with pytest.raises(DatasetError, match="relative has depth_kind relative, .*night-1 metric"):
-        open_dataset([worlds[0], other])
+    complaint = "relative has depth_kind relative, .*night-1 has metric"
+    with pytest.raises(DatasetError, match=complaint):
+        open_source([worlds[0], other])
 
 
 def test_a_part_that_is_no_dataset_is_named(worlds: list[Path], tmp_path: Path) -> None:
     shutil.copytree(worlds[0], tmp_path / "cut")
     (tmp_path / "cut" / "shard-00000.lmdb").unlink()
     with pytest.raises(DatasetError, match="cut is not a dataset"):
-        open_dataset([worlds[0], tmp_path / "cut"])
+        open_source([worlds[0], tmp_path / "cut"])
 
 
 def test_a_training_reads_several_datasets_as_one(worlds: list[Path], tmp_path: Path) -> None:

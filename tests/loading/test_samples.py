@@ -1,4 +1,4 @@
-"""The reader: right tensors, an order of (seed, epoch) alone, any number of workers."""
+"""SampleDataset and make_loader: tensors, orders, threads, workers."""
 
 import pickle
 from pathlib import Path
@@ -190,7 +190,7 @@ def test_shrinking_an_image_averages_areas() -> None:
     ("options", "complaint"),
     [
         ({"split": "validation"}, "no split 'validation': expected one of train, val, test"),
-        ({"fields": ("composite", "normals")}, "holds no normals: it has background, composite"),
+        ({"fields": ("composite", "normals")}, "has no normals: it has background, composite"),
     ],
 )
 def test_bad_requests_are_clear(dataset: Path, options: dict, complaint: str) -> None:

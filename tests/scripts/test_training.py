@@ -1,10 +1,12 @@
 """The training scripts and their leaves, on drawn squares and a network of two layers."""
 
 import csv
-import errno
 import logging
+import os
+import re
 import resource
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +18,12 @@ from torch import nn
 import train_depth
 import train_joint
 import train_mask
-from dsetkit.errors import RunError
+from dsetkit.errors import DsetkitError, RunError
 from models import MODELS, load_model
-from training import cli, loop, run_dir
+from training import fit, loop, run_dir
 from training.checkpoint import STATE_FILE, load_state, save_state
 from training.ema import AveragedWeights
+from training.estimate import TimeEstimate, format_duration
 from training.schedule import Plateau
 
 SCRIPTS = {"depth": train_depth, "mask": train_mask, "joint": train_joint}
@@ -137,7 +140,7 @@ class CutError(BaseException):
 def train_until_save(
     number: int, monkeypatch: pytest.MonkeyPatch, task: str, output: Path, *arguments: object
 ) -> None:
-    """Trains, saving after every step, and cuts it off one step after save `number`."""
+    """Trains, saving after every step, and cuts the run off at the save after save `number`."""
     saves = 0
 
     def save_then_fail(*args: object) -> None:
@@ -148,7 +151,7 @@ def train_until_save(
         save_state(*args)
 
     with monkeypatch.context() as patch, pytest.raises(CutError):
-        patch.setattr(SCRIPTS[task], "save_state", save_then_fail)
+        patch.setattr(fit, "save_state", save_then_fail)
         train(task, output, "--checkpoint-every", 0, *arguments)
 
 
@@ -172,7 +175,8 @@ def assert_same_tensors(one: object, other: object) -> None:
 # ---- resume ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cut_after_save", [3, 5, 13, 17])  # 5 saves per epoch, 10 per stage
+# the first save precedes the first step; then 5 saves per epoch, 10 per stage
+@pytest.mark.parametrize("cut_after_save", [4, 6, 14, 18])
 def test_a_run_cut_off_and_resumed_equals_an_uninterrupted_one_bit_for_bit(
     whole_run: tuple[str, Path],
     cut_after_save: int,
@@ -181,15 +185,161 @@ def test_a_run_cut_off_and_resumed_equals_an_uninterrupted_one_bit_for_bit(
 ) -> None:
     task, whole = whole_run
     train_until_save(cut_after_save, monkeypatch, task, tmp_path)
-    SCRIPTS[task].main(["--output", str(tmp_path), "--resume"])
+    resume_and_compare(task, tmp_path, whole)
 
-    assert rows_without_times(tmp_path) == rows_without_times(whole)
+
+def resume_and_compare(task: str, cut: Path, whole: Path) -> None:
+    """Continues a run that was cut off and compares it with one that was not, bit for bit."""
+    SCRIPTS[task].main(["--output", str(cut), "--resume"])
+    assert rows_without_times(cut) == rows_without_times(whole)
     for name in ("best.safetensors", "last.safetensors"):
-        (net, about), (cut_net, cut_about) = (load_model(run / name) for run in (whole, tmp_path))
+        (net, metadata), (cut_net, cut_metadata) = (load_model(run / name) for run in (whole, cut))
         assert_same_tensors(net.state_dict(), cut_net.state_dict())
-        assert about == cut_about
-    states = [torch.load(run / STATE_FILE, weights_only=True)["parts"] for run in (whole, tmp_path)]
+        assert metadata == cut_metadata
+    states = [torch.load(run / STATE_FILE, weights_only=True)["parts"] for run in (whole, cut)]
     assert_same_tensors(*states)
+
+
+# ---- Ctrl-C ------------------------------------------------------------------------------------
+
+
+def saved_batches(run: Path) -> int:
+    """Batches of the current epoch in the saved state."""
+    return torch.load(run / STATE_FILE, weights_only=True)["progress"]["batch"]
+
+
+def interrupt(
+    monkeypatch: pytest.MonkeyPatch,
+    where: object,
+    name: str,
+    task: str,
+    output: Path,
+    *,
+    call: int,
+    action: Callable[[], None],
+    first: bool = True,
+) -> None:
+    """Starts a run that `action` interrupts before or after call number `call` of a function.
+
+    Args:
+        monkeypatch: Pytest's.
+        where: What has the function as an attribute.
+        name: Name of the function.
+        task: Which script.
+        output: The run folder.
+        call: Number of the call, from 1.
+        action: Raises KeyboardInterrupt, or sends SIGINT.
+        first: Whether `action` runs before the function, or after it.
+    """
+    real, calls = getattr(where, name), 0
+
+    def interrupted(*args: object, **options: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == call and first:
+            action()
+        result = real(*args, **options)
+        if calls == call and not first:
+            action()
+        return result
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(where, name, interrupted)
+        train(task, output)
+
+
+def press_ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+def send_sigint() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before the update", "after it"])
+def test_a_run_interrupted_in_its_first_step_resumes_bit_for_bit(
+    whole_run: tuple[str, Path], first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights of a step that did not end are not saved: the step is made again."""
+    task, whole = whole_run
+    options = {"call": 1, "action": press_ctrl_c, "first": first}
+    interrupt(monkeypatch, loop, "update_weights", task, tmp_path, **options)
+    assert saved_batches(tmp_path) == 0
+    resume_and_compare(task, tmp_path, whole)
+
+
+def test_ctrl_c_in_a_step_lets_the_step_end_and_saves_it(
+    whole_run: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, whole = whole_run
+    options = {"call": 3, "action": send_sigint}
+    interrupt(monkeypatch, loop, "update_weights", task, tmp_path, **options)
+    assert saved_batches(tmp_path) == 3
+    resume_and_compare(task, tmp_path, whole)
+
+
+def test_ctrl_c_while_waiting_for_data_saves_the_steps_so_far(
+    whole_run: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, whole = whole_run
+    real = loop._timed
+
+    def interrupted(*args: object) -> Iterator[object]:
+        yield from (pair for _, pair in zip(range(2), real(*args), strict=False))
+        send_sigint()
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "_timed", interrupted)
+        train(task, tmp_path)
+    assert saved_batches(tmp_path) == 2
+    resume_and_compare(task, tmp_path, whole)
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [(loop, "with_progress"), (run_dir, "record_epoch")],
+    ids=["validation", "end of an epoch"],
+)
+def test_ctrl_c_outside_of_the_steps_saves_the_epoch(
+    where: object,
+    name: str,
+    whole_run: tuple[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task, whole = whole_run
+    interrupt(monkeypatch, where, name, task, tmp_path, call=2, action=send_sigint)
+    resume_and_compare(task, tmp_path, whole)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send_twice() -> None:
+        send_sigint()
+        send_sigint()
+        raise AssertionError("the second one did not stop it")
+
+    interrupt(monkeypatch, loop, "update_weights", "depth", tmp_path, call=2, action=send_twice)
+    assert saved_batches(tmp_path) == 0
+
+
+def test_the_handler_of_ctrl_c_is_restored(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    train("depth", tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_without_a_step_may_be_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"call": 1, "action": press_ctrl_c}
+    interrupt(monkeypatch, loop, "update_weights", "depth", tmp_path, **options)
+    train("depth", tmp_path, "--lr", 0.02)
+    assert run_dir.read_arguments(tmp_path, script="train_depth.py")["lr"] == 0.02
+
+
+# ---- more of resume ----------------------------------------------------------------------------
 
 
 def test_the_weights_really_change_when_the_seed_does(tmp_path: Path) -> None:
@@ -222,7 +372,7 @@ def test_a_new_run_does_not_overwrite_an_old_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         (["--lr", "0.5"], r"--lr 0\.5 .* started with --lr 0\.01"),
         (["--img-sizes", "8", "16"], r"--img-sizes 8x8 16x16 .* --img-sizes 8x8 8x16"),
@@ -231,10 +381,10 @@ def test_a_new_run_does_not_overwrite_an_old_one(tmp_path: Path) -> None:
     ],
 )
 def test_resume_names_an_argument_that_changes_the_run_and_both_values(
-    changed: list[str], told: str, tmp_path: Path
+    changed: list[str], message: str, tmp_path: Path
 ) -> None:
     train("depth", tmp_path)
-    with pytest.raises(RunError, match=told):
+    with pytest.raises(RunError, match=message):
         train_depth.main(["--output", str(tmp_path), "--resume", *changed])
 
 
@@ -317,7 +467,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--img-sizes", "8", "10x8"], "10x8 .* multiples of 4, the next is 12x8"),
         (["--epochs", "1", "2", "3"], "3 numbers for 2 --img-sizes"),
@@ -327,9 +477,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
     ],
 )
 def test_arguments_that_do_not_fit_are_named_before_anything_is_written(
-    arguments: list[str], told: str, tmp_path: Path
+    arguments: list[str], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(RunError, match=told):
+    with pytest.raises(RunError, match=message):
         train("depth", tmp_path / "run", *arguments)
     assert not (tmp_path / "run").exists()
 
@@ -370,7 +520,7 @@ def test_a_chain_cut_off_and_resumed_equals_an_uninterrupted_one(
     chain(tmp_path / "whole", "--checkpoint-every", 0)
     cut = tmp_path / "cut"
     given = ["--data", "a", "b", "c", "--chain"]
-    train_until_save(27, monkeypatch, "joint", cut, *given)  # in the second link
+    train_until_save(29, monkeypatch, "joint", cut, *given)  # in the second link
     assert not (cut / "set-3").exists()
     train_joint.main(["--output", str(cut), "--resume"])
     weights = [first_layer(run / "set-3", "last.safetensors") for run in (tmp_path / "whole", cut)]
@@ -409,7 +559,7 @@ def disk_with_room_for(num_bytes: int) -> Iterator[None]:
 def test_a_full_disk_is_one_error_and_leaves_the_previous_state_intact(tmp_path: Path) -> None:
     path, net = tmp_path / STATE_FILE, nn.Linear(100, 100)
     save_state(path, {"network": net}, {"epoch": 1})
-    with disk_with_room_for(20_000), pytest.raises(RunError, match="could not be written: .*room"):
+    with disk_with_room_for(20_000), pytest.raises(DsetkitError, match="cannot write .*room"):
         save_state(path, {"network": net}, {"epoch": 2})
     assert load_state(path, {"network": net}) == {"epoch": 1}
     assert [file.name for file in tmp_path.iterdir()] == [STATE_FILE]
@@ -506,22 +656,49 @@ def test_stages_follow_one_another() -> None:
     assert [(s.size, s.first, s.end) for s in stages] == [((8, 8), 0, 3), ((16, 24), 3, 5)]
 
 
+# ---- the log -----------------------------------------------------------------------------------
+
+
+def test_the_log_says_what_trains_how_long_it_takes_and_how_each_epoch_went(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    train("depth", tmp_path, "--epochs", 4)
+    first, *others = [record.getMessage() for record in caplog.records]
+    assert first == (
+        "tiny_depth with 465 parameters, float32 on cpu; epochs: 4 at 8x8, 4 at 8x16 px; "
+        "samples: 22 train, 5 val"
+    )
+    assert len([line for line in others if "for the whole training" in line]) == 1
+    epochs = [line for line in others if line.startswith("epoch ")]
+    assert len(epochs) == 8
+    assert all(re.search(r"  \d+\.\d s  \d+ samples/s", line) for line in epochs)
+
+
+def test_the_time_of_a_training_is_estimated_from_its_first_steps(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([10.0, 15.0])
+    monkeypatch.setattr("training.estimate.time.monotonic", lambda: next(now))
+    caplog.set_level(logging.INFO)
+    stages = run_dir.make_stages([[8, 8], [16, 16]], [3, 2], stride=8)
+    estimate = TimeEstimate(stages, steps_per_epoch=100, device=torch.device("cpu"))
+    for step in range(1, 20):
+        estimate.after_step(step, stages[0])
+    # 5 steps in 5 s; 300 steps, and 200 of four times the pixels; 7 of them are done
+    (line,) = caplog.messages
+    assert line.startswith("1 s a step at 8x8: about 18 min for the whole training, 18 min left")
+
+
 @pytest.mark.parametrize(
-    ("raised", "status", "told"),
+    ("seconds", "text"),
     [
-        (RunError("no such thing"), 2, "error: no such thing"),
-        (KeyboardInterrupt(), 130, "continue with --resume"),
-        (OSError(errno.ENOSPC, "No space left on device"), 2, "error: the disk is full"),
-        (ZeroDivisionError("ours"), 1, "Traceback"),
+        (4.21, "4.2 s"),
+        (70, "70 s"),
+        (7000, "117 min"),
+        (12_000, "3 h 20 min"),
+        (200_000, "2 d 7 h"),
     ],
 )
-def test_exit_status_tells_user_errors_from_faults(
-    raised: BaseException, status: int, told: str, capsys: pytest.CaptureFixture
-) -> None:
-    def main() -> None:
-        raise raised
-
-    assert cli.run(main, RunError, on_interrupt="continue with --resume") == status
-    shown = capsys.readouterr().err
-    assert told in shown
-    assert (shown.count("\n") == 1) == (status != 1)
+def test_durations_are_written_for_people(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

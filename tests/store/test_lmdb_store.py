@@ -1,4 +1,4 @@
-"""The store keeps its promises where users of LMDB usually fall: see the list in its docstring."""
+"""Tests of the store: reading, writing, and the pitfalls of LMDB that its docstring lists."""
 
 import multiprocessing
 import os
@@ -13,7 +13,7 @@ import lmdb
 import pytest
 
 from dsetkit.errors import DatasetError
-from dsetkit.store import environments as lmdb_environments
+from dsetkit.store.environments import EnvironmentPool
 from dsetkit.store.lmdb_store import FIRST_MAP_SIZE, StoreReader, StoreWriter, u64_key
 
 REPOSITORY = Path(__file__).parents[2]
@@ -26,13 +26,15 @@ def store(tmp_path: Path) -> Path:
     return path
 
 
-def write(path: Path, numbers: range, size: int = 1000, **options) -> None:
-    with StoreWriter(path, **options) as writer:
+def write(path: Path, numbers: range, size: int = 1000) -> None:
+    with StoreWriter(path) as writer:
         writer.put([("samples", u64_key(i), i.to_bytes(4, "big") * (size // 4)) for i in numbers])
 
 
 def first_number(reader: StoreReader, number: int) -> int:
-    return int.from_bytes(reader.get("samples", u64_key(number))[:4], "big")
+    value = reader.get("samples", u64_key(number))
+    assert value is not None
+    return int.from_bytes(value[:4], "big")
 
 
 def test_what_is_put_is_got(store: Path) -> None:
@@ -85,7 +87,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> Non
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True
     )
-    assert "DatasetError: no room left to write" in ended.stderr
+    assert "DatasetError: no space left to write" in ended.stderr
     assert "free some space and run the same command again" in ended.stderr
     assert StoreReader(path).count("samples") == 10
 
@@ -183,32 +185,39 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
         StoreWriter(tmp_path / "s.lmdb")
 
 
-def test_many_files_are_read_with_few_of_them_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dsetkit.store.environments.MOST_OPEN", 3)
-    readers = []
+def test_many_files_are_read_with_few_of_them_open(tmp_path: Path) -> None:
+    pool, readers = EnvironmentPool(max_open=3), []
     for number in range(8):
         with StoreWriter(tmp_path / f"{number}.lmdb") as writer:
             writer.put([("samples", u64_key(0), bytes([number]))])
-        readers.append(StoreReader(tmp_path / f"{number}.lmdb"))
-    with readers[5]._reading() as (txn, databases):  # open it stays while somebody reads
-        for number, reader in [*enumerate(readers)] * 2:
-            assert reader.get("samples", u64_key(0)) == bytes([number])
-        ours = [path for path in lmdb_environments._environments if path.parent == tmp_path]
-        assert len(ours) <= 4 and readers[5].path in ours
-        assert txn.get(u64_key(0), db=databases["samples"]) == bytes([5])
+        readers.append(StoreReader(tmp_path / f"{number}.lmdb", pool=pool))
+    reading = readers[5].items("samples")
+    next(reading)  # a file stays open while somebody reads it
+    for number, reader in [*enumerate(readers)] * 2:
+        assert reader.get("samples", u64_key(0)) == bytes([number])
+    assert len(pool.open_paths()) <= 4 and readers[5].path in pool.open_paths()
+    reading.close()
+    assert readers[0].count("samples") == 1 and len(pool.open_paths()) == 3
 
 
-def test_threads_read_while_files_are_closed_and_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dsetkit.store.environments.MOST_OPEN", 2)
-    readers = []
+def test_a_writer_closes_the_file_in_every_pool(tmp_path: Path) -> None:
+    path = tmp_path / "s.lmdb"
+    write(path, range(3))
+    pool = EnvironmentPool()
+    reader = StoreReader(path, pool=pool)
+    assert pool.open_paths() == [path]
+    with StoreWriter(path) as writer:
+        assert pool.open_paths() == []
+        writer.put([("samples", u64_key(3), b"x")])
+    assert reader.count("samples") == 4
+
+
+def test_threads_read_while_files_are_closed_and_opened(tmp_path: Path) -> None:
+    pool, readers = EnvironmentPool(max_open=2), []
     for number in range(6):
         with StoreWriter(tmp_path / f"{number}.lmdb") as writer:
             writer.put([("samples", u64_key(0), bytes([number]) * 5000)])
-        readers.append(StoreReader(tmp_path / f"{number}.lmdb"))
+        readers.append(StoreReader(tmp_path / f"{number}.lmdb", pool=pool))
 
     def read(turn: int) -> bool:
         number = turn * 5 % 6

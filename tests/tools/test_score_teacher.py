@@ -9,7 +9,7 @@ import pytest
 
 import evaluate_depth
 from dsetkit.errors import RunError, TeacherError
-from dsetkit.importing.rgbd import import_rgbd
+from tests.helpers.importing import import_rgbd
 from tools import score_teacher
 from tools.bundle_teacher import CHECKPOINT
 

@@ -18,8 +18,9 @@ from dsetkit.errors import RunError
 from tests.helpers import gated_training, rank_worker
 from tests.helpers.gates import Gate
 from tests.helpers.worlds import tiny_dataset
-from training import loop, ranks
+from training import ranks
 from training.checkpoint import STATE_FILE
+from training.data import check_enough_samples
 
 REPOSITORY = Path(__file__).parents[2]
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
@@ -179,15 +180,11 @@ def test_a_batch_must_fall_into_equal_parts(
     with pytest.raises(RunError, match=r"8 .* 3 \(processes\) x 1 .* a multiple of 3"):
         train_mask.main(arguments("mask", dataset, tmp_path / "run"))
     with pytest.raises(RunError, match="50 train samples are fewer than --batch-size 60, of which"):
-        loop.count_steps(loader_of(50, batch_size=60), where="d")
+        check_enough_samples(50, batch_size=60, name="d")
     monkeypatch.undo()
     with pytest.raises(RunError, match=r"8 .* 1 \(processes\) x 3 \(--accumulate\)"):
         train_mask.main(arguments("mask", dataset, tmp_path / "run", "--accumulate", 3))
     assert not (tmp_path / "run").exists()
-
-
-def loader_of(count: int, *, batch_size: int) -> torch.utils.data.DataLoader:
-    return torch.utils.data.DataLoader(range(count), batch_size=batch_size)
 
 
 @pytest.mark.parametrize("parts", [2, 4, 8])

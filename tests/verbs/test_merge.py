@@ -1,4 +1,4 @@
-"""merge: parts of a dataset gathered, and several datasets as one, lose and change nothing."""
+"""merge: gathered shards and merged datasets keep every sample unchanged."""
 
 import shutil
 from collections.abc import Callable
@@ -15,7 +15,6 @@ from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.datasets.writer import DatasetWriter, StoredAsset
 from dsetkit.errors import DatasetError
-from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.store import manifest as m
 from dsetkit.store.lmdb_store import StoreReader, StoreWriter
 from dsetkit.store.shards import shard_path
@@ -25,6 +24,7 @@ from dsetkit.verbs.merging.merge import merge
 from dsetkit.verbs.splits import split_by_asset, split_by_sample
 from dsetkit.verbs.verify import verify
 from tests.helpers.generating import generate
+from tests.helpers.importing import import_rgbd
 from tests.helpers.worlds import tiny_dataset, tiny_rgbd
 
 SAMPLES = 60  # as conftest.options
@@ -145,13 +145,13 @@ def test_an_overlap_names_both_places(machines: list[Path], tmp_path: Path) -> N
     shutil.copy(shard_path(machines[1], 1), tmp_path / "b")
     with pytest.raises(DatasetError) as error:
         merge([machines[0], tmp_path / "b"], tmp_path / "c")
-    assert f"shard-00000.lmdb lies in {machines[0]} and in {tmp_path / 'b'}" in str(error.value)
+    assert f"shard-00000.lmdb is in {machines[0]} and in {tmp_path / 'b'}" in str(error.value)
     assert not (tmp_path / "c").exists()
 
 
 def test_a_missing_shard_is_named(machines: list[Path], tmp_path: Path) -> None:
     with pytest.raises(
-        DatasetError, match="of 3 shards shard-00001.lmdb lies in none of .*--shard-index 1"
+        DatasetError, match="of 3 shards shard-00001.lmdb is missing in .*--shard-index 1"
     ):
         merge([machines[0], machines[2]], tmp_path / "c")
     assert not (tmp_path / "c").exists()
@@ -435,7 +435,7 @@ def test_pictures_under_other_rules_of_splitting_are_refused(tmp_path: Path) -> 
 def test_imported_pictures_split_otherwise_are_refused(tmp_path: Path) -> None:
     a = tiny_rgbd(tmp_path / "a")
     import_rgbd(tmp_path / "a-pictures", tmp_path / "b", split="test")
-    with pytest.raises(DatasetError, match="hold the same pictures, split otherwise"):
+    with pytest.raises(DatasetError, match="hold the same pictures with different splits"):
         merge([a, tmp_path / "b"], tmp_path / "c")
 
 
@@ -480,14 +480,14 @@ def without_foregrounds(path: Path) -> None:
 
 
 MISFITS = {
-    without_depth: "b has fields .*`relabel` gives depth",
+    without_depth: "b has fields .*`relabel` adds depth",
     relative: "b has depth_kind relative, .*a has metric: `relabel`",
     larger: r"b has size \[48, 48\], .*a has \[32, 32\]: generate",
     as_recipes: "b has layout recipe, .*a has rendered: `convert --layout`",
     other_codec: "b has codecs .*zstd8.*a has .*png8.*: `convert --codec`",
     deeper: "b has max_depth_m 20.0, .*a has 10.0: `relabel`",
     other_teacher: r"b has labels of teacher sharp, .*a of smooth .*--allow-mixed-teachers",
-    without_foregrounds: "b has 0 foregrounds, .*a has 4: imported datasets go together",
+    without_foregrounds: "b has 0 foregrounds, .*a has 4: expected only imported datasets",
 }
 
 
@@ -539,7 +539,9 @@ def test_what_relabelling_and_batches_leave_behind_is_no_other_teacher(tmp_path:
 def test_a_dataset_does_not_merge_with_itself(tmp_path: Path) -> None:
     a = tiny_dataset(tmp_path / "a", num_samples=8)
     shutil.copytree(a, tmp_path / "b")
-    with pytest.raises(DatasetError, match="are the same dataset: each sample would come twice"):
+    with pytest.raises(
+        DatasetError, match="are the same dataset: each sample would be there twice"
+    ):
         merge([a, tmp_path / "b"], tmp_path / "c")
 
 
@@ -548,7 +550,7 @@ def test_two_choices_of_one_full_set_are_told(
 ) -> None:
     paths = [tiny_dataset(tmp_path / f"d{n}", num_samples=n) for n in (8, 12)]
     merge(paths, tmp_path / "c")
-    assert "choose from the same full set" in caplog.text
+    assert "choose samples from the same full set" in caplog.text
 
 
 def test_an_incomplete_dataset_is_refused_before_anything_is_written(tmp_path: Path) -> None:

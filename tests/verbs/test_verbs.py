@@ -1,4 +1,4 @@
-"""What the verbs info, verify, stats, split, show and export promise about a dataset."""
+"""The verbs info, verify, stats, split, show and export."""
 
 import csv
 import json
@@ -204,11 +204,13 @@ BAD_RECORDS = {  # each with a good checksum: written badly, not damaged later
     "composite is 16 x 16 px, expected": lambda r: with_field(
         r, "composite", np.zeros((16, 16, 3), np.uint8), "jpeg95"
     ),
-    "mask is (16, 16), composite (32, 32)": lambda r: with_field(
+    "mask is (16, 16), but composite is (32, 32)": lambda r: with_field(
         r, "mask", np.full((16, 16), 255, np.uint8), "png8"
     ),
     "mask is uint16": lambda r: with_field(r, "mask", np.ones((32, 32), np.uint16), "png16"),
-    "mask reaches only 1": lambda r: with_field(r, "mask", np.ones((32, 32), np.uint8), "png8"),
+    "the mask's largest value is 1": lambda r: with_field(
+        r, "mask", np.ones((32, 32), np.uint8), "png8"
+    ),
     "mask reaches outside its box": lambda r: with_field(
         r, "mask", np.full((32, 32), 255, np.uint8), "png8"
     ),
@@ -217,11 +219,11 @@ BAD_RECORDS = {  # each with a good checksum: written badly, not damaged later
     "depth reaches 10001 mm": lambda r: with_field(
         r, "depth", np.full((16, 16), 10_001, np.uint16), "png16"
     ),
-    "background 4: there are 4": lambda r: replace(r, background=4),
+    "background 4: expected 0 to 3": lambda r: replace(r, background=4),
     "foreground None": lambda r: replace(r, foreground=None),
-    "does not meet the canvas": lambda r: with_box(r, 32, 0, 5, 5),
+    "is outside the canvas": lambda r: with_box(r, 32, 0, 5, 5),
     "box [3, 3, 0, 5]": lambda r: with_box(r, 3, 3, 0, 5),
-    "it holds composite, mask; expected": lambda r: without(r, "depth"),
+    "it has composite, mask; expected": lambda r: without(r, "depth"),
     "KeyError": lambda r: replace(r, recipe={}),
 }
 
@@ -249,7 +251,7 @@ def test_samples_that_are_missing_or_too_many_are_named(world: Path) -> None:
     assert found[0] == "dataset: 40 split cells for 42 samples"
     assert found[1:] == ["sample 40: missing", "sample 41: missing"]
     put_manifest(world, num_samples=39)
-    assert "40 samples stand in it, the manifest says 39" in str(verify(world)[0])
+    assert "it has 40 samples, the manifest says 39" in str(verify(world)[0])
 
 
 def test_unknown_split_cells_are_named(world: Path) -> None:
@@ -262,7 +264,10 @@ def test_unknown_split_cells_are_named(world: Path) -> None:
     ("changes", "found"),
     [
         ({"image": b"no picture"}, "background 1: an encoded asset cannot be decoded"),
-        ({"image": encode_asset(np.zeros((8, 8, 3), np.uint8))}, "background 1: a picture of sha"),
+        (
+            {"image": encode_asset(np.zeros((8, 8, 3), np.uint8))},
+            "background 1: its picture has sha",
+        ),
         ({"image": encode_asset(np.zeros((32, 32, 3), np.uint8))}, "dataset: the assets are not"),
         ({"name": "another"}, "dataset: the assets are not those it was made from"),
         ({"split": "holiday"}, "background 1: unknown split 'holiday'"),
@@ -303,14 +308,14 @@ def test_verify_shows_some_and_writes_all_with_status_2(tmp_path: Path, capsys) 
     shown = re.findall(r"^sample (\d+): ", printed.out, re.MULTILINE)
     assert shown == [str(index) for index in range(5, 25)]
     assert "... and 10 more" in printed.out
-    assert "30 bad, 30 of them samples" in printed.err.splitlines()[-1]
+    assert "30 problems, 30 of them in samples" in printed.err.splitlines()[-1]
     problems = json.loads((tmp_path / "bad.json").read_text())["problems"]
     assert [problem["number"] for problem in problems] == list(range(5, 35))
 
 
 def test_verify_of_a_good_dataset_ends_with_status_0(shared: Path, capsys) -> None:
     assert dsetkit("verify", shared) == 0
-    assert "nothing is bad" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
 
 
 # ---- stats -------------------------------------------------------------------------------------
@@ -458,7 +463,7 @@ def test_a_dataset_that_is_open_here_can_be_split_and_goes_on(world: Path) -> No
 
 @pytest.mark.parametrize("shares", [(0.8, 0.1, 0.2), (1.2, -0.1, -0.1)])
 def test_shares_that_do_not_add_up_are_refused(world: Path, shares: tuple) -> None:
-    with pytest.raises(DatasetError, match=r"--shares .*: expected those of train, val, test"):
+    with pytest.raises(DatasetError, match=r"--shares .*: expected shares of train, val and test"):
         split_by_sample(world, shares=shares, seed=0)
 
 
@@ -512,12 +517,12 @@ GOOD_ROWS = [f"{index},train" for index in range(40)]
         (["index,split", *GOOD_ROWS, "40,train"], "line 42: index '40', expected 0 to 39"),
         (["index,split", *GOOD_ROWS, "-1,train"], "line 42: index '-1'"),
         (["index,split", *GOOD_ROWS[:-1], "x,train"], "line 41: index 'x'"),
-        (["index,split", *GOOD_ROWS, "3,val"], "line 42: index 3 comes a second time"),
+        (["index,split", *GOOD_ROWS, "3,val"], "line 42: index 3 is there a second time"),
         (["index,split", *GOOD_ROWS[:-2]], "no row for 2 of 40 samples (the first is index 38)"),
         (["index,split", *GOOD_ROWS[:-1], "39"], "line 41: split None"),
         (["index,split,cell", "0,train,val"], "line 2: cell 'val', expected for train: train"),
         (["name,split", "a,train"], "has the columns name, split: expected index, split"),
-        ([], "has the columns nothing"),
+        ([], "has the columns none"),
     ],
 )
 def test_a_bad_csv_is_one_line_and_changes_nothing(
@@ -662,7 +667,7 @@ def test_an_export_does_not_mix_with_other_files(shared: Path, tmp_path: Path, c
         assert dsetkit("export", shared, "--output", files, *arguments) == 2
         assert "the export of another dataset" in capsys.readouterr().err
     assert dsetkit("export", shared, "--output", tmp_path) == 2
-    assert "is there and is no export" in capsys.readouterr().err
+    assert "exists and is not an export" in capsys.readouterr().err
 
 
 def test_an_imported_dataset_is_exported_under_its_own_suffix(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """Baselines that a trained network has to beat: predictions without a network."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import torch
 
-from training.loop import Batch, evaluate, prepare_batch
+from training.loop import Batch, Batches, evaluate, prepare_batch
 
 DIFFERENCES = [level / 255 for level in range(2, 130, 4)]  # thresholds that are tried
 
@@ -47,7 +47,7 @@ class BestThreshold:
         return max(self._iou_sums, key=self._iou_sums.__getitem__)
 
 
-def mean_depth_map(batches: Collection[Batch]) -> torch.Tensor:
+def mean_depth_map(batches: Batches) -> torch.Tensor:
     """(1, 1, H, W) mean depth of the batches of a train split, see `MeanDepthMap`."""
     mean_map = MeanDepthMap()
     evaluate(
@@ -59,7 +59,7 @@ def mean_depth_map(batches: Collection[Batch]) -> torch.Tensor:
     return mean_map.compute()
 
 
-def best_difference(batches: Collection[Batch], *, target_threshold: float) -> float:
+def best_difference(batches: Batches, *, target_threshold: float) -> float:
     """The threshold of `difference` whose masks are best on the batches of a train split.
 
     Args:

@@ -62,6 +62,19 @@ def check_has_samples(samples: Sized, dataset: str, split: str) -> None:
         raise RunError(f"{dataset} has no {split} samples: choose another --split")
 
 
+def network_input(
+    metadata: Mapping[str, Any], img_size: Sequence[int] | None
+) -> tuple[list[str], tuple[int, int]]:
+    """What a network sees: names of its input fields, and their (height, width) [px].
+
+    Args:
+        metadata: of the weights file.
+        img_size: height and width that the user asks for; None takes those of the training.
+    """
+    height, width = img_size or metadata["img_size"]
+    return metadata["inputs"], (height, width)
+
+
 def predict(
     answer: Callable[[torch.Tensor], torch.Tensor],
     batch: Batch,

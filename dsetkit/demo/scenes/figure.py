@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 
 import numpy as np
 
+from dsetkit.demo.scenes.noise import noise
 from dsetkit.demo.scenes.palette import colour, mix, vary
 from dsetkit.demo.scenes.solids import (
     Capsule,
@@ -19,7 +20,6 @@ from dsetkit.demo.scenes.solids import (
     SoftShape,
     Torus,
 )
-from dsetkit.demo.scenes.textures import noise
 
 HUES = ("#c8553d #e0a63e #5d8a66 #3d7c98 #8c5a8f #d98e9b #4a5a8c #d9773d #6fa8a0 #b8434f").split()
 SKINS = ("#f0c8a0", "#d9a074", "#a86f48", "#6b4430")

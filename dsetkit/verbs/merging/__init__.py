@@ -1,1 +1,1 @@
-"""Several datasets, or the parts of one, become one."""
+"""merge: several datasets, or the shards of one from several places, become one dataset."""

@@ -1,8 +1,8 @@
-"""The pictures of several datasets as those of one: each kept once, with one split.
+"""The assets of several datasets as those of one: each is kept once, with one split.
 
-Two assets are the same when name and pixels are: how the pixels are packed depends on the machine
-that packed them. For splits more counts as one picture: the same pixels under two names, and two
-pixels under one name, since one cut-out prepared at two sizes has other pixels at each.
+Two assets are the same if their names and pixels are; their encoded bytes may differ from machine
+to machine. For splits, two assets count as one picture if their pixels are the same or their names
+are: a cut-out that was prepared at two sizes has the same name, but different pixels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,15 +18,15 @@ KINDS = ("backgrounds", "foregrounds")
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedPicture:
     """A picture that two datasets hold.
 
     Attributes:
-        kind: "background" or "foreground".
-        name: What the second calls it.
-        first: Number of the dataset that held it before.
-        second: Number of the other.
-        splits: What each says of it.
+        kind: `background` or `foreground`.
+        name: Its name in the second dataset.
+        first: Number of the dataset that held it first.
+        second: Number of the other dataset.
+        splits: Its splits in the first dataset and in the second.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class _Kept:
-    """Where an asset of the merged dataset lies, and the split it has there."""
+    """An asset of the merged dataset: the dataset it is read from, its id there, its new split."""
 
     source: int
     id: int
@@ -52,66 +52,65 @@ class MergedAssets:
         sources: The datasets, in the order of their samples.
 
     Attributes:
-        shared: Pictures that several of them hold, in the order they were met.
-        fingerprint: As `assets.fingerprint` of what is kept.
+        shared: Pictures that several datasets hold, in the order they were found.
+        fingerprint: See `dsetkit.assets.fingerprint`; of the assets that are kept.
     """
 
     def __init__(self, sources: Sequence[Dataset]) -> None:
         self._sources = list(sources)
-        self.shared: list[Shared] = []
+        self.shared: list[SharedPicture] = []
         self._kept: dict[str, list[_Kept]] = {kind: [] for kind in KINDS}
-        # by kind: of each dataset the new id of every old one
+        # kind -> for each dataset, the new id of every old id
         self._ids: dict[str, list[list[int]]] = {kind: [[] for _ in sources] for kind in KINDS}
         self.fingerprint = fingerprint(*map(self._each_once, KINDS))
 
     def count(self, kind: str) -> int:
-        """How many `backgrounds` or `foregrounds` are kept."""
+        """Number of `backgrounds` or `foregrounds` that are kept."""
         return len(self._kept[kind])
 
     def new_id(self, kind: str, source: int, old: int | None) -> int | None:
-        """The id of an asset of a dataset among those of all; None stays None."""
+        """The new id of an asset of a dataset; None stays None."""
         return None if old is None else self._ids[kind][source][old]
 
     def splits(self, kind: str) -> list[str]:
-        """Of each asset that is kept: the first dataset to hold a picture says its split."""
-        return [one.split for one in self._kept[kind]]
-
-    def pixels(self, kind: str, number: int) -> np.ndarray:
-        """Pixels by new id, as `Dataset.asset`."""
-        kept = self._kept[kind][number]
-        return self._sources[kept.source].asset(kind, kept.id)
+        """The split of each asset that is kept: that of the first dataset with the picture."""
+        return [kept.split for kept in self._kept[kind]]
 
     def stored(self, kind: str) -> Iterator[StoredAsset]:
-        """What is kept, as it lies, in the order of new ids."""
-        kept = {(one.source, one.id): one.split for one in self._kept[kind]}
+        """The assets that are kept, with their stored bytes, in the order of new ids."""
+        split_of = {(kept.source, kept.id): kept.split for kept in self._kept[kind]}
         for number, source in enumerate(self._sources):
-            for old, one in enumerate(source.assets(kind)):
-                if (number, old) in kept:
-                    yield StoredAsset(one["name"], kept[number, old], one["image"])
+            for old, asset in enumerate(source.assets(kind)):
+                if (number, old) in split_of:
+                    yield StoredAsset(asset["name"], split_of[number, old], asset["image"])
 
     def _each_once(self, kind: str) -> Iterator[Asset]:
-        """Gives every asset its new id, and yields it when it is met first."""
-        seen: dict[tuple[str, bytes], int] = {}
-        holders: dict[str | bytes, tuple[int, str]] = {}  # name or pixels -> dataset, split
+        """Gives every asset its new id; yields each asset when it is found first."""
+        new_ids: dict[tuple[str, bytes], int] = {}
+        holders: dict[str | bytes, tuple[int, str]] = {}  # name or pixel hash -> dataset, split
         for number, source in enumerate(self._sources):
-            for old, one in enumerate(source.assets(kind)):
-                name, split, pixels = one["name"], one["split"], decode_asset(one["image"])
-                digest = xxhash.xxh3_128(f"{pixels.shape}".encode())
-                digest.update(np.ascontiguousarray(pixels))
-                same_pixels = digest.digest()
-                for key in (same_pixels, name):
-                    holder, there = holders.get(key, (number, split))
+            for old, asset in enumerate(source.assets(kind)):
+                name, split, pixels = asset["name"], asset["split"], decode_asset(asset["image"])
+                pixel_hash = _pixel_hash(pixels)
+                for key in (pixel_hash, name):
+                    holder, first_split = holders.get(key, (number, split))
                     if holder != number:
-                        says = (there, split)
+                        splits = (first_split, split)
                         self.shared.append(
-                            Shared(kind.removesuffix("s"), name, holder, number, says)
+                            SharedPicture(kind.removesuffix("s"), name, holder, number, splits)
                         )
-                        split = there
+                        split = first_split
                         break
-                for key in (same_pixels, name):
+                for key in (pixel_hash, name):
                     holders.setdefault(key, (number, split))
-                new = seen.setdefault((name, same_pixels), len(seen))
+                new = new_ids.setdefault((name, pixel_hash), len(new_ids))
                 self._ids[kind][number].append(new)
                 if new == len(self._kept[kind]):
                     self._kept[kind].append(_Kept(number, old, split))
                     yield Asset(new, name, split, pixels)
+
+
+def _pixel_hash(pixels: np.ndarray) -> bytes:
+    digest = xxhash.xxh3_128(f"{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()

@@ -1,7 +1,7 @@
-"""gather(...): the shards of one dataset, made in several places, in one directory.
+"""Copies the shards of one dataset that were made in several places into one directory.
 
-All is checked before anything is copied. Shards are copied as they are, each under a temporary name
-first; one that is there already with the same content is kept, so the same command goes on.
+Everything is checked before anything is copied. Each shard is copied under a temporary name first;
+an existing shard with the same content is kept, so an interrupted copy can be continued.
 """
 
 import shutil
@@ -11,20 +11,18 @@ from itertools import zip_longest
 from pathlib import Path
 
 from dsetkit.datasets import Dataset
-from dsetkit.errors import DatasetError
+from dsetkit.errors import DatasetError, UnfinishedError
 from dsetkit.files import replacing
 from dsetkit.labels import score_labels
 from dsetkit.store import SHARD_NAME, FolderShards, StoreReader, shard_number, shard_path
 from dsetkit.store import manifest as m
 
-CONTENT = ("samples", "backgrounds", "foregrounds")  # the databases that are never written again
-OF_A_SHARD = ("shard", "splits")  # a new split is written into the first shard alone
-
-Progress = Callable[[int, int], None]  # (samples done, samples in all)
+CONTENT = ("samples", "backgrounds", "foregrounds")  # databases that do not change once written
+OF_A_SHARD = ("shard", "splits")  # entries that differ between shards: a new split changes only one
 
 
 def is_part(dataset: Dataset) -> bool:
-    """Whether some of the dataset's shards are not there."""
+    """Whether some of the dataset's shards are missing."""
     if not isinstance(dataset.path, Path):  # an address lists all of them
         return False
     return len(FolderShards(dataset.path).numbers()) < len(dataset.shards.ranges)
@@ -34,32 +32,32 @@ def gather(
     parts: Sequence[Dataset],
     output: Path,
     *,
-    progress: Progress = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> m.Manifest:
-    """Copies the shards of all parts into one directory, and scores the labels of the whole.
+    """Copies the shards of all parts into one directory, and scores the labels of the dataset.
 
     Args:
         parts: Directories that hold some of the shards each, opened with `allow_incomplete`.
-        output: Directory of the whole.
+        output: Directory of the dataset.
         progress: Called with (samples done, samples in all).
 
     Returns:
         The manifest of the complete dataset.
 
     Raises:
-        DatasetError: Parts of several datasets, a shard that comes twice, is missing or not
-            complete, another dataset in `output`, or a file that cannot be copied.
+        DatasetError: Parts of different datasets; a shard that is there twice, missing or
+            incomplete; another dataset in `output`; or a file that cannot be copied.
     """
     output = Path(output)
     first = parts[0]
     for other in parts[1:]:
         _check_same(first, other)
-    places = _places(parts)
+    holders = _holders(parts)
     _check_output(first, output)
     done, total = 0, first.manifest.num_samples
-    for number, part in enumerate(places):
-        source, target = shard_path(part.path, number), shard_path(output, number)
-        if not _is_there(source, target):
+    for number, folder in enumerate(holders):
+        source, target = shard_path(folder, number), shard_path(output, number)
+        if not _has_same_content(target, source):
             _copy(source, target)
         done += len(first.shards.ranges[number])
         progress(done, total)
@@ -70,62 +68,67 @@ def gather(
 
 
 def _check_same(first: Dataset, other: Dataset) -> None:
-    mine, theirs = asdict(first.manifest), asdict(other.manifest)
-    mine["shards"], theirs["shards"] = (len(one.shards.ranges) for one in (first, other))
-    for name in mine:
-        if name not in {*m.TOOLING, *OF_A_SHARD} and mine[name] != theirs[name]:
+    """Checks that two directories hold shards of the same dataset."""
+    entries, other_entries = asdict(first.manifest), asdict(other.manifest)
+    entries["shards"] = len(first.shards.ranges)
+    other_entries["shards"] = len(other.shards.ranges)
+    for name, value in entries.items():
+        if name not in {*m.TOOLING, *OF_A_SHARD} and value != other_entries[name]:
             raise DatasetError(
                 f"{other.path} holds shards of another dataset than {first.path} ({name}: "
-                f"{theirs[name]}, not {mine[name]}): give the parts of one dataset only, and merge "
-                "whole datasets afterwards"
+                f"{other_entries[name]}, not {value}): gather the parts of one dataset at a time, "
+                "then merge the complete datasets"
             )
 
 
-def _places(parts: Sequence[Dataset]) -> list[Dataset]:
-    """The part that holds each shard, in the order of their numbers."""
-    places: dict[int, Dataset] = {}
+def _holders(parts: Sequence[Dataset]) -> list[Path]:
+    """The directory that holds each shard, in the order of their numbers."""
+    holders: dict[int, Path] = {}
     for part in parts:
-        for number in FolderShards(part.path).numbers():
+        folder = Path(part.path)
+        for number in FolderShards(folder).numbers():
             name = SHARD_NAME.format(number)
-            if number in places:
+            if number in holders:
                 raise DatasetError(
-                    f"{name} lies in {places[number].path} and in {part.path}: take it away from "
-                    "one of them, or leave that one out"
+                    f"{name} is in {holders[number]} and in {folder}: remove it from one of them, "
+                    "or leave one out"
                 )
             reader = part.shards.reader(number)
             if not _manifest(reader).complete:
                 raise DatasetError(
-                    f"{part.path}/{name} is not complete: {reader.count('samples'):,} of "
+                    f"{folder}/{name} is not complete: {reader.count('samples'):,} of "
                     f"{len(part.shards.ranges[number]):,} samples; run the command that makes it "
                     "again, it continues where it stopped"
                 )
-            places[number] = part
+            holders[number] = folder
     shards = len(parts[0].shards.ranges)
-    missing = [number for number in range(shards) if number not in places]
+    missing = [number for number in range(shards) if number not in holders]
     if missing:
         names = ", ".join(SHARD_NAME.format(number) for number in missing[:3])
         more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
         folders = ", ".join(str(part.path) for part in parts)
         raise DatasetError(
-            f"of {shards:,} shards {names}{more} lies in none of {folders}: give the directory it "
-            f"is in too, or make it with --shards {shards} --shard-index {missing[0]}"
+            f"of {shards:,} shards {names}{more} is missing in {folders}: give its directory too, "
+            f"or make it with --shards {shards} --shard-index {missing[0]}"
         )
-    return [places[number] for number in range(shards)]
+    return [holders[number] for number in range(shards)]
 
 
 def _check_output(first: Dataset, output: Path) -> None:
+    """Creates the output directory; checks that it holds no other dataset."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatasetError(f"cannot create {output}: {error.strerror}") from None
     if all(shard_number(file.name) is None for file in output.iterdir()):
         return
-    there = Dataset(output, allow_incomplete=True)
-    differences = there.manifest.differences(first.manifest, ignoring=OF_A_SHARD)
-    if differences or len(there.shards.ranges) != len(first.shards.ranges):
-        what = differences[0] if differences else f"of {len(there.shards.ranges):,} shards"
+    existing = Dataset(output, allow_incomplete=True)
+    num_shards = len(existing.shards.ranges)
+    differences = existing.manifest.differences(first.manifest, ignoring=OF_A_SHARD)
+    if differences or num_shards != len(first.shards.ranges):
+        difference = differences[0] if differences else f"it has {num_shards:,} shards"
         raise DatasetError(
-            f"{output} holds another dataset ({what}): choose another --output, or take it away"
+            f"{output} holds another dataset ({difference}): choose another --output, or remove it"
         )
 
 
@@ -133,25 +136,29 @@ def _check_output(first: Dataset, output: Path) -> None:
 
 
 def _manifest(reader: StoreReader) -> m.Manifest:
-    return m.Manifest.from_bytes(reader.get("manifest", m.MANIFEST_KEY))
+    packed = reader.get("manifest", m.MANIFEST_KEY)
+    if packed is None:
+        raise UnfinishedError(f"{reader.path} has no manifest: run the command that makes it again")
+    return m.Manifest.from_bytes(packed)
 
 
-def _is_there(source: Path, target: Path) -> bool:
-    """Whether a shard was copied before; its scores, or a new split, do not make it another."""
+def _has_same_content(target: Path, source: Path) -> bool:
+    """Whether a shard was copied before; label scores and a new split do not count."""
     if not target.exists():
         return False
     try:
-        there, here = StoreReader(target), StoreReader(source)
-        return _manifest(there).complete and all(
-            one == other
+        copy, original = StoreReader(target), StoreReader(source)
+        return _manifest(copy).complete and all(
+            entry == original_entry
             for database in CONTENT
-            for one, other in zip_longest(there.items(database), here.items(database))
+            for entry, original_entry in zip_longest(copy.items(database), original.items(database))
         )
     except DatasetError:
         return False
 
 
 def _copy(source: Path, target: Path) -> None:
-    advice = "what was copied is kept, mend it and run the same command again"
+    """Copies a shard, completely or not at all."""
+    advice = "copied shards are kept, solve this and run the same command again"
     with replacing(target, action=f"copy {source} to {target}", advice=advice) as temporary:
         shutil.copyfile(source, temporary)

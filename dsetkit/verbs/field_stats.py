@@ -1,26 +1,42 @@
-"""What samples add up to: mean and std, mask coverage, where the depths lie, labels against masks.
+"""Statistics of single fields over many images: composites, masks, depths.
 
-Every class takes in one image at a time (`add`), takes in what another took in after it (`merge`),
-and says the numbers (`result`). Sums over pixels are of integers, so they are exact; sums over
-images are not, so the last digit of a mean over images depends on what was merged with what.
+Every class has the same methods: `add` takes in an image, `merge` takes in the statistics of the
+images that follow, `result` gives the numbers. Sums over pixels are sums of integers, so they are
+exact. Sums over images are not: the last digit of a mean over images depends on how the images were
+grouped.
 """
 
 import math
 from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 import numpy as np
 
-from dsetkit.labels import LabelQuality
 from dsetkit.store import Manifest
 
 CHANNELS = ("red", "green", "blue")
-COVERED_ALPHA = 128  # a pixel belongs to the foreground from here on
+COVERED_ALPHA = 128  # pixels of at least this alpha belong to the foreground
 HISTOGRAM_BINS = 16
 BYTE_VALUES, DEPTH_VALUES = 1 << 8, 1 << 16
 
+MomentsResult = dict[str, dict[str, float]]  # `pooled` and `per_image` -> `mean` and `std`
+
+
+class FieldStats(Protocol):
+    """Statistics of a field."""
+
+    def add(self, image: np.ndarray) -> None:
+        """Takes in an image as it is stored."""
+
+    def merge(self, later: Self) -> None:
+        """Takes in the statistics of the images that follow."""
+
+    def result(self) -> dict[str, Any]:
+        """The statistics as JSON values."""
+
 
 class Moments:
-    """Mean and standard deviation (of the population) of integer pixels.
+    """Mean and (population) standard deviation of integer pixels.
 
     Args:
         full_scale: The pixel value that stands for 1.0.
@@ -33,7 +49,11 @@ class Moments:
         self._mean_sum = self._std_sum = 0.0
 
     def add(self, counts: np.ndarray) -> None:
-        """Takes in one image: how many of its pixels have the value 0, 1, 2, ...: int64 (N,)."""
+        """Takes in an image.
+
+        Args:
+            counts: int64 (N,), how many of its pixels have the value 0, 1, 2, ...
+        """
         values = np.arange(len(counts))
         count, total = int(counts.sum()), int(counts @ values)
         squares = int(counts @ values**2)
@@ -48,7 +68,7 @@ class Moments:
         self._std_sum += std
 
     def merge(self, later: "Moments") -> None:
-        """Takes in what another took in of the images that follow."""
+        """Takes in the moments of the images that follow."""
         self._count += later._count
         self._total += later._total
         self._squares += later._squares
@@ -56,8 +76,12 @@ class Moments:
         self._mean_sum += later._mean_sum
         self._std_sum += later._std_sum
 
-    def result(self, unit: float = 1.0) -> dict[str, dict[str, float]] | None:
-        """Both kinds, times `unit`; None without any pixel."""
+    def result(self, unit: float = 1.0) -> MomentsResult | None:
+        """Mean and std of all pixels, and means of the images' mean and std; None without pixels.
+
+        Args:
+            unit: What 1.0 stands for in the result.
+        """
         if self._images == 0:
             return None
         scale = unit / self._full_scale
@@ -72,11 +96,8 @@ class Moments:
 
 
 def _mean_and_std(count: int, total: int, squares: int) -> tuple[float, float]:
-    # The difference is taken between integers: nothing cancels.
+    # The difference of integers is exact.
     return total / count, math.sqrt(count * squares - total**2) / count
-
-
-# ---- one class for each field ------------------------------------------------------------------
 
 
 class CompositeStats:
@@ -91,18 +112,18 @@ class CompositeStats:
             moments.add(_count_values(image[..., channel], BYTE_VALUES))
 
     def merge(self, later: "CompositeStats") -> None:
-        """As `Moments.merge`."""
+        """See `FieldStats.merge`."""
         for name, moments in self._channels.items():
             moments.merge(later._channels[name])
 
-    def result(self) -> dict:
-        """`red`, `green`, `blue`."""
+    def result(self) -> dict[str, Any]:
+        """`red`, `green` and `blue`, each as `Moments.result`."""
         return {name: moments.result() for name, moments in self._channels.items()}
 
 
 @dataclass
 class MaskStats:
-    """Mean and std in [0, 1], and the share of pixels that the foreground covers."""
+    """Mean and std in [0, 1], and the share of each image that the foreground covers."""
 
     _alpha: Moments = field(default_factory=lambda: Moments(255))
     _coverage: list[float] = field(default_factory=list)
@@ -114,23 +135,28 @@ class MaskStats:
         self._coverage.append(counts[COVERED_ALPHA:].sum() / image.size)
 
     def merge(self, later: "MaskStats") -> None:
-        """As `Moments.merge`."""
+        """See `FieldStats.merge`."""
         self._alpha.merge(later._alpha)
         self._coverage += later._coverage
 
-    def result(self) -> dict:
-        """The moments and `coverage`: min, median and max over the images."""
+    def result(self) -> dict[str, Any]:
+        """`Moments.result`, and `coverage`: min, median and max over the images."""
         smallest, median, largest = np.percentile(self._coverage, (0, 50, 100)).tolist()
         coverage = {"min": smallest, "median": median, "max": largest}
-        return self._alpha.result() | {"coverage": coverage}
+        return {**(self._alpha.result() or {}), "coverage": coverage}
 
 
 class DepthStats:
-    """Mean, std and histogram of the valid pixels, and the share of the others."""
+    """Mean, std and histogram of the valid pixels, and the share of the invalid ones.
+
+    Args:
+        manifest: The dataset's; gives the unit of depth.
+    """
 
     def __init__(self, manifest: Manifest) -> None:
-        self._max_depth_m = manifest.max_depth_m if manifest.depth_kind == "metric" else None
-        self._full_scale = 65535 if self._max_depth_m is None else self._max_depth_m * 1000
+        self._metric = manifest.depth_kind == "metric"
+        self._end = manifest.max_depth_m if self._metric else 1.0  # what a share of 1 stands for
+        self._full_scale = manifest.max_depth_m * 1000 if self._metric else 65535
         self._moments = Moments(self._full_scale)
         self._invalid = 0
         self._counts = np.zeros(DEPTH_VALUES, np.int64)
@@ -144,23 +170,21 @@ class DepthStats:
         self._counts += counts
 
     def merge(self, later: "DepthStats") -> None:
-        """As `Moments.merge`."""
+        """See `FieldStats.merge`."""
         self._moments.merge(later._moments)
         self._invalid += later._invalid
         self._counts += later._counts
 
-    def result(self) -> dict:
+    def result(self) -> dict[str, Any]:
         """`share` in [0, 1], `metres` (None if relative), `invalid_share` and `histogram`."""
-        metric = self._max_depth_m is not None
-        end = self._max_depth_m if metric else 1.0
-        depths = np.arange(DEPTH_VALUES) / self._full_scale * end
-        counts, edges = np.histogram(depths, HISTOGRAM_BINS, (0, end), weights=self._counts)
+        depths = np.arange(DEPTH_VALUES) / self._full_scale * self._end
+        counts, edges = np.histogram(depths, HISTOGRAM_BINS, (0, self._end), weights=self._counts)
         return {
             "share": self._moments.result(),
-            "metres": self._moments.result(end) if metric else None,
+            "metres": self._moments.result(self._end) if self._metric else None,
             "invalid_share": self._invalid / (self._invalid + int(self._counts.sum())),
             "histogram": {
-                "unit": "m" if metric else "of the range of inverse depth",
+                "unit": "m" if self._metric else "of the range of inverse depth",
                 "edges": edges.tolist(),
                 "counts": counts.astype(int).tolist(),
             },
@@ -169,41 +193,3 @@ class DepthStats:
 
 def _count_values(image: np.ndarray, num_values: int) -> np.ndarray:
     return np.bincount(image.ravel(), minlength=num_values)
-
-
-class DatasetStats:
-    """All that is measured of the samples of a dataset.
-
-    Args:
-        manifest: The dataset's; says which fields there are.
-    """
-
-    def __init__(self, manifest: Manifest) -> None:
-        makers = {
-            "composite": CompositeStats,
-            "mask": MaskStats,
-            "depth": lambda: DepthStats(manifest),
-        }
-        self._fields = {name: make() for name, make in makers.items() if name in manifest.fields}
-        self._labels: LabelQuality | None = None
-        if {"mask", "depth"} <= self._fields.keys():
-            self._labels = LabelQuality(manifest.depth_kind)
-
-    def add(self, images: dict[str, np.ndarray]) -> None:
-        """Takes in a sample, as `Dataset.stored_images` gives it."""
-        for name, stats in self._fields.items():
-            stats.add(images[name])
-        if self._labels:
-            self._labels.add(images["mask"], images["depth"])
-
-    def merge(self, later: "DatasetStats") -> None:
-        """As `Moments.merge`."""
-        for name, stats in self._fields.items():
-            stats.merge(later._fields[name])
-        if self._labels:
-            self._labels.merge(later._labels)
-
-    def result(self) -> dict:
-        """An entry for each field, and `labels` where there are masks and depths."""
-        measured = {name: stats.result() for name, stats in self._fields.items()}
-        return measured | ({"labels": self._labels.result()} if self._labels else {})

@@ -1,0 +1,152 @@
+"""Settings of an import: how files are named, what depth means, how samples are split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsetkit.errors import AssetError
+from dsetkit.importing.decoding import POLARITIES, DepthScale
+from dsetkit.importing.systems import PER_BACKGROUND, SYSTEMS
+from dsetkit.store import LARGEST_DEPTH_M, SPLITS
+
+SPLITS_BY = ("asset", "sample", "table")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileNaming:
+    """Which files make which sample.
+
+    Attributes:
+        system: Whose naming rules hold: a key of SYSTEMS.
+        tables: CSV files that name the samples. Systems `000` and `table` need them, `002` and
+            `003` accept them.
+        per_background: Samples of each background in a set of system `003` without a table.
+
+    Raises:
+        AssetError: An unknown system, or a value that does not suit it.
+    """
+
+    system: str
+    tables: Sequence[Path] = ()
+    per_background: int = PER_BACKGROUND
+
+    def __post_init__(self) -> None:
+        if self.system not in SYSTEMS:
+            raise AssetError(f"--system {self.system}: expected one of {', '.join(SYSTEMS)}")
+        if self.per_background < 1:
+            raise AssetError(f"--per-background {self.per_background}: expected at least 1")
+        if self.tables and SYSTEMS[self.system].table is None:
+            raise AssetError(
+                f"--table with --system {self.system}: its file names are read, leave --table out"
+            )
+        if not self.tables and SYSTEMS[self.system].naming is None:
+            raise AssetError(
+                f"--system {self.system} needs a table that names the files: give it with --table"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthMeaning:
+    """What the grey of the depth pictures means, where the user knows better than the system.
+
+    Attributes:
+        polarity: `far-bright` or `near-bright`; None takes the system's own.
+        max_depth_m: Depth of the whole grey range [m]; None keeps depth relative.
+
+    Raises:
+        AssetError: A value out of its range.
+    """
+
+    polarity: str | None = None
+    max_depth_m: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.polarity is not None and self.polarity not in POLARITIES:
+            raise AssetError(f"--depth-polarity {self.polarity}: expected {_either(POLARITIES)}")
+        if self.max_depth_m is not None and not 0 < self.max_depth_m <= LARGEST_DEPTH_M:
+            raise AssetError(
+                f"--max-depth-m {self.max_depth_m:g}: expected more than 0 and at most "
+                f"{LARGEST_DEPTH_M} (millimetres in 16 bits); without it depth stays relative"
+            )
+
+    def scale(self, system: str) -> DepthScale:
+        """How depth pictures of a system become stored depth.
+
+        Raises:
+            AssetError: Neither the user nor the system says what bright grey means.
+        """
+        polarity = self.polarity or SYSTEMS[system].polarity
+        if polarity is None:
+            raise AssetError(
+                f"--depth-polarity is missing: expected {_either(POLARITIES)}, depending on what "
+                "is bright in the depth pictures"
+            )
+        return DepthScale(polarity, SYSTEMS[system].full_scale, self.max_depth_m or 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRule:
+    """How imported samples are split into train, val and test.
+
+    Attributes:
+        by: `asset`, `sample` or `table`. None takes the table's split if it gives one; otherwise
+            splits by asset if backgrounds or foregrounds are known, else by sample.
+        seed: Key of every random choice.
+
+    Raises:
+        AssetError: An unknown rule.
+    """
+
+    by: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.by is not None and self.by not in SPLITS_BY:
+            raise AssetError(f"--split-by {self.by}: expected {_either(SPLITS_BY)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSplit:
+    """How colour + depth pairs are split.
+
+    Attributes:
+        split: `train`, `val` or `test` for all pairs; `auto` puts a share of them into val and the
+            others into train.
+        val_share: Share of val under `auto`, 0 to 1.
+
+    Raises:
+        AssetError: A value out of its range.
+    """
+
+    split: str = "auto"
+    val_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.split not in ("auto", *SPLITS):
+            raise AssetError(f"--split {self.split}: expected {_either(('auto', *SPLITS))}")
+        if not 0 <= self.val_share <= 1:
+            raise AssetError(f"--val-share {self.val_share:g}: expected a share from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pasting:
+    """Cut-outs to paste in front of colour + depth pairs.
+
+    Attributes:
+        foregrounds: Folder of the cut-outs. Each is pasted only on pictures of its own split.
+        copies: Copies of each pair that get a cut-out, beside the pair itself.
+
+    Raises:
+        AssetError: No copies.
+    """
+
+    foregrounds: Path
+    copies: int = 3
+
+    def __post_init__(self) -> None:
+        if self.copies < 1:
+            raise AssetError(f"--pastes {self.copies}: expected at least 1")
+
+
+def _either(values: Sequence[str]) -> str:
+    return f"{', '.join(values[:-1])} or {values[-1]}"
