@@ -11,7 +11,7 @@ from PIL import Image
 from dsetkit.cli import main
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import TeacherError
-from dsetkit.generating import pipeline
+from dsetkit.labels import teacher_choice
 from dsetkit.store.lmdb_store import StoreReader
 from dsetkit.store.shards import shard_path
 from dsetkit.teachers import TeacherOptions, densedepth, load_teacher
@@ -50,7 +50,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def use(teacher: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes `generate` take this teacher, whatever name it is given."""
-    monkeypatch.setattr(pipeline, "load_teacher", lambda *_, **__: teacher)
+    monkeypatch.setattr(teacher_choice, "load_teacher", lambda *_, **__: teacher)
 
 
 # ---- the guard ---------------------------------------------------------------------------------
