@@ -42,7 +42,7 @@ def test_without_a_size_fields_come_as_they_are_stored(dataset: Path) -> None:
     assert torch.equal(data[5]["depth"][0], torch.from_numpy(stored.depth(record)))
 
 
-def test_splits_are_disjoint_and_whole(dataset: Path) -> None:
+def test_splits_are_disjoint_and_complete(dataset: Path) -> None:
     parts = [SampleDataset(dataset, split=split).indices for split in SPLITS]
     assert sorted(np.concatenate(parts)) == list(range(100))
     assert len(SampleDataset(dataset, split=None)) == 100
