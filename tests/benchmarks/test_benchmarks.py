@@ -82,6 +82,7 @@ def test_every_tier_is_read_whole(dataset: Path, tmp_path: Path) -> None:
     assert sum(name.startswith("bytes a sample, ") for name in notes) == len(tiers)
 
 
+@pytest.mark.slow
 def test_bench_read_compares_with_what_is_there(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -137,6 +138,7 @@ def test_scale_measures_a_generation(pictures: dict[str, Path], tmp_path: Path) 
     assert bench_scale.open_one(tmp_path / "d") > 0
 
 
+@pytest.mark.slow
 def test_bench_shards_measures_and_compares(
     pictures: dict[str, Path],
     tmp_path: Path,

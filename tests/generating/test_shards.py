@@ -210,13 +210,16 @@ def test_every_reader_sees_one_dataset(whole: Path, parts: Path) -> None:
     about = info.describe(parts)
     assert about["samples"] == SAMPLES and about["complete"] and about["shards"] == 3
     assert about["splits"] == info.describe(whole)["splits"]
-    for workers in (0, 2):
-        loaders = [
-            make_loader(SampleDataset(path, size=16), batch_size=7, seed=3, workers=workers)
-            for path in (whole, parts)
-        ]
-        for one, other in zip(*loaders, strict=True):
-            assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_loader_gives_the_batches_of_one_file(whole: Path, parts: Path, workers: int) -> None:
+    loaders = [
+        make_loader(SampleDataset(path, size=16), batch_size=7, seed=3, workers=workers)
+        for path in (whole, parts)
+    ]
+    for one, other in zip(*loaders, strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
 def test_a_dataset_of_shards_survives_pickling(parts: Path) -> None:

@@ -59,6 +59,7 @@ def test_one_dataset_is_read_as_itself(worlds: list[Path]) -> None:
     assert one.manifest == SampleDataset(worlds[0], size=16).manifest
 
 
+@pytest.mark.slow
 def test_workers_read_joined_datasets(worlds: list[Path]) -> None:
     data = SampleDataset(worlds, size=16)
     assert pickle.loads(pickle.dumps(data))[70]["mask"].equal(data[70]["mask"])

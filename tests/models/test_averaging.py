@@ -23,7 +23,12 @@ def trained(
     return path
 
 
-@pytest.mark.parametrize("arch", MODELS)
+LARGE = ("resnet50_upproj", "fcrn", "mask_autoencoder")
+
+
+@pytest.mark.parametrize(
+    "arch", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in MODELS]
+)
 def test_every_weight_is_the_mean_of_the_files(arch: str, tmp_path: Path) -> None:
     net = create_model(arch, in_channels=6 if arch == "lite_dual" else 3)  # it compares two
     paths = [tmp_path / f"{number}.safetensors" for number in range(2)]
