@@ -4,6 +4,12 @@ Names are loaded when they are asked for: making a cache needs no torch.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dsetkit.loading.loader import make_loader
+    from dsetkit.loading.plane_cache import cache_path, open_cache
+    from dsetkit.loading.samples import SampleDataset
 
 _MODULES = {
     "SampleDataset": "samples",
