@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--arch", choices=MODELS, default="mask_autoencoder", help=SHOWN)
     add("--loss", default="bce+dice", metavar="SPEC", help=f"{MASK_LOSS_HELP} {SHOWN}")
     add("--depth-checkpoint", metavar="FILE",
-        help="depth network that --loss saliency asks; needs no masks (.safetensors)")
+        help="depth network for --loss saliency, which needs no masks (.safetensors)")
     # fmt: on
     add_training_arguments(parser)
     return parser
@@ -115,7 +115,7 @@ def make_loss(
         against_mask = mask_loss(args.loss, head=heads_of(net)["mask"])
         return lambda output, batch: against_mask(*ranks.gather(output, batch["mask"]))
     if args.depth_checkpoint is None:
-        raise RunError("--loss saliency asks a depth network: give its --depth-checkpoint FILE")
+        raise RunError("--loss saliency needs a depth network: give its --depth-checkpoint FILE")
     objective = saliency_loss(load_model(args.depth_checkpoint, device=device, needs="depth")[0])
     return lambda output, batch: ranks.mean(
         objective(answer(net, output, "mask"), batch["composite"])

@@ -1,10 +1,10 @@
 """Augmentation of whole batches on their device; each sample draws its own numbers.
 
 A batch is a dict of float32 fields (N, C, H, W) in [0, 1]: `composite` and `background` (RGB),
-`mask`, `depth` (0 = invalid). Functions change the fields that are there and keep them aligned.
+`mask`, `depth` (0 = invalid). Functions change the fields that a batch has and keep them aligned.
 They draw from torch's CPU generator, so that a seed gives the same pictures on any device.
 
-Those that move pixels are here; training/augment_pictures.py has those that change colours.
+This file has those that move pixels, training/augment_pictures.py those that change colours.
 """
 
 import math
@@ -65,8 +65,8 @@ def horizontal_flip(batch: Batch) -> Batch:
 def scale_and_crop(batch: Batch, *, max_scale: float = 1.5, depth_is_metric: bool = True) -> Batch:
     """Enlarges each sample by s in [1, max_scale] and crops it at random to the old size.
 
-    What looks s times larger is s times nearer, so metric depth is divided by s. Depth is taken
-    from the nearest pixel: no mixing with invalid ones.
+    What looks s times larger is s times nearer, so metric depth is divided by s. Depth is that of
+    the nearest pixel, so that valid and invalid pixels do not mix.
     """
     scale = uniform(batch, 1, max_scale)  # (N, 1, 1, 1)
     reach = 1 - 1 / scale  # how far the crop's centre may move from the middle, in half sides
@@ -81,9 +81,10 @@ def scale_and_crop(batch: Batch, *, max_scale: float = 1.5, depth_is_metric: boo
 def rotate(batch: Batch, *, max_degrees: float = 10.0) -> Batch:
     """Turns each sample about its middle by an angle in [-max_degrees, max_degrees].
 
-    What comes in from outside is the picture mirrored at its border, in pictures and mask alike, so
-    that they stay consistent and no black corner gives the turn away; depth there is invalid, for
-    a mirrored scene has none. Depth is taken from the nearest pixel: no mixing with invalid ones.
+    Pixels from outside show the picture mirrored at its border, in pictures and mask alike, so that
+    they stay consistent and black corners do not reveal the angle. Depth there is invalid, because
+    a mirrored scene has none. Depth is that of the nearest pixel, so that valid and invalid pixels
+    do not mix.
     """
     angle = uniform(batch, -max_degrees, max_degrees) * (math.pi / 180)  # (N, 1, 1, 1)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -96,10 +97,10 @@ def rotate(batch: Batch, *, max_degrees: float = 10.0) -> Batch:
 def misalign(batch: Batch, *, max_shift_px: float = 2.0, strength: float = 0.1) -> Batch:
     """Moves the background a little and shows it in slightly other light than the composite.
 
-    So that a mask network does not rest on a background that fits to the pixel, cf. the training of
-    BackgroundMattingV2 (arXiv 2012.07810, sec. 5): a shift of up to max_shift_px in x and in y,
-    between pixels too, and brightness and contrast times 1 - strength .. 1 + strength. A batch
-    without background stays as it is.
+    A mask network must not rely on a background that fits to the pixel, cf. the training of
+    BackgroundMattingV2 (arXiv 2012.07810, sec. 5). The shift is up to max_shift_px in x and in y,
+    also by parts of a pixel; brightness and contrast change by a factor of 1 - strength ..
+    1 + strength. A batch without background stays as it is.
     """
     if "background" not in batch:
         return batch
@@ -121,7 +122,7 @@ def _sample(
     outside: str = "border",
     depth_outside: str = "border",
 ) -> Batch:
-    """Looks every field up at affinely moved places: depth at the nearest pixel, the rest bilinear.
+    """Samples every field at affinely moved positions: depth at the nearest pixel, others bilinear.
 
     Args:
         batch: all fields of one size.
@@ -151,7 +152,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "noise": noise,
     "jpeg": jpeg,
 }
-# "honest": what a mask network must cope with when its background is another photograph
+# "honest": what differs when the background is another photograph of the scene
 GROUPS: dict[str, tuple[str, ...]] = {
     "none": (),
     "full": ("flip", "scale", "colour"),

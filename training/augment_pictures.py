@@ -1,9 +1,8 @@
 """Augmentations that change pictures and leave mask and depth as they are.
 
-Light and colour change composite and background alike. What the two would not share as photographs
-taken one after the other (sensor noise, compression) changes each by itself: in made data the
-background is the very pixels behind the foreground, and a mask network given both would learn no
-more than to subtract.
+Light and colour change composite and background alike. Sensor noise and compression, which differ
+between two photographs, change each by itself. Without them the background of generated data equals
+the pixels behind the foreground, and a mask network with both inputs would only learn to subtract.
 """
 
 import math
@@ -20,7 +19,7 @@ Batch = dict[str, torch.Tensor]
 
 PICTURES = ("composite", "background")
 
-# Half widths of the shifts; those but of saturation are the defaults of Albumentations
+# Largest shifts to both sides; all but that of saturation are the defaults of Albumentations
 HUE_SHIFT_DEG = 40.0
 SATURATION_CHANGE = 0.3  # a factor of 1 -+ this: an added shift would tint all that is grey
 VALUE_SHIFT = 20 / 255
@@ -29,7 +28,7 @@ JPEG_QUALITY = (50, 95)
 
 
 def uniform(batch: Batch, low: float, high: float, *, channels: int = 1) -> torch.Tensor:
-    """Numbers for each sample, (N, channels, 1, 1) on the batch's device."""
+    """Random numbers for each sample, (N, channels, 1, 1) on the batch's device."""
     first = next(iter(batch.values()))
     drawn = ranks.own_rows(
         len(first), lambda count: torch.empty(count, channels, 1, 1).uniform_(low, high)
@@ -43,7 +42,7 @@ def uniform(batch: Batch, low: float, high: float, *, channels: int = 1) -> torc
 def colour_jitter(batch: Batch, *, strength: float = 0.3) -> Batch:
     """Changes brightness, contrast, saturation and colour balance of each sample's pictures.
 
-    Composite and background change by the same map of colours: where they were equal they stay so.
+    Composite and background change by the same map of colours, so equal pixels stay equal.
     """
     brightness, contrast, saturation = (
         uniform(batch, 1 - strength, 1 + strength) for _ in range(3)
@@ -118,7 +117,7 @@ def noise(batch: Batch, *, max_std: float = 0.03) -> Batch:
 def jpeg(batch: Batch) -> Batch:
     """Compresses each picture by itself as JPEG, at a quality of 50 to 95.
 
-    The coder works on the CPU, picture by picture: batches of another device go there and back.
+    The encoder works on the CPU, picture by picture; batches of another device are copied.
     """
 
     def compress(pictures: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Training on one dataset after another (`--data A B C --chain`), as reference system 003 did.
 
-Each dataset gets a run of its own below the output folder, set-1, set-2, ...; the best weights of
-one open the next. A chain that was cut off goes on with --resume like any run.
+Each dataset has its own run below the output folder, set-1, set-2, ... Each run after the first
+starts from the best weights of the one before. --resume continues a chain like any run.
 """
 
 import argparse
@@ -18,14 +18,14 @@ CHAIN_LR = ("restart", "continue")
 
 
 def links(args: argparse.Namespace, *, script: str) -> Iterator[argparse.Namespace]:
-    """The runs that a training's arguments ask for: one, or with --chain one for each dataset.
+    """The runs of a training: one, or with --chain one for each dataset.
 
     Args:
         args: as parsed; `args.data` is a list.
         script: name of the training script, for args.json of the chain.
 
     Yields:
-        The arguments of each run, made when the run before has ended: `data` is one dataset, or,
+        The arguments of each run, once the run before has ended: `data` is one dataset, or,
         without --chain, a list of several that are read as one.
     """
     if not args.chain:

@@ -15,8 +15,9 @@ from training.chain import CHAIN_LR
 from training.run_dir import read_arguments
 from training.schedule import OPTIMIZERS, SCHEDULES
 
-# What may differ when a run continues: where things are and how fast it goes, not what comes out.
-# (--accumulate fits a batch into a machine's memory, and changes it as the number of ranks does.)
+# Arguments that may differ when a run continues: they change where files are and how fast it runs,
+# not the result. (--accumulate fits a batch into memory; it changes results as little as the number
+# of ranks does.)
 FREE_ON_RESUME = (
     *("data", "output", "resume", "workers", "cache", "device", "checkpoint_every"),
     "accumulate",
@@ -56,7 +57,7 @@ def run_training(main: Callable[[], None], *user_errors: type[Exception], script
 def parse_run(
     parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
 ) -> argparse.Namespace:
-    """Parses a training's arguments; with --resume, those not given are the run's own.
+    """Parses the arguments of a training; --resume takes missing ones from the run.
 
     Raises:
         RunError: --data or --output is missing, --resume with an argument that changes the run, or

@@ -1,4 +1,4 @@
-"""Exponential moving average of a network's weights, kept beside it while it trains."""
+"""The exponential moving average of a network's weights while it trains."""
 
 from copy import deepcopy
 
@@ -9,11 +9,11 @@ from torch import nn
 class AveragedWeights(nn.Module):
     """The running average of a network, at `.module`; call `update_parameters` after each step.
 
-    The decay warms up as (1 + n) / (10 + n) over the first updates, so that short runs are not
-    held back by their random start. Batch-norm statistics are averaged too.
+    The decay rises as (1 + n) / (10 + n) over the first updates, so that the random first weights
+    do not stay in the average of a short run. Batch-norm statistics are averaged too.
 
-    State dict and result are those of torch's `AveragedModel`, but that one's counter goes to the
-    device and back in every update, and makes the CPU wait for the GPU. Here it stays on the CPU.
+    State dict and result are those of torch's `AveragedModel`. But that class reads its counter
+    from the device in every update, so the CPU waits for the GPU. Here it stays on the CPU.
 
     Args:
         net: the network that trains, on its device; the average starts as a copy of it.
@@ -30,7 +30,7 @@ class AveragedWeights(nn.Module):
 
     @torch.no_grad()
     def update_parameters(self, net: nn.Module) -> None:
-        """Takes the weights after a step; those of the first step as they are."""
+        """Adds the weights after a step to the average; the first ones replace it."""
         updates = int(self.n_averaged)
         kept = min(self.decay, (1 + updates) / (10 + updates)) if updates else 0.0
         pairs = list(zip(_tensors(self.module), _tensors(net), strict=True))

@@ -67,7 +67,7 @@ class TimeEstimate:
         return total
 
     def _now(self) -> float:
-        """The time when the device has done what it was asked [s]."""
+        """The time when the device has finished its work so far [s]."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.monotonic()

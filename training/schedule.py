@@ -1,4 +1,4 @@
-"""How fast the weights move: the optimizer and its learning rate, a pure function of the step."""
+"""The optimizer, and its learning rate as a pure function of the step."""
 
 import math
 from collections.abc import Callable
@@ -21,10 +21,10 @@ ONECYCLE_START, ONECYCLE_FLOOR, ONECYCLE_RISE = 1 / 25, 1 / 25 / 1e4, 0.3
 def make_optimizer(
     net: nn.Module, name: str, *, lr: float, weight_decay: float, momentum: float
 ) -> torch.optim.Optimizer:
-    """Builds an optimizer; biases and norm layers are not decayed.
+    """Builds an optimizer without weight decay on biases and norm layers.
 
     Args:
-        net: its parameters that ask for a gradient are trained.
+        net: its parameters that require a gradient are trained.
         name: one of OPTIMIZERS.
         lr: base learning rate.
         weight_decay: pull of the weights towards 0 (decoupled with adamw).
@@ -80,7 +80,7 @@ def make_schedule(
 
 
 def _one_cycle(step: int, *, total_steps: int) -> float:
-    """Half a cosine up to 1, half a cosine down to almost 0.
+    """Rises to 1 and falls to almost 0, both along half a cosine.
 
     Smith & Topin 2017, arXiv 1708.07120, with the numbers of `torch.optim.lr_scheduler.OneCycleLR`;
     the momentum stays as it is.
@@ -98,10 +98,10 @@ def _cosine_between(start: float, end: float, done: float) -> float:
 
 @dataclass
 class Plateau:
-    """Factor on the learning rate that falls when the score stops falling.
+    """A factor on the learning rate that is reduced when the score no longer improves.
 
-    There is no mode to set wrong: a smaller score is better, as everywhere in training. A score
-    that should rise goes in as 1 - score.
+    A smaller score is better, as everywhere in training. Give a score that should rise as
+    1 - score.
 
     Attributes:
         patience: epochs without a new best before each reduction.

@@ -1,7 +1,7 @@
 """Batch norm over the global batch when several processes train one network (`--sync-bn`).
 
-Ioffe & Szegedy 2015, arXiv 1502.03167; the variances of equally large parts come together as the
-mean of the variances plus the variance of the means.
+Ioffe & Szegedy 2015, arXiv 1502.03167. The variance of equally large parts together is the mean of
+their variances plus the variance of their means.
 """
 
 import torch
@@ -11,9 +11,9 @@ from training import ranks
 
 
 def sync_batch_norm(net: nn.Module, device: torch.device) -> nn.Module:
-    """The network with batch norm over all ranks; as it was for a process that is alone.
+    """Makes batch norm use the batches of all ranks; a single process keeps its network.
 
-    On a GPU by torch's SyncBatchNorm, on the CPU, which that one refuses, by a subclass of
+    On a GPU this is torch's SyncBatchNorm, which does not run on the CPU. There it is a subclass of
     BatchNorm2d. Weights, statistics and state dict stay those of BatchNorm2d.
 
     Args:
@@ -31,7 +31,7 @@ def sync_batch_norm(net: nn.Module, device: torch.device) -> nn.Module:
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """nn.BatchNorm2d that sees the batches of all ranks, which are equally large."""
+    """nn.BatchNorm2d over the batches of all ranks, which are equally large."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:

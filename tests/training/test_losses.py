@@ -362,7 +362,7 @@ def test_a_weight_that_is_no_positive_number_is_refused(spec):
 
 @pytest.mark.parametrize("name", ON_LOGITS)
 def test_a_loss_on_logits_is_refused_for_a_linear_head(name):
-    with pytest.raises(RunError, match=f"{name}.*needs logits.*or --mask-head logits"):
+    with pytest.raises(RunError, match=f"{name}.*needs logits.*or --arch-options mask_head=logits"):
         mask_loss(f"l1+{name}", head="linear")
 
 

@@ -1,7 +1,7 @@
-"""Losses that only depth has: of log depth, of its slopes and of surface normals.
+"""Losses for depth alone: of log depth, of its slopes and of surface normals.
 
 All take (prediction, target, valid), each (N, 1, H, W): depth as a share of the dataset's largest
-depth (float32), the same for the target, and which pixels of the target may be trusted (bool). All
+depth (float32), the same for the target, and which pixels of the target are valid (bool). All
 return a scalar, 0 without a valid pixel.
 """
 
@@ -17,7 +17,7 @@ GRAD_SCALES = 4
 
 
 def log_l1(prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference of log depth: near and far errors count by their ratio."""
+    """Mean absolute difference of log depth: an error counts by its ratio, near or far."""
     return mean_of_valid((_log(prediction) - _log(target)).abs(), valid)
 
 
@@ -50,8 +50,9 @@ def silog(prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -
 def cosine(prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """1 - cosine similarity of the surface normals (-dx, -dy, 1), dx and dy by 3x3 Sobel filters.
 
-    Hu et al. 2019, arXiv 1803.08673. Depth being a share, normals lean little and values are small:
-    weigh it up. Counts pixels whose 3x3 neighbourhood is valid, so never the outermost ring.
+    Hu et al. 2019, arXiv 1803.08673. Depth is a share, so normals differ little and values are
+    small: give this loss a large weight. It counts pixels whose 3x3 neighbourhood is valid, so
+    never those at the border.
     """
     agreement = F.cosine_similarity(normals(prediction), normals(target), dim=1)
     whole = -F.max_pool2d(-valid.float(), kernel_size=3, stride=1) > 0
@@ -76,7 +77,7 @@ def grad(prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) ->
 
 def slopes(depth: torch.Tensor) -> torch.Tensor:
     """(N, 1, H, W) -> (N, 2, H-2, W-2): dx and dy by 3x3 Sobel filters, 8 times the true slope."""
-    # Computed where the depth is: bringing constants to a GPU would wait for it.
+    # Computed on the depth's device: a copy of constants to a GPU would wait for it.
     across = torch.arange(-1, 2, dtype=depth.dtype, device=depth.device)  # -1 0 1
     sobel_x = torch.outer(2 - across.abs(), across)  # rows -1 0 1, -2 0 2, -1 0 1
     kernels = torch.stack((sobel_x, sobel_x.T)).unsqueeze(1)  # (2, 1, 3, 3)
@@ -90,6 +91,6 @@ def normals(depth: torch.Tensor) -> torch.Tensor:
 
 
 def _log(depth: torch.Tensor) -> torch.Tensor:
-    """Natural log, continued below LOG_FLOOR by its tangent: the gradient lives at 0 and below."""
+    """Natural log, below LOG_FLOOR its tangent, which has a gradient at 0 and below too."""
     above = depth.clamp(min=LOG_FLOOR).log()
     return above + (depth - LOG_FLOOR).clamp(max=0) / LOG_FLOOR

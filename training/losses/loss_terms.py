@@ -1,8 +1,8 @@
 """Losses that compare two maps pixel by pixel or window by window, for depth and for masks.
 
-All take (answer, target, valid), each (N, 1, H, W): what the network answers (float32), what was
-asked (float32, 0..1) and which pixels of the target may be trusted (bool). `bce` and `focal` take
-logits, whose sigmoid is the answer, in its place. All return a scalar, 0 without a valid pixel.
+All take (answer, target, valid), each (N, 1, H, W): the prediction (float32), the target (float32,
+0..1) and which pixels of the target are valid (bool). Instead of the prediction, `bce` and `focal`
+take logits, whose sigmoid is the prediction. All return a scalar, 0 without a valid pixel.
 """
 
 import torch
@@ -21,7 +21,7 @@ def bce(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torc
 
 
 def focal(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Focal loss, Lin et al. 2017 (alpha 0.25, gamma 2): dwells on the pixels that are hard."""
+    """Focal loss, Lin et al. 2017 (alpha 0.25, gamma 2): gives hard pixels more weight."""
     return mean_of_valid(sigmoid_focal_loss(logits, target, reduction="none"), valid)
 
 
@@ -49,8 +49,8 @@ def dice(answer: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> tor
 def dice_squared(answer: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """1 - (2 sum pt + 1) / (sum p^2 + sum t^2 + 1), the whole batch as one.
 
-    Milletari et al. 2016, arXiv 1606.04797, sec. 3, smoothed by 1. Unlike `dice` it is 0 for soft
-    targets that are met exactly, and so serves depth too; it is never below 0, whatever p.
+    Milletari et al. 2016, arXiv 1606.04797, sec. 3, smoothed by 1. Unlike `dice` it is 0 for an
+    exact prediction of soft targets, so it is a loss for depth too. It is never below 0.
     """
     p, t = (torch.where(valid, x, 0) for x in (answer, target))
     return 1 - (2 * (p * t).sum() + 1) / ((p**2).sum() + (t**2).sum() + 1)
@@ -65,5 +65,6 @@ def ssim(
 
 
 def mean_of_valid(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Mean of the valid values, 0 without any. `where`: a product would keep an invalid nan."""
+    """Mean of the valid values, 0 without any."""
+    # `where`, because nan * 0 is nan.
     return torch.where(valid, values, 0).sum() / valid.sum().clamp(min=1)

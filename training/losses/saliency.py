@@ -1,9 +1,9 @@
-"""What a depth network looks at: an objective for masks that needs neither true mask nor depth.
+"""A loss for masks without true masks or depth: what does a depth network look at?
 
 Hu, Zhang & Okatani 2019, "Visualization of Convolutional Neural Networks for Monocular Depth
-Estimation", arXiv 1904.03380: the sparsest mask through which a depth network still answers as it
-does for the whole picture. Such a mask keeps edges and vanishing points. It does not segment the
-foreground, and nothing here pulls it there.
+Estimation", arXiv 1904.03380: the sparsest mask through which a depth network still predicts what
+it predicts for the whole picture. Such a mask keeps edges and vanishing points. It does not segment
+the foreground: no term of this loss asks for that.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def saliency_loss(
 
     Args:
         depth_net: (N, 3, H, W) RGB in [0, 1] -> (N, 1, h, w) depth. A module is frozen and put into
-            evaluation for good; gradients pass through it to the mask.
+            evaluation mode for good; gradients pass through it to the mask.
 
     Returns:
         A function of (mask_probability, composite), (N, 1, H, W) and (N, 3, H, W) in [0, 1]. It

@@ -1,9 +1,9 @@
 """Losses for depth and mask networks, by name and weight: "l1", "bce+ssim5:2", "l1:0.5+cosine:0.1".
 
-A network's raw output comes with the kind of its head: "logits", whose sigmoid is the answer, or
-"linear", where the value is the answer. `bce` and `focal` see logits, the other terms the answer.
-All compute in float32, also under autocast. Depth is a share of the dataset's largest depth, 0..1,
-so weights carry over between datasets; only its valid pixels count.
+The raw output of a network is of one of two kinds: "logits", whose sigmoid is the prediction, or
+"linear", where the value is the prediction. `bce` and `focal` take logits, the other terms take the
+prediction. All compute in float32, also under autocast. Depth is a share of the dataset's largest
+depth, 0..1, so weights mean the same for all datasets; only its valid pixels count.
 """
 
 from collections.abc import Callable
@@ -51,8 +51,8 @@ def depth_loss(spec: str, *, head: str = "linear") -> DepthLoss:
 
     Returns:
         A function of (output, target, valid), each (N, 1, H, W): the network's raw output (float),
-        depth as a share of the largest depth (float), and which pixels of the target may be trusted
-        (bool). It returns a scalar, 0 (with a graph) where no pixel is valid.
+        depth as a share of the largest depth (float), and which pixels of the target are valid
+        (bool). It returns a scalar, 0 (with a graph) if no pixel is valid.
 
     Raises:
         RunError: an unknown name (the known are listed), a weight that is no positive number, or
@@ -89,10 +89,10 @@ def _build(spec: str, known: dict[str, DepthLoss], *, kind: str, head: str) -> D
         raise RunError(f"unknown {kind} head {head!r}; known: {', '.join(HEADS)}")
     for name in ON_LOGITS:
         if name in terms and head != "logits":
-            way_out = ", or --mask-head logits" if kind == "mask" else ""
+            other_way = ", or --arch-options mask_head=logits" if kind == "mask" else ""
             raise RunError(
                 f"{kind} loss {name!r} in {spec!r} needs logits, and the head is {head}: "
-                f"choose another loss{way_out}"
+                f"choose another loss{other_way}"
             )
 
     def loss(output: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -122,7 +122,7 @@ def _parse(spec: str, known: dict[str, Callable], *, kind: str) -> dict[str, flo
             )
         if name in terms:
             raise RunError(
-                f"{kind} loss {name!r} stands twice in {spec!r}; give it once, with its weight"
+                f"{kind} loss {name!r} occurs twice in {spec!r}; give it once, with its weight"
             )
         terms[name] = _weight(weight or "1", spec)
     return terms

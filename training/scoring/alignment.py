@@ -1,14 +1,14 @@
-"""Brings predictions to the targets' scale before they are scored; each image by itself.
+"""Aligns predictions with the scale of their targets before they are scored, image by image.
 
-Alignment looks at the target, so aligned scores say how good the shape of a depth map is, not how
-good its metres are: they must never stand beside unaligned ones without being named.
+Alignment uses the target. Aligned scores therefore measure the shape of a depth map and not its
+metres: never compare them with unaligned scores.
 
-none         as predicted: what metric networks are quoted with
+none         as predicted: how metric networks are reported
 median       times median(target) / median(prediction) over the valid pixels, as self-supervised
-             networks are quoted (Zhou et al. 2017, arXiv 1704.07813, section 4.1; `evaluate_depth`
-             of monodepth2)
+             networks are reported (Zhou et al. 2017, arXiv 1704.07813, section 4.1;
+             `evaluate_depth` of monodepth2)
 scale-shift  the scale and shift of least squares over the valid pixels, as networks of unknown
-             scale and shift are quoted (Ranftl et al. 2020, arXiv 1907.01341, sections 5 and 6).
+             scale and shift are reported (Ranftl et al. 2020, arXiv 1907.01341, sections 5 and 6).
              Relative networks predict inverse depth and are aligned to the target's inverse depth;
              metric ones to its depth.
 """
@@ -19,8 +19,8 @@ from dsetkit.errors import RunError
 
 ALIGNMENTS = ("none", "median", "scale-shift")
 
-# A prediction this flat [variance as a share of the squared mean] has no scale that could be told
-# from rounding errors.
+# The scale of a prediction as flat as this [variance as a share of the squared mean] would be that
+# of its rounding errors.
 _FLAT = 1e-12
 
 
@@ -31,8 +31,8 @@ def align(
 
     Args:
         prediction: (N, 1, H, W) float.
-        target: the same shape, in the unit that the answer shall have.
-        valid: the same shape, bool: the pixels that the alignment looks at.
+        target: the same shape, in the unit of the result.
+        valid: the same shape, bool: the pixels that the alignment uses.
         how: a name in ALIGNMENTS.
 
     Returns:
@@ -80,7 +80,7 @@ def align_scale_and_shift(
 
 
 def check_comparable(prediction_kind: str, target_kind: str, *, how: str, where: str) -> None:
-    """Makes sure that a network's answers can be held against a dataset's depth.
+    """Makes sure that a network's predictions can be compared with a dataset's depth.
 
     Args:
         prediction_kind: "metric" or "relative", of the network.
@@ -89,8 +89,8 @@ def check_comparable(prediction_kind: str, target_kind: str, *, how: str, where:
         where: the dataset, for the message.
 
     Raises:
-        RunError: metric answers and relative targets, or relative answers and metric targets
-            without the alignment that makes metres of them.
+        RunError: metric predictions and relative targets, or relative predictions and metric
+            targets without the alignment that converts them to metres.
     """
     if prediction_kind == target_kind:
         return
@@ -104,7 +104,7 @@ def check_comparable(prediction_kind: str, target_kind: str, *, how: str, where:
 
 
 def describe_alignment(how: str, *, prediction_kind: str, target_kind: str) -> str:
-    """The protocol's line on it."""
+    """The line about the alignment in a protocol, for people."""
     if how == "none":
         return "none"
     if how == "median":

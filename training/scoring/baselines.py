@@ -21,7 +21,7 @@ class MeanDepthMap:
         self._count = self._count + (target > 0).sum(dim=0)
 
     def compute(self) -> torch.Tensor:
-        """(1, 1, H, W) float32: mean of the valid depths; where there is none, that of all."""
+        """(1, 1, H, W) float32: mean valid depth of each pixel, or of all pixels if it has none."""
         everywhere = self._sum.sum() / self._count.sum().clamp(min=1)
         here = self._sum / self._count.clamp(min=1)
         return torch.where(self._count > 0, here, everywhere).float()[None]
@@ -43,7 +43,7 @@ class BestThreshold:
             self._iou_sums[threshold] += float(iou.sum())
 
     def compute(self) -> float:
-        """The best of the thresholds; the smallest of several as good."""
+        """The best threshold; the smallest one if several are equally good."""
         return max(self._iou_sums, key=self._iou_sums.__getitem__)
 
 
@@ -94,7 +94,7 @@ def describe_difference(limit: float | None, dataset: str, *, at_most: int) -> s
 
 
 def own_mean(target: torch.Tensor) -> torch.Tensor:
-    """Each image's own mean valid depth, everywhere: an oracle, for it has seen the target.
+    """Each image's own mean valid depth at every pixel: an oracle, because it uses the target.
 
     Args:
         target: (N, 1, H, W) depth in [0, 1], 0 = invalid.

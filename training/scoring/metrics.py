@@ -1,4 +1,4 @@
-"""Scores of depth maps and masks. Sums are kept per image, so that both ways of averaging come out.
+"""Scores of depth maps and masks, from sums per image, which allow both kinds of averages.
 
 `*_per_image` is the mean over images of each image's score, as BTS, AdaBins and their followers
 print it. `*_pooled` takes all pixels of all images as one, as DenseDepth and Laina et al. do. For
@@ -30,7 +30,7 @@ def resize_to(prediction: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 class _PerImageScores:
-    """Named float64 sums, one row per image, kept on the device where they were made."""
+    """Named float64 sums, one row per image, on the device that computed them."""
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class _PerImageScores:
         self._rows.append(torch.stack([value.double() for value in sums.values()], dim=1))
 
     def merge_ranks(self) -> Self:
-        """Takes in the rows of all ranks, each image's once, in the order of a single process."""
+        """Adds the rows of the other ranks, each image once, in the order of a single process."""
         if ranks.world() > 1:
             every = ranks.gather_objects((self._names, [rows.cpu() for rows in self._rows]))
             self._names = max((names for names, _ in every), key=len)  # a rank may have no image
@@ -96,11 +96,11 @@ class DepthMetrics(_PerImageScores):
         valid_to_m: upper end of the valid range and of the clip [m] (default: max_depth_m).
         crop: a name in `protocols.CROPS`; pixels outside do not count.
         align: a name in `alignment.ALIGNMENTS`.
-        prediction_kind: kind of the predictions (default: depth_kind). Relative ones can be held
-            against metric depth with align="scale-shift".
+        prediction_kind: kind of the predictions (default: depth_kind). Relative ones can be
+            compared with metric depth by align="scale-shift".
 
     Raises:
-        ValueError: kinds that differ, without the alignment that makes metres of relative depth.
+        ValueError: kinds that differ, without the alignment that converts relative depth to metres.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class DepthMetrics(_PerImageScores):
             prediction: (N, 1, h, w) float, depth as a share of max_depth_m, or relative inverse
                 depth; brought to the target's size bilinearly where it differs.
             target: (N, 1, H, W) float32 in [0, 1], 0 = invalid.
-            valid: (N, 1, H, W) bool, pixels that may count; the valid range holds besides.
+            valid: (N, 1, H, W) bool, pixels that may count, if they are in the valid range too.
         """
         prediction, target = resize_to(prediction.float(), target), target.float()
         valid = target > 0 if valid is None else valid & (target > 0)
@@ -190,10 +190,10 @@ class DepthMetrics(_PerImageScores):
 class MaskMetrics(_PerImageScores):
     """Mask scores.
 
-    On the soft values, 0..1: "rmse", "mae" and "dice_soft", 2 sum pt / (sum p + sum t), below 1 for
-    soft targets even when they are met. On the binary masks (>= threshold): "iou", "dice" and
-    "boundary_f", the F-measure of boundary pixels that find a partner within `boundary_px` pixels.
-    Two empty masks agree fully: 1.
+    On the soft values, 0..1: "rmse", "mae" and "dice_soft", 2 sum pt / (sum p + sum t), which is
+    below 1 even for an exact prediction of soft targets. On the binary masks (>= threshold): "iou",
+    "dice" and "boundary_f", the F-measure of boundary pixels with a boundary pixel of the other
+    mask within `boundary_px` pixels. Two empty masks score 1.
 
     Args:
         threshold: probability and soft target from which a pixel is foreground.
@@ -241,7 +241,7 @@ class MaskMetrics(_PerImageScores):
 
 
 def boundary(mask: torch.Tensor) -> torch.Tensor:
-    """Foreground pixels with background among their 8 neighbours; a picture's border is none.
+    """Foreground pixels with background among their 8 neighbours inside the picture.
 
     Args:
         mask: (N, 1, H, W) bool.

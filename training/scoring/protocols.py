@@ -1,15 +1,15 @@
 """Evaluation protocols by the names that the field uses: which pixels count, and their unit.
 
-| `--protocol` | crop                  | valid depth             | who is scored so                |
+| `--protocol` | crop                  | valid depth             | used by                         |
 |--------------|-----------------------|-------------------------|---------------------------------|
 | `full`       | none                  | 1 mm .. dataset's limit | FCRN (Laina et al. 2016)        |
 | `nyu`        | NYU toolbox, `toolbox`| 1 mm .. 10 m            | BTS, AdaBins and who came after |
 | `eigen`      | Eigen, `eigen`        | 1 mm .. 10 m            | Eigen et al. 2014, DORN         |
 
-BTS and AdaBins call the toolbox's crop "eigen_crop"; it is not the one of Eigen et al. Both were
-written for whole 480x640 frames. Frames often come with their white border (rows 12:468, columns
-16:624 stay) cut off, so each crop has two names; which frames a dataset has, only its owner knows:
-`--crop` takes the other one.
+BTS and AdaBins call the toolbox's crop "eigen_crop"; it is not that of Eigen et al. Both crops are
+defined for whole 480x640 frames. Many copies of NYU have the white border cut off (rows 12:468 and
+columns 16:624 remain), so each crop has two names. A program cannot see which frames a dataset has:
+choose with `--crop`.
 """
 
 import argparse

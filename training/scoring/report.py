@@ -103,9 +103,9 @@ def score_table(
     """A table of scores, each averaged over images and over pixels, side by side.
 
     Args:
-        columns: who is scored -> "<score>_per_image" and "<score>_pooled", or None: shown as n/a.
+        columns: name -> "<score>_per_image" and "<score>_pooled", or None, shown as n/a.
         rows: (label, score).
-        average: "image" or "pixel", the one that comes first.
+        average: "image" or "pixel", which comes first.
     """
     order = [average, *(name for name in AVERAGES if name != average)]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
@@ -127,12 +127,12 @@ def cell_scores(
     """Scores in each cell of the seen/unseen table.
 
     Args:
-        metrics: who is scored -> metrics that were updated with the images in the order of `cells`.
+        metrics: name -> metrics that were updated with the images in the order of `cells`.
         cells: (N,) index into `cell_names` of each image.
         cell_names: the dataset's names.
 
     Returns:
-        Cell name -> who -> scores, for cells that hold an image; empty for splits without cells.
+        Cell name -> name -> scores, for cells with images; empty for splits without cells.
     """
     members = {name: cells == cell_names.index(name) for row in SEEN_CELLS for name in row}
     return {
@@ -149,7 +149,7 @@ def cell_table(
 
     Args:
         title: the score and its unit.
-        cells: as `cell_scores` gives them; each cell shows all it holds.
+        cells: as `cell_scores` returns them.
         score: name of the score without its ending.
         average: "image" or "pixel".
     """
@@ -198,7 +198,7 @@ def describe_mask_scores(threshold: float, boundary_px: int, *, tta: str) -> dic
 
 
 def show(*parts: RenderableType) -> None:
-    """Prints to stdout: colour on a terminal, plain text elsewhere; no column is ever cut off."""
+    """Prints to stdout, with colours on a terminal; columns are never cut off."""
     console = Console(highlight=False, markup=False)
     console.width = max(SMALLEST_WIDTH, console.width)
     for part in parts:
@@ -225,7 +225,7 @@ def _cell_text(scores: Mapping[str, Scores] | None, score: str, average: str) ->
 
 
 def _number(scores: Scores | None, name: str) -> str:
-    """Four digits, as many of them behind the point as fit."""
+    """A score in five digits, as many as possible of them after the point."""
     if scores is None:
         return "n/a"
     value = scores[name]
