@@ -1,10 +1,10 @@
-"""Where generation's time goes: composite, encode, teacher, write, and the whole pipeline.
+"""Measures where `generate` spends its time: compositing, encoding, teacher, writing, all together.
 
     python -m benchmarks.bench_generate --foregrounds DIR --backgrounds DIR [--samples 512]
 
-Stages run alone in one process; then whole runs of `generate` with the teacher are compared with
-the teacher alone in the same rounds, and those without (quick, so of --plain-samples) with the way
-student projects made such pictures (`seeds_way`).
+First each stage runs alone in one process. Then whole runs of `generate` with the teacher are
+compared with the teacher alone, in the same rounds. Runs without the teacher are fast, so they make
+--plain-samples; they are compared with the method of student projects (`seeds_way`).
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> None:
     assets = AssetSet.load(**folders, canvas=canvas, seed=0, skip_bad=True)
     full_set = FullSet(
         num_backgrounds=len(assets.backgrounds),
-        foreground_shapes=tuple(one.pixels.shape[:2] for one in assets.foregrounds),
+        foreground_shapes=tuple(asset.pixels.shape[:2] for asset in assets.foregrounds),
         canvas=canvas,
         seed=0,
     )
@@ -77,8 +77,8 @@ def main() -> None:
         return len(records)
 
     def encode(field: str, pick) -> int:
-        for one in drawn:
-            CODECS[DEFAULT_CODECS[field]].encode(pick(one))
+        for sample in drawn:
+            CODECS[DEFAULT_CODECS[field]].encode(pick(sample))
         return len(drawn)
 
     def label_all() -> int:
@@ -99,7 +99,7 @@ def main() -> None:
         teacher: str = "none",
         workers: int | None = None,
     ) -> tuple[int, float]:
-        """Samples and seconds from the first batch on: reading pictures and starting is not in."""
+        """Return samples and seconds from the first batch on, without the time to start."""
         shutil.rmtree(root / name, ignore_errors=True)
         seen: list[tuple[int, float]] = []
         generate(
@@ -113,7 +113,7 @@ def main() -> None:
             skip_bad=True,
             progress=lambda done, total: seen.append((done, time.perf_counter())),
         )
-        if teacher == "none":  # to the end; with a teacher the labels are judged then
+        if teacher == "none":  # run to the end; with a teacher, the labels are scored there
             seen.append((seen[-1][0], time.perf_counter()))
         return seen[-1][0] - seen[0][0], seen[-1][1] - seen[0][1]
 
@@ -121,8 +121,10 @@ def main() -> None:
     manifest = Dataset(root / "none").manifest
     run("plain", num_samples=args.plain_samples)
     plain = Dataset(root / "plain").records(range(args.plain_samples))
-    behind = seeds_way.open_backgrounds(_files(args.backgrounds, assets.backgrounds), args.size)
-    before = seeds_way.open_foregrounds(_files(args.foregrounds, assets.foregrounds))
+    backgrounds = seeds_way.open_backgrounds(
+        _files(args.backgrounds, assets.backgrounds), args.size
+    )
+    foregrounds = seeds_way.open_foregrounds(_files(args.foregrounds, assets.foregrounds))
     plain_runs = {
         f"generate, no teacher, {layout}, {workers} worker{'s' * (workers > 1)}": partial(
             run, "plain", num_samples=args.plain_samples, layout=layout, workers=workers
@@ -132,9 +134,9 @@ def main() -> None:
     }
     cases = {
         "composite": draw_all,
-        "encode composite": lambda: encode("composite", lambda one: one[0]),
-        "encode mask": lambda: encode("mask", lambda one: one[1]),
-        "encode depth": lambda: encode("depth", lambda one: depth),
+        "encode composite": lambda: encode("composite", lambda sample: sample[0]),
+        "encode mask": lambda: encode("mask", lambda sample: sample[1]),
+        "encode depth": lambda: encode("depth", lambda sample: depth),
         "write": write_all,
         "no teacher, this process": lambda: sum(
             len(rendered.composite(b).records) for b in batches
@@ -143,7 +145,7 @@ def main() -> None:
         "no teacher, this process, recipe": lambda: sum(
             len(recipes.composite(b).records) for b in batches
         ),
-        SEEDS_WAY: lambda: seeds_way.make(plain, behind, before, root / "seeds"),
+        SEEDS_WAY: lambda: seeds_way.make(plain, backgrounds, foregrounds, root / "seeds"),
         **plain_runs,
         "generate, teacher, 2 workers": lambda: run("all", teacher=args.teacher, workers=2),
     }
@@ -169,9 +171,9 @@ def main() -> None:
 
 
 def _files(folder: Path, assets: list[Asset]) -> list[Path]:
-    """The file each asset was made from."""
+    """Return the file that each asset was made from."""
     by_name = {path.stem: path for path in folder.iterdir()}
-    return [by_name[one.name] for one in assets]
+    return [by_name[asset.name] for asset in assets]
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""How fast samples are read as training batches: our tiers, and on request other libraries.
+"""Measures how fast samples are read as training batches, by our formats and by other libraries.
 
     python -m benchmarks.bench_read --data DATASET [--sizes 64 224] [--work DIR]
-    python -m benchmarks.bench_read --data DATASET --peers         also says which are not installed
+    python -m benchmarks.bench_read --data DATASET --peers     also lists those not installed
 
-From a dataset it makes, in a temporary folder or in --work DIR, the tiers: the rendered layout as
-`generate` makes it and with zstd for masks and Pco for depths, the recipe layout, and a cache at
-each size; and the peers' stores (`benchmarks/peers`). What lies in DIR is not made again.
+It converts the dataset to all formats ("tiers"), in a temporary folder or in --work DIR. These are
+the rendered layout as `generate` writes it, the rendered layout with zstd for masks and Pco for
+depths, the recipe layout, a cache at each size, and the stores of the peers (`benchmarks/peers`).
+A format that exists in DIR is not made again.
 
-Every figure comes from a process of its own (`read_once`) that reads one warm epoch before the one
-that counts; readers take turns, round after round. The page cache is warm, the order random, the
-checksums of ours are checked. Libraries run one thread a process, so that "1 thread" is one core;
-only where threads are asked for (make_loader(threads=2), and FFCV, which has no workers) are there
-more.
+Each figure comes from a process of its own (`read_once`), which reads a warm epoch and then a
+measured one. The readers take turns, round after round. The page cache is warm, the order is
+random, and our checksums are verified. Libraries run one thread per process, so "1 thread" is one
+core. Only two readers use more: make_loader(threads=2), and FFCV, which has no workers.
 """
 
 import argparse
@@ -44,23 +44,23 @@ TIERS = {  # name -> settings of `convert`
     },
     "recipe": {"layout": "recipe"},
 }
-ONE_THREAD = {  # of each library; Numba's is a ceiling, FFCV takes as many of them as it is told
+ONE_THREAD = {  # FFCV uses as many of Numba's threads as it is asked to
     "OMP_NUM_THREADS": "1",
     "OPENCV_FOR_THREADS_NUM": "1",
     "NUMBA_NUM_THREADS": str(max(8, os.cpu_count() or 1)),
-    "NUMBA_THREADING_LAYER": "omp",  # with its own choice, TBB, a process may hang when it ends
+    "NUMBA_THREADING_LAYER": "omp",  # with Numba's default, TBB, a process may hang when it ends
 }
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Something to measure.
+    """A format and a way to read it.
 
     Attributes:
-        name: Its row.
-        store: What it reads.
-        arguments: For `read_once`, besides size and workers.
-        is_peer: Whether it is one of the others.
+        name: Its row in the table.
+        store: The file or folder that it reads.
+        arguments: Arguments of `read_once`, besides size and workers.
+        is_peer: Whether it is another library.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class Case:
-    """A reader at a size with workers, or with threads of one process."""
+    """A reader at one size, with a number of workers or of threads in one process."""
 
     reader: Reader
     size: int
@@ -87,7 +87,7 @@ class Case:
 
     @property
     def rivals(self) -> tuple[int, int]:
-        """Size and cores: what is compared with each other."""
+        """Return size and cores; cases that agree in both are compared."""
         return self.size, self.workers or self.threads or 1
 
 
@@ -139,7 +139,9 @@ def main() -> None:
         {case.title: rates[case.title] for case in cases},
         notes,
         columns={
-            "start [s]": {title: f"{statistics.median(one):.2f}" for title, one in starts.items()},
+            "start [s]": {
+                title: f"{statistics.median(seconds):.2f}" for title, seconds in starts.items()
+            },
             **({"÷ fastest peer": shares(cases, rates)} if others else {}),
         },
     )
@@ -151,14 +153,14 @@ def main() -> None:
 def make_tiers(
     data: Path, work: Path, names: Iterable[str], sizes: Iterable[int], notes: dict[str, str]
 ) -> tuple[Path, list[Reader]]:
-    """Makes the tiers that are not there yet, and notes the bytes each takes for a sample.
+    """Make the formats that do not exist yet, and note how many bytes each takes per sample.
 
     Returns:
-        The rendered dataset in `generate`'s own codecs, and the readers of the tiers.
+        The rendered dataset with the codecs of `generate`, and the readers of our formats.
     """
-    there = Dataset(data)
+    source = Dataset(data)
     rendered, readers = work / "rendered", []
-    if there.manifest.layout == "rendered" and there.manifest.codecs == DEFAULT_CODECS:
+    if source.manifest.layout == "rendered" and source.manifest.codecs == DEFAULT_CODECS:
         rendered = data
     else:
         convert(data, rendered, **TIERS["rendered"])
@@ -168,18 +170,20 @@ def make_tiers(
             for size in sizes:
                 SampleDataset(rendered, split=None, size=size, cache=store)
                 taken = cache_path(store, Dataset(rendered), (size, size)).stat().st_size
-                notes[f"bytes a sample, cache, {size} px"] = f"{taken / len(there):,.0f}"
+                notes[f"bytes a sample, cache, {size} px"] = f"{taken / len(source):,.0f}"
             readers.append(Reader(name, rendered, ("--cache", str(store))))
             continue
         if name != "rendered":
             convert(data, store, **TIERS[name])
-        notes[f"bytes a sample, {name}"] = f"{disk_bytes(store) / len(there):,.0f}"
+        notes[f"bytes a sample, {name}"] = f"{disk_bytes(store) / len(source):,.0f}"
         readers.append(Reader(name, store))
-        if name == "rendered" and "background" in there.manifest.fields:
+        if name == "rendered" and "background" in source.manifest.fields:
             fields = ("--fields", "background", *FIELDS)
             readers.append(Reader("rendered, with background", store, fields))
     assets = sum(
-        len(one["image"]) for kind in ("backgrounds", "foregrounds") for one in there.assets(kind)
+        len(asset["image"])
+        for kind in ("backgrounds", "foregrounds")
+        for asset in source.assets(kind)
     )
     notes["bytes a sample"] = f"with the assets, {assets:,} bytes in each tier but the cache"
     return rendered, readers
@@ -188,7 +192,7 @@ def make_tiers(
 def make_peers(
     dataset: Path, work: Path, names: Iterable[str], notes: dict[str, str]
 ) -> list[Reader]:
-    """Builds the stores of the peers that are installed, each in a process of its own."""
+    """Build the stores of the installed peers, each in a process of its own."""
     readers, samples = [], len(Dataset(dataset))
     for name in names:
         peer, store = PEERS[name], work / name
@@ -196,7 +200,9 @@ def make_peers(
             notes[f"{peer.title} skipped"] = f"not installed: {peer.install}"
             continue
         if not store.exists():
-            part = work / f"{name}.{os.getpid()}.part"  # cut off, it is not taken for the whole
+            part = (
+                work / f"{name}.{os.getpid()}.part"
+            )  # a partial store is not mistaken for a complete one
             try:
                 run_once(part, "--peer", name, "--build", str(dataset))
             except RuntimeError as error:
@@ -209,7 +215,7 @@ def make_peers(
 
 
 def disk_bytes(store: Path) -> int:
-    """What a store takes from the disk: whole blocks, not lengths."""
+    """Return the disk space of a store in whole blocks, not the lengths of its files."""
     return sum(path.stat().st_blocks * 512 for path in store.rglob("*"))
 
 
@@ -219,29 +225,29 @@ def disk_bytes(store: Path) -> int:
 def one_figure(
     case: Case, failed: dict[str, str], starts: dict[str, list[float]]
 ) -> tuple[int, float]:
-    """Samples and seconds of one fresh process.
+    """Return the samples and seconds of one new process.
 
     Args:
         case: What to read.
-        failed: Title -> why; a peer that fails is noted here and asked no more.
-        starts: Title -> the seconds each process took to start an epoch; added to.
+        failed: Title -> reason. A peer that fails is added here and not run again.
+        starts: Title -> the seconds that each process took to start an epoch; added to.
     """
     if case.title in failed:
         return 0, 1.0
     arguments = [*case.reader.arguments, "--size", case.size, "--workers", case.workers]
     try:
-        found = run_once(case.reader.store, *arguments, "--threads", case.threads)
+        result = run_once(case.reader.store, *arguments, "--threads", case.threads)
     except RuntimeError as error:
         if not case.reader.is_peer:
             raise
         failed[case.title] = str(error)
         return 0, 1.0
-    starts.setdefault(case.title, []).append(found["start_s"])
-    return found["samples"], found["seconds"]
+    starts.setdefault(case.title, []).append(result["start_s"])
+    return result["samples"], result["seconds"]
 
 
 def run_once(store: Path, *arguments: object) -> dict:
-    """The answer of `read_once`, in a fresh process with one thread a library."""
+    """Run `read_once` in a new process with one thread per library, and return its result."""
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.read_once", str(store), *map(str, arguments)],
         cwd=REPOSITORY, env=os.environ | ONE_THREAD, capture_output=True, text=True,
@@ -253,7 +259,7 @@ def run_once(store: Path, *arguments: object) -> dict:
 
 
 def shares(cases: list[Case], rates: dict[str, tuple[float, float, float]]) -> dict[str, str]:
-    """Each median over that of the fastest peer on as many cores at the same size."""
+    """Divide each median by that of the fastest peer with as many cores at the same size."""
     fastest: dict[tuple[int, int], float] = {}
     for case in cases:
         if case.reader.is_peer:

@@ -1,12 +1,13 @@
-"""What the number of samples costs: seconds, bytes, memory, opening; both layouts, no teacher.
+"""Measures the cost of the number of samples: seconds, bytes, memory, opening; both layouts.
 
     python -m benchmarks.bench_scale --foregrounds DIR --backgrounds DIR [--layout both]
                                      [--sizes 1000 10000 100000 424320] [--work DIR]
 
-The canvas is small, so that the samples, not their pixels, are what counts. Each generation and
-each opening is a process of its own. Memory is `getrusage`'s largest resident set, pages of the
-mapped file among them. Opening is `Dataset(path)` and the pixels of a first sample, imports left
-out; `info` is the whole command. Both are medians with a warm page cache.
+There is no teacher, and the canvas is small, so that the number of samples matters and not their
+pixels. Each generation and each opening is a process of its own. Memory is the largest resident set
+that `getrusage` reports, including pages of the mapped file. Opening is `Dataset(path)` and the
+pixels of the first sample, without imports; `info` is the whole command. Both are medians with a
+warm page cache.
 """
 
 import argparse
@@ -68,23 +69,23 @@ def main() -> None:
                     "output": path, "num_samples": samples, "size": args.canvas,
                     "layout": layout, "workers": args.workers, "skip_bad": True,
                 }  # fmt: skip
-                found = in_fresh_process(make, settings)
+                generated = in_fresh_process(make, settings)
                 opened = [in_fresh_process(open_one, path) for _ in range(args.repeat)]
-                told = [info_seconds(path) for _ in range(args.repeat)]
-                taken = sum(one.stat().st_blocks * 512 for one in path.iterdir())
+                info_s = [info_seconds(path) for _ in range(args.repeat)]
+                disk = sum(file.stat().st_blocks * 512 for file in path.iterdir())
             rows.append(
                 {
                     "layout": layout,
                     "samples": samples,
-                    **found,
-                    "samples_per_s": samples / found["seconds"],
-                    "megabytes": taken / 1e6,
-                    "bytes_per_sample": taken / samples,
+                    **generated,
+                    "samples_per_s": samples / generated["seconds"],
+                    "megabytes": disk / 1e6,
+                    "bytes_per_sample": disk / samples,
                     "open_ms": 1e3 * statistics.median(opened),
-                    "info_ms": 1e3 * statistics.median(told),
+                    "info_ms": 1e3 * statistics.median(info_s),
                 }
             )
-            print(f"{layout}, {samples:,} samples: {found['seconds']:.1f} s", flush=True)
+            print(f"{layout}, {samples:,} samples: {generated['seconds']:.1f} s", flush=True)
 
     title = f"bench_scale: canvas {args.canvas} px, no teacher, {args.workers} workers"
     table = Table(title=title)
@@ -102,17 +103,17 @@ def main() -> None:
 
 
 def in_fresh_process(work: Callable, *arguments: object):  # noqa: ANN201 (what `work` gives)
-    """Does some work in a new process and gives its answer."""
+    """Call a function in a new process and return its result."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()
 
 
 def make(settings: dict) -> dict[str, float]:
-    """Generates a dataset: seconds, and the largest resident sets [MB]."""
+    """Generate a dataset; return the seconds and the largest resident sets [MB]."""
     start = time.perf_counter()
     generate(**settings_objects(settings))
     seconds = time.perf_counter() - start
-    for worker in active_children():  # only of those that have ended is there a number
+    for worker in active_children():  # getrusage counts only children that have ended
         worker.join()
     own, workers = (
         resource.getrusage(who).ru_maxrss / 1e3  # kilobytes, on Linux
@@ -122,7 +123,7 @@ def make(settings: dict) -> dict[str, float]:
 
 
 def open_one(path: Path) -> float:
-    """Seconds until a dataset is open and the pixels of its first sample are there."""
+    """Return the seconds until a dataset is open and the pixels of its first sample are read."""
     start = time.perf_counter()
     dataset = Dataset(path)
     dataset.images(dataset.record(0), ("composite", "mask"), None)
@@ -130,7 +131,7 @@ def open_one(path: Path) -> float:
 
 
 def info_seconds(path: Path) -> float:
-    """Seconds of `dsetkit info`."""
+    """Return the seconds of `dsetkit info`."""
     start = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "dsetkit", "info", str(path)],

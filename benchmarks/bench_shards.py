@@ -1,18 +1,21 @@
-"""What shards cost and give: made side by side, opened and read by the thousand.
+"""Measures the cost and the gain of shards: written in parallel, opened and read by the thousand.
 
     python -m benchmarks.bench_shards --foregrounds DIR --backgrounds DIR
            [--samples 20000] [--recipe-samples 400000] [--repeat 3] [--no-ray] [--work DIR]
 
-Making: no teacher, 224 px, each case a process of its own. Timed twice. The whole command, from
-starting Python to the complete dataset on the disk: reading the pictures, starting and ending
-workers (and Ray) is in. And from the first sample to the last, which is what a long run does nearly
-all the time; there several processes tell how far they are twice a second. One core is `1 shard, no
-worker`: it draws and writes in one process, while `1 shard, 1 worker` draws in one and writes in
-another. `2 commands` are two that know nothing of each other, as in an array of jobs: what the
-machine gives. After each run all that lies in the dataset, the samples of all shards in turn, is
-compared.
+Writing: no teacher, 224 px, each case in a process of its own. Two times are measured:
 
-Reading: the same few samples, small ones, as 1 to 1000 shards; every figure from a process of its
+- The whole command, from the start of Python to the complete dataset on the disk. It includes
+  reading the pictures, and starting and ending the workers (and Ray).
+- From the first sample to the last, which is nearly all of a long run. If several processes write,
+  each reports its progress twice a second.
+
+One core is `1 shard, no worker`: one process draws and writes. With `1 shard, 1 worker` one process
+draws and another writes. `2 commands` are independent of each other, as in an array of jobs; they
+show the limit of the machine. After each run the content of the dataset, i.e. the samples of all
+shards in order, is compared.
+
+Reading: the same few small samples as 1 to 1000 shards. Each figure comes from a process of its
 own, with a warm page cache.
 """
 
@@ -127,7 +130,7 @@ def main() -> None:
 def compare_making(
     cases: dict[str, dict], settings: dict, folder: Path, *, repeat: int
 ) -> dict[str, dict]:
-    """Rounds of one layout in which all cases take turns; prints a table, gives its figures."""
+    """Run all cases of one layout in turn, print a table and return its figures."""
     runs: dict[str, list[Run]] = {name: [] for name in cases}
     contents: dict[str, set[str]] = {name: set() for name in cases}
     sizes: dict[str, int] = {}
@@ -145,24 +148,24 @@ def compare_making(
         return run.samples, seconds
 
     whole = rounds({name: partial(work, name) for name in cases}, repeat=repeat)
-    found = {}
+    results = {}
     for name in cases:
         counted = runs[name][-repeat:]
         rates = [run.samples_per_s for run in counted]
         samples, rate = counted[0].samples, statistics.median(rates)
-        found[name] = {
+        results[name] = {
             "samples": samples,
             "whole_s": samples / whole[name][0],
             "whole_samples_per_s": whole[name],
             "start_s": samples / whole[name][0] - samples / rate,
             "then_samples_per_s": (rate, min(rates), max(rates)),
-            # Ray's workers are nobody's children that could be waited for.
+            # Ray's workers are not our children, so we cannot wait for them.
             "cpu_s": None if name == RAY else statistics.median(run.cpu_s for run in counted),
             "bytes_on_disk": sizes[name],
             "bytes_equal": contents[name] == contents[ONE] and len(contents[name]) == 1,
         }
-    _show_making(settings["layout"], found)
-    return found
+    _show_making(settings["layout"], results)
+    return results
 
 
 def _run(name: str, settings: dict) -> Run:
@@ -181,9 +184,9 @@ def _run(name: str, settings: dict) -> Run:
 
 
 def _make(settings: dict) -> Run:
-    """One generation in a process of its own, which loads no more than the command does."""
-    told = json.dumps({name: _plain(value) for name, value in settings.items()})
-    command = [sys.executable, "-m", "benchmarks.make_once", told]
+    """Generate one dataset in a new process, which imports no more than the command does."""
+    arguments = json.dumps({name: _plain(value) for name, value in settings.items()})
+    command = [sys.executable, "-m", "benchmarks.make_once", arguments]
     made = subprocess.run(command, capture_output=True, text=True)
     if made.returncode:
         raise SystemExit(f"{' '.join(command)}: {made.stderr}")
@@ -196,8 +199,10 @@ def _plain(value: object) -> object:
 
 
 def content_of(path: Path) -> str:
-    """A checksum over all that a dataset holds but its manifest: the samples of all shards in turn,
-    under their numbers, the cells and the assets."""
+    """Return a checksum over all of a dataset except its manifest.
+
+    It covers the samples of all shards in order, with their numbers, the cells and the assets.
+    """
     shards, digest = Dataset(path).shards, xxhash.xxh3_128()
     digest.update(Dataset(path).cells)
     stores = [(shards.first, name) for name in ("backgrounds", "foregrounds")]
@@ -209,40 +214,40 @@ def content_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _show_making(layout: str, found: dict[str, dict]) -> None:
-    one, rows = found[ONE], []
-    for name, it in found.items():
-        rate, low, high = it["then_samples_per_s"]
+def _show_making(layout: str, results: dict[str, dict]) -> None:
+    base, rows = results[ONE], []
+    for name, result in results.items():
+        rate, low, high = result["then_samples_per_s"]
         rows.append([
-            name, f"{it['whole_s']:.1f}", f"{it['whole_samples_per_s'][0]:,.0f}",
-            f"{one['whole_s'] / it['whole_s']:.2f}", f"{it['start_s']:.1f}",
+            name, f"{result['whole_s']:.1f}", f"{result['whole_samples_per_s'][0]:,.0f}",
+            f"{base['whole_s'] / result['whole_s']:.2f}", f"{result['start_s']:.1f}",
             f"{rate:,.0f}", f"{low:,.0f}..{high:,.0f}",
-            f"{rate / one['then_samples_per_s'][0]:.2f}",
-            "" if it["cpu_s"] is None else f"{it['cpu_s']:.1f}",
-            "yes" if it["bytes_equal"] else "NO",
+            f"{rate / base['then_samples_per_s'][0]:.2f}",
+            "" if result["cpu_s"] is None else f"{result['cpu_s']:.1f}",
+            "yes" if result["bytes_equal"] else "NO",
         ])  # fmt: skip
-    headings = [text.format(layout, one["samples"]) for text in MAKING]
+    headings = [text.format(layout, base["samples"]) for text in MAKING]
     print("\n" + markdown_table(headings, rows) + "\n")
-    mean = one["bytes_on_disk"] / one["samples"]
+    mean = base["bytes_on_disk"] / base["samples"]
     print(f"bytes a sample as they lie on the disk, assets included: {mean:,.0f}")
     for name, other, goal in GOALS:
-        if {name, other} <= found.keys():
-            print(_judged(name, other, goal, found))
-    if not all(it["bytes_equal"] for it in found.values()):
+        if {name, other} <= results.keys():
+            print(_judged(name, other, goal, results))
+    if not all(result["bytes_equal"] for result in results.values()):
         raise SystemExit("datasets differ: see the last column")
 
 
-def _judged(name: str, other: str, goal: float, found: dict[str, dict]) -> str:
-    """A ratio of medians beside its goal, and how long a run must be for the whole command too."""
-    mine, theirs = found[name], found[other]
-    whole = theirs["whole_s"] / mine["whole_s"]
-    my_rate, their_rate = (one["then_samples_per_s"][0] for one in (mine, theirs))
-    ratio = my_rate / their_rate
+def _judged(name: str, other: str, goal: float, results: dict[str, dict]) -> str:
+    """Describe a ratio of medians, its goal, and the run length at which the command meets it."""
+    first, second = results[name], results[other]
+    whole = second["whole_s"] / first["whole_s"]
+    first_rate, second_rate = (result["then_samples_per_s"][0] for result in (first, second))
+    ratio = first_rate / second_rate
     text = f"{name} ÷ {other}: whole {whole:.2f}, from the first sample to the last {ratio:.2f}"
     text += f" (goal {goal})"
     if ratio > goal:  # start + n / rate of both
-        missing = goal * mine["start_s"] - theirs["start_s"]
-        enough = max(missing / (1 / their_rate - goal / my_rate), 0)
+        missing = goal * first["start_s"] - second["start_s"]
+        enough = max(missing / (1 / second_rate - goal / first_rate), 0)
         text += f"; by these figures the whole command reaches it from {enough:,.0f} samples on"
     return text
 
@@ -253,7 +258,7 @@ def _judged(name: str, other: str, goal: float, found: dict[str, dict]) -> str:
 def compare_reading(
     pictures: dict, folder: Path, counts: list[int], samples: int, *, repeat: int
 ) -> list[dict]:
-    """The same samples as so many shards each; prints a table, gives its figures."""
+    """Read the same samples as different numbers of shards; print a table, return figures."""
     batch = samples // max(counts)
     made, paths = {}, {}
     for shards in counts:
@@ -266,14 +271,17 @@ def compare_reading(
     looks: dict[int, list[dict]] = {shards: [] for shards in counts}
     for number in range(1 + repeat):
         for shards, path in paths.items():
-            found = {}
+            figures = {}
             for look in (open_shards, read_at_random, read_in_blocks, list_them):
-                found |= in_fresh_process(look, path)
+                figures |= in_fresh_process(look, path)
             if number:  # the first round warms up
-                looks[shards].append(found)
+                looks[shards].append(figures)
     rows = [
         {"shards": shards, "make_s": made[shards]}
-        | {name: statistics.median(one[name] for one in looks[shards]) for name in looks[shards][0]}
+        | {
+            name: statistics.median(look[name] for look in looks[shards])
+            for name in looks[shards][0]
+        }
         for shards in counts
     ]
     texts = [
@@ -289,25 +297,25 @@ def compare_reading(
 
 
 def open_shards(path: Path) -> dict[str, float]:
-    """Opening a dataset, then each of its shards for the first time."""
+    """Time opening a dataset, and then each of its shards for the first time."""
     start = time.perf_counter()
     dataset = Dataset(path)
     dataset.record(0)
-    found = {"open_ms": 1e3 * (time.perf_counter() - start)}
-    ranges, before = dataset.shards.ranges, _held()
+    figures = {"open_ms": 1e3 * (time.perf_counter() - start)}
+    ranges, held = dataset.shards.ranges, _held()
     first_s, next_s = [], []
     for indices in ranges[1:MOST_OPEN]:
         first_s.append(_seconds(dataset.record, indices[0]))
         next_s.append(_seconds(dataset.record, indices[-1]))
     if first_s:
         names = ("handles", "memory_kb", "address_kb")
-        for name, a, b in zip(names, before, _held(), strict=True):
-            found[name] = (b - a) / len(first_s) / (1e3 if name.endswith("kb") else 1)
-        found["first_ms"] = 1e3 * statistics.median(first_s)
-        found["next_ms"] = 1e3 * statistics.median(next_s)
+        for name, a, b in zip(names, held, _held(), strict=True):
+            figures[name] = (b - a) / len(first_s) / (1e3 if name.endswith("kb") else 1)
+        figures["first_ms"] = 1e3 * statistics.median(first_s)
+        figures["next_ms"] = 1e3 * statistics.median(next_s)
     for indices in ranges[MOST_OPEN:]:
         dataset.record(indices[0])
-    return found | {"handles_of_all": _held()[0] - before[0] + 1}
+    return figures | {"handles_of_all": _held()[0] - held[0] + 1}
 
 
 def _seconds(act: Callable, *arguments: object) -> float:
@@ -317,19 +325,19 @@ def _seconds(act: Callable, *arguments: object) -> float:
 
 
 def _held() -> tuple[int, int, int]:
-    """File handles, resident memory and address space of this process [bytes]."""
+    """Return the file handles, resident memory and address space of this process [bytes]."""
     address, resident = map(int, Path("/proc/self/statm").read_text().split()[:2])
     page = resource.getpagesize()
     return len(os.listdir("/proc/self/fd")), resident * page, address * page
 
 
 def read_at_random(path: Path) -> dict[str, float]:
-    """Records in batches, checksums compared, as a whole shuffle wants them."""
+    """Time reading records in batches with checksums verified, as a full shuffle does."""
     return {"random_per_s": _read(Dataset(path), block=None)}
 
 
 def read_in_blocks(path: Path) -> dict[str, float]:
-    """The same in blocks of a shard's size."""
+    """Time the same in blocks of the size of a shard."""
     dataset = Dataset(path)
     return {"in_blocks_per_s": _read(dataset, block=len(dataset.shards.ranges[0]))}
 
@@ -343,7 +351,7 @@ def _read(dataset: Dataset, *, block: int | None) -> float:
 
 
 def list_them(path: Path) -> dict[str, float]:
-    """Writing the shard list."""
+    """Time writing the shard list."""
     return {"list_ms": 1e3 * _seconds(list_shards, path)}
 
 
@@ -351,18 +359,18 @@ def list_them(path: Path) -> dict[str, float]:
 
 
 def whole_files(settings: dict, folder: Path, *, repeat: int) -> dict:
-    """What every byte of a shard costs: the shard list, and the way into the cache."""
+    """Time what is done to every byte of a shard: writing the list, copying into the cache."""
     path = folder / "large"
     _make(settings | {"output": path})
     looks: list[dict] = []
     for _ in range(1 + repeat):
-        found = in_fresh_process(list_them, path)
+        figures = in_fresh_process(list_them, path)
         if importlib.util.find_spec("fsspec"):
-            found |= in_fresh_process(fetch, path, folder / "cache")
-        looks.append(found)
+            figures |= in_fresh_process(fetch, path, folder / "cache")
+        looks.append(figures)
     size = sum(file.stat().st_size for file in path.glob("*.lmdb")) / 1e9
     shutil.rmtree(path)
-    medians = {name: statistics.median(one[name] for one in looks[1:]) for name in looks[0]}
+    medians = {name: statistics.median(look[name] for look in looks[1:]) for name in looks[0]}
     rows = [["hash for the shard list", f"{medians['list_ms'] / 1e3 / size:.2f}", ""]]
     if "fetch_s" in medians:
         per_gb = [f"{medians[name] / size:.2f}" for name in ("fetch_s", "fetch_cpu_s")]
@@ -373,7 +381,7 @@ def whole_files(settings: dict, folder: Path, *, repeat: int) -> dict:
 
 
 def fetch(path: Path, cache: Path) -> dict[str, float]:
-    """All shards by way of fsspec into an empty cache: copied, hashed, on the disk; no network."""
+    """Fetch all shards through fsspec into an empty cache, hashed and synced; no network."""
     shards = RemoteShards(f"local://{path}", cache, max_bytes=1 << 60)
     cpu_s = time.process_time()
     seconds = _seconds(shards.local_all)

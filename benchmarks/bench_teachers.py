@@ -1,11 +1,11 @@
-"""Images per second of teachers, at 224 px and at each teacher's own size; how big they are.
+"""Measures images per second and the size of teachers, at 224 px and at each teacher's own size.
 
     python -m benchmarks.bench_teachers [--teachers bundled densedepth ...] [--batch-size 4]
 
-The networks of others are built at their published sizes with random weights: no hub is asked, and
-speed does not depend on what the weights are. Only speed is measured; such labels mean nothing.
-Timed is what `generate` waits for: uint8 composites in, float32 depth out, all that is done to the
-pictures before and to the answers after with it.
+The networks of other projects are built at their published sizes with random weights. So nothing is
+downloaded, and speed does not depend on the weights. Only speed is measured; the labels are
+meaningless. The time is that for which `generate` waits: from uint8 composites to float32 depth,
+with all preprocessing and postprocessing.
 """
 
 import argparse
@@ -37,14 +37,14 @@ RANDOM = "random weights: only speed is measured"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A teacher to be measured.
+    """A teacher to measure.
 
     Attributes:
-        spec: As of `--teacher`.
-        sizes: Heights at which it is shown composites [px]: that of the canvas; None, its own; or,
-            of those that take pictures as they come, the one they were trained at.
-        build: Gives processor (None if it has none) and network with random weights; None: the
-            teacher comes with its own.
+        spec: Value of `--teacher`.
+        sizes: Heights of the composites it is shown [px]. These are the height of the canvas and
+            None for its own; for teachers that take any size, the one they were trained at.
+        build: Builds processor (None if there is none) and network with random weights. None: the
+            teacher has its own weights.
     """
 
     spec: str
@@ -53,7 +53,7 @@ class Candidate:
 
 
 # ---- the networks, at their published sizes ----------------------------------------------------
-# As in the scripts of `transformers` that converted the published weights.
+# From the scripts with which `transformers` converted the published weights.
 
 
 def _densedepth() -> tuple[None, nn.Module]:
@@ -132,7 +132,7 @@ CANDIDATES = {
 
 
 class Case:
-    """A teacher, ready, that is shown composites at one height."""
+    """A loaded teacher that is shown composites of one height."""
 
     def __init__(
         self,
@@ -151,11 +151,11 @@ class Case:
         )
 
     def label(self) -> int:
-        """Labels the batch; how many composites that were."""
+        """Label the batch and return the number of composites."""
         return len(self.teacher(self.composites))
 
     def shown(self) -> tuple[str, float]:
-        """Width x height that the network sees [px], and the seconds of a first batch."""
+        """Return the width x height that the network sees [px], and the seconds of a batch."""
         if self.network is None:
             start = time.perf_counter()
             self.label()
@@ -173,7 +173,7 @@ class Case:
 
 
 def load_with(spec: str, network: tuple | None, *, device: str, options: TeacherOptions) -> Teacher:
-    """`load_teacher`, given a (processor, network) in place of files that are not there."""
+    """Call `load_teacher` with a given (processor, network) instead of files."""
     if network is None:
         return load_teacher(spec, device=device, options=options)
     processor, model = network
@@ -201,30 +201,30 @@ def main() -> None:
     args = parser.parse_args()
 
     cases: dict[str, Case] = {}
-    about: dict[str, dict] = {}
+    properties: dict[str, dict] = {}
     left_out: dict[str, str] = {}
     for name in args.teachers:
         candidate = CANDIDATES[name]
         network = candidate.build() if candidate.build else None
         for size in candidate.sizes:
             case = Case(candidate, size, network, args)
-            what = f"{name}, {f'{size} px' if size else 'its own size'}"
+            title = f"{name}, {f'{size} px' if size else 'its own size'}"
             sees, seconds = case.shown()
             if seconds > args.at_most:
-                left_out[what] = f"{seconds:.0f} s for the first batch"
+                left_out[title] = f"{seconds:.0f} s for the first batch"
                 continue
-            cases[what] = case
-            about[what] = {
-                "parameters": sum(one.numel() for one in case.network.parameters())
+            cases[title] = case
+            properties[title] = {
+                "parameters": sum(weight.numel() for weight in case.network.parameters())
                 if case.network
                 else BUNDLED_PARAMETERS,
                 "network_sees_px": sees,
                 "weights": "its own" if network is None else RANDOM,
             }
-    rates = rounds({what: case.label for what, case in cases.items()}, repeat=args.repeat)
-    title = f"bench_teachers: {CANVAS_PX} px composites, {args.batch_size} at once"
-    print_table(title, rates, about)
-    notes = {f"left out: {what}": why for what, why in left_out.items()} | {
+    rates = rounds({title: case.label for title, case in cases.items()}, repeat=args.repeat)
+    heading = f"bench_teachers: {CANVAS_PX} px composites, {args.batch_size} at once"
+    print_table(heading, rates, properties)
+    notes = {f"left out: {title}": reason for title, reason in left_out.items()} | {
         "weights": f"{RANDOM}, but of bundled",
         "precision": args.teacher_precision + (", compiled" if args.teacher_compile else ""),
         "rounds": f"{args.repeat}, all cases in turn; device {pick_device(args.device)}, "
@@ -232,20 +232,23 @@ def main() -> None:
     }
     for name, text in notes.items():
         print(f"{name}: {text}")
-    keep("bench_teachers", {"title": title, "images_per_s": rates, "about": about, "notes": notes})
+    keep(
+        "bench_teachers",
+        {"title": heading, "images_per_s": rates, "about": properties, "notes": notes},
+    )
 
 
-def print_table(title: str, rates: dict[str, tuple], about: dict[str, dict]) -> None:
-    """One row for each case."""
+def print_table(title: str, rates: dict[str, tuple], properties: dict[str, dict]) -> None:
+    """Print one row per case."""
     table = Table(title=f"{title}; {RANDOM}, but of bundled")
     for heading in ("teacher, shown at", "parameters", "it sees [px]", "images/s (median)",
                     "lowest..highest", "ms/image"):  # fmt: skip
         table.add_column(heading, justify="left" if heading.startswith("teacher") else "right")
-    for what, (median, low, high) in rates.items():
-        parameters = f"{about[what]['parameters']:,}"
-        sees = about[what]["network_sees_px"]
+    for name, (median, low, high) in rates.items():
+        parameters = f"{properties[name]['parameters']:,}"
+        sees = properties[name]["network_sees_px"]
         speed = (f"{median:.3g}", f"{low:.3g}..{high:.3g}", f"{1000 / median:,.0f}")
-        table.add_row(what, parameters, sees, *speed)
+        table.add_row(name, parameters, sees, *speed)
     Console(width=120).print(table)
 
 

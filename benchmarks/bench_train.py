@@ -1,17 +1,17 @@
-"""How fast the networks train: ours as we run them, as plain PyTorch would, and their kin.
+"""Measures how fast the networks train, compared with plain PyTorch and with similar networks.
 
     python -m benchmarks.bench_train [--models resnet50_upproj ...] [--sizes 64 224] [--threads 2]
 
-A step is forward, loss, backward, gradient clipping and AdamW, on random pictures:
+A step is forward, loss, backward, gradient clipping and AdamW, on random pictures. The variants:
 
-    defaults   channels-last, fused AdamW, bf16 on CUDA, on the CPU freed memory kept
+    defaults   channels-last, fused AdamW, bf16 on CUDA; on the CPU, freed memory is kept
     eager      the same network, float32, contiguous, PyTorch's own AdamW
     kin        a network of torchvision or segmentation_models_pytorch, run as "defaults"
     loader     "defaults", fed by make_loader from a small dataset that is drawn for it
 
-Each variant is a process of its own, for memory settings hold for a whole process; all of a network
-and size take turns, round after round. Ratios are of medians. Arithmetic is what the network asks
-for, forward and backward; the share of peak is against dense bf16.
+Each variant is a process of its own, because memory settings apply to a whole process. All variants
+of a network and size take turns, round after round. Ratios are those of medians. Arithmetic is the
+number of operations of forward and backward; the share of peak is relative to dense bf16.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from training.network import mixed_precision
 from training.schedule import make_optimizer
 from training.scoring.metrics import resize_to
 
-# A network of others that does similar work; "encoder alone" is a bound.
+# Similar networks of other libraries; "encoder alone" is an upper bound.
 KIN = {
     "resnet50_upproj": ("smp Unet resnet50", "torchvision resnet50, encoder alone"),
     "fcrn": ("torchvision resnet50, encoder alone",),
@@ -57,7 +57,7 @@ PEAK_TFLOPS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "R
 
 @dataclass(frozen=True)
 class Case:
-    """One variant of one network at one size: all that its process needs to know."""
+    """One variant of one network at one size: everything that its process has to know."""
 
     variant: str  # "defaults", "eager", "loader" or a name in KIN
     model: str
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def draw_dataset(folder: Path, samples: int, size: int) -> Path:
-    """A dataset of drawn rooms and cut-outs with the bundled teacher's depth."""
+    """Draw rooms and cut-outs and make a dataset of them, with the bundled teacher's depth."""
     from dsetkit.compositing import Canvas
     from dsetkit.demo.scenes import write_pictures
     from dsetkit.generating import generate
@@ -120,11 +120,11 @@ def is_installed(variant: str) -> bool:
 
 
 def measure(cases: list[Case], *, steps: int, repeat: int) -> list[dict]:
-    """Runs all variants of a network at a size in turn.
+    """Run all variants of a network at a size in turn.
 
     Returns:
-        A row for each: speed (median, lowest, highest [samples/s]), its ratio to the first
-        variant's, arithmetic [GFLOP/sample] and, on a GPU that is known, the share of its peak.
+        A row per variant: speed (median, lowest, highest [samples/s]), its ratio to the first
+        variant's, arithmetic [GFLOP/sample] and, on a known GPU, the share of its peak.
     """
     context = get_context("spawn")
     servers, processes, gflop = {}, [], {}
@@ -157,13 +157,13 @@ def measure(cases: list[Case], *, steps: int, repeat: int) -> list[dict]:
 
 
 def take_turn(server: Connection, steps: int) -> tuple[int, float]:
-    """Samples and seconds of some steps in a variant's process."""
+    """Return samples and seconds of some steps in a variant's process."""
     server.send(steps)
     return server.recv()
 
 
 def share_of_peak(case: Case, gflop_per_s: float) -> float | None:
-    if case.device != "cuda" or case.variant == "eager":  # its peak is another one
+    if case.device != "cuda" or case.variant == "eager":  # which has another peak
         return None
     name = torch.cuda.get_device_name()
     peaks = [peak for gpu, peak in PEAK_TFLOPS.items() if gpu in name]
@@ -171,7 +171,7 @@ def share_of_peak(case: Case, gflop_per_s: float) -> float | None:
 
 
 def serve(client: Connection, case: Case) -> None:
-    """What a variant's process does: tells its arithmetic, then runs steps when it is asked to."""
+    """Run a variant's process: report its arithmetic, then run steps when asked to."""
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     plain = case.variant == "eager"
@@ -194,9 +194,9 @@ def serve(client: Connection, case: Case) -> None:
 
 
 def count_flop() -> FlopCounterMode:
-    """Counts FLOP of what is run within it, also backward, and of grouped convolutions rightly.
+    """Count the FLOP of the code in this context, with a correct count for grouped convolutions.
 
-    Torch's own count takes depthwise convolutions for full ones on their way back.
+    In the backward pass torch counts depthwise convolutions as full ones.
     """
 
     def convolution_backward(gradient, pictures, weight, *others, **named) -> int:  # noqa: ANN001
@@ -212,7 +212,7 @@ def count_flop() -> FlopCounterMode:
 
 
 def make_step(case: Case, device: torch.device) -> Callable[[loop.Batch], torch.Tensor]:
-    """The training step of a variant, put together as the training scripts do it."""
+    """Build the training step of a variant, as the training scripts do."""
     plain, is_ours = case.variant == "eager", case.variant in ("defaults", "eager", "loader")
     memory_format = torch.contiguous_format if plain else torch.channels_last
     net, loss_fn = our_network(case.model) if is_ours else their_network(case.variant)
@@ -243,7 +243,7 @@ def make_step(case: Case, device: torch.device) -> Callable[[loop.Batch], torch.
 
 
 def our_network(name: str) -> tuple[nn.Module, Callable]:
-    """A network of the registry that sees composite and background, and the scripts' losses."""
+    """Build a network of the registry for composite and background, and its losses."""
     net = create_model(name, in_channels=6)
     losses = {}
     if "mask" in net.heads:
@@ -263,7 +263,7 @@ def our_network(name: str) -> tuple[nn.Module, Callable]:
 
 
 def their_network(variant: str) -> tuple[nn.Module, Callable]:
-    """A network of others that sees the composite alone, as it was made to, and some loss."""
+    """Build a network of another library, which sees the composite alone, and a loss."""
     if variant.startswith("smp"):
         import segmentation_models_pytorch as smp
 
@@ -283,7 +283,7 @@ def their_network(variant: str) -> tuple[nn.Module, Callable]:
 
 
 def make_batches(case: Case, device: torch.device) -> Iterator[loop.Batch]:
-    """Endless batches: the dataset's, or one random batch that lies on the device already."""
+    """Yield batches endlessly: those of the dataset, or one random batch on the device."""
     if case.variant == "loader":
         data = SampleDataset(case.data, split=None, size=case.size)
         loader = make_loader(data, case.batch_size, drop_last=True)
@@ -298,7 +298,7 @@ def make_batches(case: Case, device: torch.device) -> Iterator[loop.Batch]:
 
 
 def show(rows: list[dict]) -> None:
-    """Prints the rows as a table."""
+    """Print the rows as a table."""
     table = Table(title="bench_train: samples/s of a training step")
     for heading in ("network", "variant"):
         table.add_column(heading)

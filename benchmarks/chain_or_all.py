@@ -1,12 +1,12 @@
-"""System 003's question: train on one part of the data after another, or on all of it at once?
+"""Compares training on parts of the data one after another with training on all of it at once.
 
     python -m benchmarks.chain_or_all --foregrounds DIR --backgrounds DIR --output DIR
 
-The foregrounds are dealt into three parts and a rest. Each part becomes a dataset over the same
-backgrounds, as the five members of that project did it. The same network then takes as many steps
-on the three datasets one after another (rate begun anew in each, or carried on) as on one dataset
-of all three parts. Scores are those on foregrounds of the rest over backgrounds of the test split:
-no network has seen either.
+It is the question of reference system 003. The foregrounds are divided into three parts and a rest.
+Each part becomes a dataset over the same backgrounds, as in that project. A network is trained on
+the three datasets in turn, with the learning rate restarted at each or continued. The same network
+is trained for as many steps on one dataset of all three parts. Scores are those on foregrounds of
+the rest over backgrounds of the test split, which no network has seen.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.common import keep, link_into, run_python
 
 PARTS = ("A", "B", "C", "rest")
-# Of the rest, whose foregrounds are unseen whatever their split: what has an unseen background too.
+# All foregrounds of the rest are unseen, whatever their split; these cells' backgrounds are too.
 CELLS = ("test: unseen background", "test: both unseen")
 
 
@@ -60,7 +60,9 @@ def main() -> None:
         run = args.output / "runs" / name.replace(", ", "-").replace(" ", "-")
         if not (run / "mask.json").exists():
             run_python("train_joint.py", "--output", run, *recipe, "--data", *data)
-            weights = sorted(run.rglob("best.safetensors"))[-1]  # of a chain, the last link's
+            weights = sorted(run.rglob("best.safetensors"))[
+                -1
+            ]  # a chain has one per dataset; use the last
             for task in ("mask", "depth"):
                 run_python(f"evaluate_{task}.py", "--data", args.output / "rest", "--checkpoint",
                            weights, "--train-data", args.output / "all",
@@ -77,7 +79,7 @@ def main() -> None:
 
 
 def _unseen(path: Path, score: str) -> float:
-    """A score over the images of CELLS, each image counting alike."""
+    """Return a score over the images of CELLS; every image has the same weight."""
     cells = json.loads(path.read_text())["cells"]
     parts = [cells[cell]["model"] for cell in CELLS]
     return sum(part[score] * part["images"] for part in parts) / _images(path)

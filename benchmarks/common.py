@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's name, medians of interleaved rounds, tables, JSON."""
+"""Helpers of the benchmarks: the name of the machine, interleaved rounds, tables, JSON."""
 
 import json
 import os
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict:
-    """The machine a figure was measured on, and the libraries that matter."""
+    """Return the machine, and the versions of the libraries that matter."""
     import cv2
     import lmdb
     import numpy
@@ -29,7 +29,7 @@ def machine() -> dict:
         if line.startswith("model name"):
             model = line.split(":")[1].strip()
             break
-    versions = {one.__name__: one.__version__ for one in (torch, cv2, lmdb, numpy)}
+    versions = {module.__name__: module.__version__ for module in (torch, cv2, lmdb, numpy)}
     return {
         "processor": model,
         "cores": os.cpu_count(),
@@ -40,14 +40,14 @@ def machine() -> dict:
 
 
 def run_python(*words: object) -> None:
-    """Runs a command of the repository in a process of its own, as `python WORDS`; shows it."""
+    """Print a command of the repository and run it as `python WORDS` in a new process."""
     command = [sys.executable, *map(str, words)]
     print("$", " ".join(command[1:]), flush=True)
     subprocess.run(command, check=True, cwd=REPOSITORY)
 
 
 def link_into(folder: Path, files: Iterable[Path]) -> None:
-    """Makes a folder of links to files; those that are there stay."""
+    """Create a folder of links to files; existing links stay."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         link = folder / file.name
@@ -58,13 +58,13 @@ def link_into(folder: Path, files: Iterable[Path]) -> None:
 def rounds(
     cases: dict[str, Callable[[], int | tuple[int, float]]], *, repeat: int, warm_up: int = 1
 ) -> dict[str, tuple[float, float, float]]:
-    """Runs all cases in turn, round after round, so that a slow moment hits them alike.
+    """Run all cases in turn, round after round, so that a slow moment affects all alike.
 
     Args:
-        cases: Name -> function that does the work and returns how many samples that were, or
-            that number and the seconds that count.
-        repeat: Rounds that count.
-        warm_up: Rounds that go first and do not; 0 where each case warms up by itself.
+        cases: Name -> function that does the work. It returns the number of samples, or that number
+            and the seconds to count.
+        repeat: Measured rounds.
+        warm_up: Rounds before them that are not measured; 0 if each case warms up by itself.
 
     Returns:
         Name -> (median, lowest, highest) samples per second.
@@ -90,13 +90,13 @@ def report(
     *,
     columns: dict[str, dict[str, str]] | None = None,
 ) -> None:
-    """Prints a table of rates with the machine, and keeps both as JSON in results/.
+    """Print a table of rates with the machine, and write both as JSON to results/.
 
     Args:
-        title: What stands before its colon names the file.
-        rates: As `rounds` gives them.
-        notes: Name -> text, below the table.
-        columns: Heading -> name in `rates` -> text, to the right of the others.
+        title: Title of the table; the part before its colon names the file.
+        rates: The result of `rounds`.
+        notes: Name -> text, printed below the table.
+        columns: Heading -> name in `rates` -> text, further columns on the right.
     """
     columns = columns or {}
     table = Table(title=title)
@@ -115,13 +115,13 @@ def report(
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table as the documents have it: first column to the left, numbers to the right."""
+    """Format a table for the documents: first column left-aligned, others right-aligned."""
     lines = [headings, ["---"] + ["--:"] * (len(headings) - 1), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def keep(name: str, content: dict) -> None:
-    """Keeps what was measured as JSON in results/, with the machine, and says where."""
+    """Write results and the machine as JSON to results/, and print the path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     content = {"machine": machine(), **content}

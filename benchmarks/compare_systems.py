@@ -1,12 +1,13 @@
-"""All five reference systems on one dataset, split and set of scores; prints a table, writes JSON.
+"""Compares the five reference systems on one dataset, split and set of scores; writes JSON.
 
     python -m benchmarks.compare_systems --data DATASET --output RUNS
 
-Each system trains twice: as its author meant it (`examples/system_00X.sh`) and by one recipe for
-all (AdamW, cosine, BCE + Dice for masks, L1 for depth, flips), at one image size for one number of
-epochs. Scores are those of test samples whose background and foreground were never seen in
-training; the seconds per 1,000 samples are of training steps alone, both maps, two pictures in.
-Trainings that are done are not repeated: the same command goes on.
+Each system is trained twice, at the same image size and for the same number of epochs: as its
+author intended (`examples/system_00X.sh`), and by one recipe for all (AdamW, cosine, BCE + Dice for
+masks, L1 for depth, flips). Scores are those of test samples whose background and foreground were
+not in the training data. The seconds per 1,000 samples are those of training steps alone, with both
+maps and two input pictures. Finished trainings are not repeated, so the same command continues an
+interrupted run.
 """
 
 import argparse
@@ -29,7 +30,7 @@ BOTH = ["composite", "background"]
 
 @dataclass(frozen=True)
 class System:
-    """A reference system's networks and what its author fed and asked of them."""
+    """A reference system's networks, with their inputs and losses."""
 
     number: str
     inputs: tuple[str, ...]
@@ -102,12 +103,12 @@ def main() -> None:
 
 
 def as_meant(system: System, data: Path, run: Path, common: list[str]) -> None:
-    """The author's own losses, optimizer and schedule."""
+    """Return the author's own losses, optimizer and schedule."""
     _run("bash", REPOSITORY / "examples" / f"system_{system.number}.sh", data, run, *common)
 
 
 def alike(system: System, data: Path, run: Path, common: list[str]) -> None:
-    """One recipe for all networks, background and composite in."""
+    """Return the recipe for all networks, with background and composite as inputs."""
     recipe = ["--opt", "adamw", "--lr", 1e-3, "--sched", "cosine", "--warmup-steps", 50]
     recipe += ["--clip-grad", 1, "--ema", 0.99, "--augment", "flip", "--inputs", *BOTH, *common]
     if system.is_joint:
@@ -184,7 +185,7 @@ def _baselines(run: Path) -> list[dict]:
 
 
 def _training_speeds(numbers: list[str], *, size: int, batch_size: int) -> dict[str, float]:
-    """Samples per second of training steps alone, in turns: a busy moment hits all alike."""
+    """Return samples per second of training steps, measured in turns under equal load."""
     cases = {}
     for system in SYSTEMS:
         if system.number in numbers:
@@ -204,7 +205,7 @@ def _train_step(
     for net in nets:
         outputs = net(torch.rand(batch_size, 6, size, size))
         maps = outputs.values() if isinstance(outputs, dict) else [outputs]
-        sum(one.square().mean() for one in maps).backward()
+        sum(output.square().mean() for output in maps).backward()
     optimizer.step()
     optimizer.zero_grad()
     return batch_size

@@ -1,12 +1,12 @@
-"""The whole job, timed: two folders to a dataset, both networks by system 002's schedule, scores.
+"""Times the whole job: two folders to a dataset, training of both networks, both evaluations.
 
     python -m benchmarks.headline --foregrounds DIR --backgrounds DIR --output runs/headline
 
-The full set of the two folders (102 photographs and 104 cut-outs make 424,320 samples at 224 px),
-depth by the bundled teacher; then both full networks, 10 epochs at 32 px and 10 at 64 px, and both
-evaluations: a matter of minutes on one large GPU. `--share 50` makes a fiftieth of the samples;
-what is printed for the full size is then an extrapolation, and says so. A stage that is done is not
-repeated: give the same command again after a break.
+The dataset is the full set of the two folders, with depth by the bundled teacher: 102 photographs
+and 104 cut-outs make 424,320 samples at 224 px. Both full networks train by the schedule of system
+002, 10 epochs at 32 px and 10 at 64 px. This takes minutes on one large GPU. `--share 50` makes a
+fiftieth of the samples; the time printed for the full size is then marked as an extrapolation.
+Finished stages are not repeated, so the same command continues an interrupted run.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def _full_set(foregrounds: Path, backgrounds: Path) -> int:
-    """Samples of the full set of two folders."""
+    """Return the number of samples in the full set of two folders."""
     numbers = [
         len(load_foregrounds(foregrounds, max_side=64).assets),
         len(load_backgrounds(backgrounds, size=64).assets),
@@ -84,7 +84,7 @@ def _full_set(foregrounds: Path, backgrounds: Path) -> int:
 
 
 def _timed(stages: dict[str, list], notebook: Path) -> dict[str, float]:
-    """Runs the stages in turn, each as a command of its own; gives the seconds of each."""
+    """Run the stages in turn, each as a command of its own; return the seconds of each."""
     seconds = json.loads(notebook.read_text()) if notebook.exists() else {}
     for name, command in stages.items():
         if name in seconds:

@@ -1,12 +1,12 @@
-"""Reads one store in this process alone: a warm epoch, then a second or more that counts.
+"""Reads one store in this process alone: a warm epoch, then at least a second that is measured.
 
     python -m benchmarks.read_once STORE --size 64 --threads 2                 a dataset of ours
     python -m benchmarks.read_once STORE --size 64 --workers 2 --peer ffcv_beton
     python -m benchmarks.read_once STORE --peer ffcv_beton --build DATASET     writes that store
 
-`bench_read` starts it anew for every figure. The clock starts when each worker has delivered its
-first batch: starting workers is told apart. Freed memory is kept, for all, as the trainings on a
-CPU keep it (dsetkit/devices.py). Prints one line of JSON.
+`bench_read` starts it for every figure. The clock starts when each worker has delivered its first
+batch; the time to start workers is reported separately. Freed memory is kept for all readers, as
+the trainings on a CPU do (dsetkit/devices.py). It prints one line of JSON.
 """
 
 import argparse
@@ -20,24 +20,24 @@ from benchmarks.peers.shared import BATCH, FIELDS, EncodedSamples
 from dsetkit import SampleDataset, make_loader
 from dsetkit.devices import keep_freed_memory
 
-SECONDS = 1.0  # that count at least: some tiers read thousands of samples in milliseconds
+SECONDS = 1.0  # least measured time: some tiers read thousands of samples in milliseconds
 
 
 def our_batches(
     store: Path, *, size: int, workers: int, threads: int, fields: Iterable[str], cache: Path | None
 ) -> Iterable[dict]:
-    """A tier of ours as batches in random order, an epoch each time it is iterated."""
+    """Return our batches in random order; each iteration is one epoch."""
     data = SampleDataset(store, split=None, size=size, fields=tuple(fields), cache=cache)
     return make_loader(data, BATCH, workers=workers, threads=threads)
 
 
 def peer_batches(peer: str, store: Path, *, size: int, workers: int) -> Iterable[dict]:
-    """A peer's batches; what they are stands in `benchmarks.peers`."""
+    """Return the batches of a peer; see `benchmarks.peers` for their content."""
     return importlib.import_module(f"benchmarks.peers.{peer}").batches(store, workers, size)
 
 
 def build(peer: str, dataset: Path, store: Path) -> dict:
-    """Writes a peer's store and gives the seconds that took."""
+    """Write the store of a peer and return the seconds that it took."""
     module = importlib.import_module(f"benchmarks.peers.{peer}")
     start = time.perf_counter()
     module.build(EncodedSamples(dataset), store)
@@ -45,16 +45,16 @@ def build(peer: str, dataset: Path, store: Path) -> dict:
 
 
 def measure(batches: Iterable[dict], *, workers: int, seconds: float = SECONDS) -> dict:
-    """Reads a warm epoch, then as many as it takes to fill the seconds that count.
+    """Read a warm epoch, then epochs until the measured time is long enough.
 
     Args:
-        batches: An epoch each time it is iterated.
-        workers: Processes that read.
-        seconds: That count at least [s].
+        batches: Each iteration is one epoch.
+        workers: Number of processes that read.
+        seconds: Least measured time [s].
 
     Returns:
-        `samples` and `seconds` that count; `epoch`, samples of an epoch; `start_s`, the median
-        time until the clock started.
+        `samples` and `seconds` that were measured; `epoch`, the samples of an epoch; `start_s`, the
+        median time until the clock started.
     """
     for _ in batches:
         pass

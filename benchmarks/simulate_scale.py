@@ -1,18 +1,18 @@
-"""What a billion samples ask for, before anybody has them: simulations, seeded, on one core.
+"""Simulates a dataset of a billion samples: writing shards, caching them, memory. Seeded, one core.
 
     python -m benchmarks.simulate_scale [--parts shards cache nodes memory] [--small]
 
-shards   N samples as so many shards, written by workers of which some are slow and some die; a
-         shard whose worker died goes to the next free one and resumes from its last commit, as
-         `shard_jobs` and `ray_engine` do. Makespan over ideal (all workers busy with samples all
-         the time), the median of some seeds.
-cache    A training reads a dataset in object storage through the cache, which holds a share of it:
-         batches from `loader.EpochBatches`, eviction as in `shard_cache.ShardCache` (a test holds
-         both against each other). What is fetched in an epoch, as a multiple of the dataset.
-nodes    The same for one of several nodes, each with a cache of its own.
-memory   What this code holds for each sample, counted by tracemalloc.
+shards   N samples are written as equal shards by workers, of which some are slow and some die. If a
+         worker dies, the next free one takes its shard and resumes from the last commit, as
+         `shard_jobs` and `ray_engine` do. The result is makespan over ideal (all workers write
+         samples all the time), as a median over seeds.
+cache    A training reads a dataset in object storage through a cache that holds a part of it.
+         Batches come from `loader.EpochBatches`; eviction is that of `shard_cache.ShardCache`, and
+         a test compares both. The result is what an epoch fetches, as a multiple of the dataset.
+nodes    The same for several nodes, each with its own cache.
+memory   The memory that this code holds per sample, counted by tracemalloc.
 
-Nothing here is timed, so a busy machine gives the same tables. Rates and faults are assumptions:
+No time is measured, so the tables do not depend on the machine. Rates and faults are assumptions;
 flags change them, and the tables name them.
 """
 
@@ -43,16 +43,16 @@ SEEDS = 5
 
 @dataclass(frozen=True)
 class Fleet:
-    """Workers that write shards.
+    """The workers that write shards.
 
     Attributes:
-        workers: How many.
-        samples_per_s: Of one.
-        start_s: Until a worker, or the one in its place, is ready.
-        shard_s: Of each shard beside its samples: opening, commits that wait for the disk.
-        spread: Standard deviation of the logarithm of their speeds.
-        slow_share: Of the workers, at half the speed.
-        deaths_per_hour: Of one worker.
+        workers: Number of workers.
+        samples_per_s: Median rate of a worker.
+        start_s: Time until a worker, or its replacement, is ready.
+        shard_s: Time per shard besides its samples: opening, and commits that wait for the disk.
+        spread: Standard deviation of the logarithm of the rates.
+        slow_share: Share of the workers that have half the rate.
+        deaths_per_hour: Per worker.
     """
 
     workers: int
@@ -107,8 +107,8 @@ def main() -> None:
 
 
 def compare_sizes(name: str, fleet: Fleet, samples: int) -> list[dict]:
-    """Makespan over ideal for shards from large to small; prints a table, gives its figures."""
-    ways = {  # what a death costs, and what a shard costs
+    """Compute makespan over ideal by size of shard; print a table, return its figures."""
+    ways = {  # name -> options of makespan_over_ideal
         "workers that stay": {},
         "a job for each shard": {"is_job": True},
         "without resuming": {"resumes": False},
@@ -149,15 +149,17 @@ def makespan_over_ideal(
     is_job: bool = False,
     resumes: bool = True,
 ) -> float:
-    """Simulates one run: free workers take the next shard, a dead one's goes back to the front.
+    """Simulate one run and return its makespan over the ideal one.
+
+    A free worker takes the next shard. If a worker dies, its shard becomes the next one.
 
     Args:
-        samples: Of the dataset.
-        shards: Equal ones.
-        fleet: Who writes.
-        seed: Of speeds and deaths.
-        is_job: Each shard is a job that starts anew, in place of workers that stay.
-        resumes: A shard goes on from its last commit; else from nothing.
+        samples: Samples of the dataset.
+        shards: Number of shards, all equal.
+        fleet: The workers.
+        seed: Seed of the rates and deaths.
+        is_job: Each shard is a job that starts its own worker; otherwise workers stay.
+        resumes: A shard continues from its last commit; otherwise it starts again.
     """
     rng = np.random.default_rng([seed, shards, fleet.workers])
     speeds = fleet.samples_per_s * np.exp(fleet.spread * rng.standard_normal(fleet.workers))
@@ -165,14 +167,14 @@ def makespan_over_ideal(
     mean_life_s = 3600 / fleet.deaths_per_hour if fleet.deaths_per_hour else np.inf
     missing = deque([samples / shards] * shards)
     free = [(0.0 if is_job else fleet.start_s, worker) for worker in range(fleet.workers)]
-    working: list[tuple[float, int, float]] = []  # until, worker, samples that are missing then
+    working: list[tuple[float, int, float]] = []  # end, worker, samples still missing then
     heapq.heapify(free)
     last = 0.0
     while missing or working:
-        # Whatever comes first: a worker that takes a shard, or one that ends.
+        # The next event: a worker takes a shard, or a worker finishes or dies.
         if missing and free and (not working or free[0][0] <= working[0][0]):
             now, worker = heapq.heappop(free)
-            now = max(now, last)  # it may have waited for a shard that came back
+            now = max(now, last)  # it may have waited until a dead worker's shard was free
             count, speed = missing.popleft(), float(speeds[worker])
             before_s = fleet.shard_s + (fleet.start_s if is_job else 0)
             life_s = rng.exponential(mean_life_s)
@@ -195,11 +197,11 @@ def makespan_over_ideal(
 
 
 class LeastRecent:
-    """What `ShardCache` keeps and evicts, without files: equal shards, so many of them fit.
+    """Models which of several equal shards `ShardCache` keeps and evicts, without files.
 
     Attributes:
-        fetched: How often a shard was not there.
-        asked: How often one was asked for.
+        fetched: Number of requests for a shard that was not in the cache.
+        asked: Number of all requests.
     """
 
     def __init__(self, room: int) -> None:
@@ -208,7 +210,7 @@ class LeastRecent:
         self.fetched = self.asked = 0
 
     def ask(self, shard: int) -> None:
-        """A shard is needed: it is there, or those asked for longest ago make way for it."""
+        """Request a shard; if it is not cached, fetch it and evict the least recently requested."""
         self.asked += 1
         if shard in self._there:
             self._there.move_to_end(shard)
@@ -220,7 +222,7 @@ class LeastRecent:
 
 
 def asked_shards(batches: EpochBatches, per_shard: int) -> Iterator[Iterable[int]]:
-    """The shards of each batch in the order `Shards.get_many` asks for them."""
+    """Yield the shards of each batch in the order in which `Shards.get_many` requests them."""
     for batch in batches:
         yield dict.fromkeys((np.array(batch) // per_shard).tolist())
 
@@ -235,20 +237,20 @@ def fetched_per_epoch(
     epochs: int = 3,
     place: tuple[int, int] = (0, 1),
 ) -> dict[str, float]:
-    """What a training fetches through a cache that begins empty.
+    """Simulate a training whose cache is empty at first.
 
     Args:
-        shards: Of the dataset.
-        per_shard: Samples of each.
-        room: Shards that fit into the cache.
-        block: Of the shuffle [samples]; None shuffles as a whole.
-        batch_size: Of all nodes together.
-        epochs: The first fills the cache and is told apart.
-        place: (node, nodes); each reads its part of every batch.
+        shards: Shards of the dataset.
+        per_shard: Samples per shard.
+        room: Number of shards that fit into the cache.
+        block: Block of the shuffle [samples]; None shuffles the whole dataset.
+        batch_size: Samples of all nodes together.
+        epochs: Number of epochs. The first one fills the cache and is reported separately.
+        place: (node, nodes); each node reads its part of every batch.
 
     Returns:
-        Shards fetched over shards of the dataset, in the first epoch and in a later one, and the
-        later ones' share of questions that the cache answered.
+        Fetched shards over shards of the dataset, for the first epoch and for a later one, and the
+        share of requests that the cache answers in later epochs.
     """
     cache = LeastRecent(room)
     batches = EpochBatches(
@@ -276,7 +278,7 @@ def fetched_per_epoch(
 
 
 def compare_caches(*, shards: int, per_shard: int) -> list[dict]:
-    """What an epoch fetches for several shuffles and caches; prints a table, gives its figures."""
+    """Compute what an epoch fetches by shuffle and cache; print a table, return its figures."""
     blocks = {
         "whole": None,
         "block = 1/8 shard": per_shard // 8,
@@ -285,35 +287,35 @@ def compare_caches(*, shards: int, per_shard: int) -> list[dict]:
         "block = 1 shard": per_shard,
         "block = 2 shards": 2 * per_shard,
     }
-    rooms, found = [room for room in ROOMS if room <= shards], []
+    rooms, rows = [room for room in ROOMS if room <= shards], []
     for name, block in blocks.items():
         row = {"shuffle": name}
         for room in rooms:
             row[f"{room}"] = fetched_per_epoch(
                 shards=shards, per_shard=per_shard, room=room, block=block
             )
-        found.append(row)
+        rows.append(row)
     print(
         f"\ncache: {shards} shards of {per_shard:,} samples, batches of 64; fetched in an epoch "
         "after the first, as a multiple of the dataset (share of questions the cache answered)\n"
     )
     headings = ["shuffle", *(f"room for {room} ({room / shards:.0%})" for room in rooms)]
-    cells = [[row[f"{room}"] for room in rooms] for row in found]
+    cells = [[row[f"{room}"] for room in rooms] for row in rows]
     texts = [
-        [row["shuffle"], *(f"{one['later']:,.2f} ({one['hits']:.1%})" for one in some)]
-        for row, some in zip(found, cells, strict=True)
+        [row["shuffle"], *(f"{cell['later']:,.2f} ({cell['hits']:.1%})" for cell in row_cells)]
+        for row, row_cells in zip(rows, cells, strict=True)
     ]
     print(markdown_table(headings, texts))
-    return found
+    return rows
 
 
 def compare_nodes(*, shards: int, per_shard: int, batch_size: int = 1024) -> list[dict]:
-    """What one of several nodes fetches, and all together; prints a table, gives its figures."""
-    found = []
+    """Compute what one of several nodes and all nodes fetch; print a table, return figures."""
+    rows = []
     for nodes in NODES:
         row = {"nodes": nodes}
         for block, room in ((per_shard, 24), (per_shard, shards // 2), (None, shards // 2)):
-            one = fetched_per_epoch(
+            figures = fetched_per_epoch(
                 shards=shards,
                 per_shard=per_shard,
                 room=room,
@@ -321,26 +323,26 @@ def compare_nodes(*, shards: int, per_shard: int, batch_size: int = 1024) -> lis
                 batch_size=batch_size,
                 place=(0, nodes),
             )
-            row[f"{'block = 1 shard' if block else 'whole'}, room for {room}"] = one["later"]
-        found.append(row)
+            row[f"{'block = 1 shard' if block else 'whole'}, room for {room}"] = figures["later"]
+        rows.append(row)
     print(
         f"\nnodes: {shards} shards of {per_shard:,} samples, batches of {batch_size:,} of all nodes"
         "; fetched by one node in an epoch after the first (by all), as a multiple of the dataset\n"
     )
-    ways = list(found[0])[1:]
+    ways = list(rows[0])[1:]
     texts = [
         [row["nodes"], *(f"{row[way]:.2f} ({row['nodes'] * row[way]:,.1f})" for way in ways)]
-        for row in found
+        for row in rows
     ]
     print(markdown_table(["nodes", *ways], texts))
-    return found
+    return rows
 
 
 # ---- memory ------------------------------------------------------------------------------------
 
 
 def count_memory(*, placements: int) -> list[dict]:
-    """What is held for each sample, and the most while it is made; prints a table, gives it."""
+    """Count the memory per sample, held and at its peak; print a table, return its figures."""
     full_set = FullSet(
         num_backgrounds=100,
         foreground_shapes=((100, 80),) * 100,
@@ -386,8 +388,8 @@ def count_memory(*, placements: int) -> list[dict]:
 
 
 def _bytes_held(work: Callable[[], object]) -> tuple[int, int]:
-    """Bytes that the result keeps, and the most that were held while it was made."""
-    work()  # what is imported and cached once is not counted
+    """Return the bytes that a result holds, and the peak while it was computed."""
+    work()  # so that imports and caches are not counted
     tracemalloc.start()
     try:
         result = work()

@@ -1,12 +1,12 @@
-"""Which lever moves a small depth teacher? Short trainings that differ in one setting each.
+"""Compares settings for a small depth teacher: short trainings that differ in one setting each.
 
     python -m benchmarks.teacher_levers --pairs nyu/train --others rgbd --foregrounds DIR \
         --photographs DIR --encoders efficientnet-lite*.pth --output runs/levers
 
-One stretch of 25 neighbouring frames in four is held out, so that hardly a room is on both, and is
-what the networks are scored on. All take about as many steps, a tenth of what the bundled teacher
-took, at half its size: what pays late (more augmentation, a larger encoder) shows less here. How
-much a score means is told by the first setting trained a second time with another seed.
+One of every four stretches of 25 neighbouring frames is held out for scoring, so that few rooms are
+on both sides. All trainings take about as many steps: a tenth of those of the bundled teacher, at
+half its size. Settings that pay off late (more augmentation, a larger encoder) show less here. The
+first setting is trained twice with different seeds, which shows how much the scores vary by chance.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def settings(encoders: dict[str, Path]) -> dict[str, dict[str, list]]:
-    """Name -> what differs from BASE; `data` names what it is trained on besides, or instead."""
+    """Name -> what differs from BASE; `data` names further or other training data."""
     found = {
         "base": {},
         "base, another seed": {"--seed": [1]},
@@ -106,7 +106,7 @@ def settings(encoders: dict[str, Path]) -> dict[str, dict[str, list]]:
 
 
 def _dealt(pairs: Path, output: Path) -> dict[str, Path]:
-    """Folders of links to the frames of either side: `train` and `test`."""
+    """Create folders of links to the frames of either side: `train` and `test`."""
     files: dict[str, list[Path]] = {"train": [], "test": []}
     for number, colour in enumerate(sorted(pairs.glob("*_color.*"))):
         held_out = number // STRETCH % HELD_OUT == HELD_OUT - 1
@@ -118,7 +118,7 @@ def _dealt(pairs: Path, output: Path) -> dict[str, Path]:
 
 
 def _trained_on(kind: str | None, args: argparse.Namespace, train: Path) -> list[Path]:
-    """The datasets of a setting; none where their pictures were not given."""
+    """Return the datasets of a setting; none if their pictures were not given."""
     if kind is None:
         return [train]
     more, base = args.output / kind, args.output / "runs/base/last.safetensors"

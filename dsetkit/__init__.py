@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from dsetkit import version
 
 if TYPE_CHECKING:
-    from dsetkit.loading.loader import make_loader
-    from dsetkit.loading.samples import SampleDataset
+    from dsetkit.loading import SampleDataset, make_loader
 
 __version__ = version.VERSION
 

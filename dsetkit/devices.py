@@ -1,4 +1,4 @@
-"""This file owns the choice of the device for networks, and malloc's settings for the CPU."""
+"""Choosing the device of a network, and the memory of a process that runs one on a CPU."""
 
 import ctypes
 import platform

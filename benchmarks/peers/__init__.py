@@ -1,16 +1,16 @@
-"""Other libraries that keep {composite, mask, depth} samples, one small file each.
+"""Other libraries that store {composite, mask, depth} samples, one small module each.
 
-Each file has two functions:
+Each module has two functions:
 
     build(samples, root)            writes all samples, an `EncodedSamples`, into the directory
                                     `root`, which does not exist yet
-    batches(root, workers, size)    an iterable, one epoch each time: batches of BATCH in random
-                                    order as dicts of `composite` uint8 (N,S,S,3) RGB, `mask` uint8
-                                    (N,S,S), `depth` float32 (N,S,S) in the stored unit
+    batches(root, workers, size)    an iterable whose iterations are epochs: batches of BATCH in
+                                    random order as dicts of `composite` uint8 (N,S,S,3) RGB, `mask`
+                                    uint8 (N,S,S), `depth` float32 (N,S,S) in the stored unit
 
-Those that hand over bytes get the same bytes and share one decoding, `shared.decode`. None of these
-libraries is a dependency of the project: `pip install 'dsetkit[peers]'` brings those that
-need no compiler.
+Libraries that store bytes get the same bytes and use the same decoder, `shared.decode`. None of the
+libraries is a dependency of the project. `pip install 'dsetkit[peers]'` installs those
+that need no compiler.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Peer:
-    """What a peer is called, and how it is had.
+    """A library to compare with.
 
     Attributes:
         title: Its own name.
-        library: The module that must be there.
-        install: The line that installs it.
+        library: The module that must be importable.
+        install: The command that installs it.
     """
 
     title: str

@@ -1,9 +1,9 @@
-"""FFCV: composites as its own JPEG field, masks and depths as raw arrays, compiled batches.
+"""FFCV: composites as its JPEG field, masks and depths as raw arrays, compiled batches.
 
-FFCV encodes by itself, at the same quality and from the pixels as they were drawn, and decodes and
-shrinks colours by itself. It has neither a field nor a resize for pictures of one channel: they lie
-raw, and the resize here is compiled into its pipeline. Where others have worker processes FFCV has
-threads.
+FFCV encodes the drawn pixels itself, at the same quality, and it decodes and resizes colour
+pictures itself. It has no field and no resize for pictures of one channel. So these are stored raw,
+and the resize in this module is compiled into its pipeline. FFCV uses threads where others use
+worker processes.
 """
 
 from collections.abc import Callable, Iterator
@@ -77,11 +77,11 @@ class _Batches:
 
 
 class Resize(Operation):
-    """One channel at another size, by area or, where it grows, linearly: (N,h,w) -> (N,S,S).
+    """Resizes one channel, by area or, if it grows, linearly: (N,h,w) -> (N,S,S).
 
     Args:
         size: S [px].
-        dtype: Of the result; whole numbers are rounded.
+        dtype: Of the result; integers are rounded.
     """
 
     def __init__(self, size: int, dtype: np.dtype) -> None:
@@ -122,18 +122,18 @@ class Resize(Operation):
         return code
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, AllocationQuery]:
-        self.source = tuple(map(int, previous_state.shape))  # FFCV keeps them as unsigned
+        self.source = tuple(map(int, previous_state.shape))  # FFCV stores them as unsigned
         shape = (self.size, self.size)
         state = replace(previous_state, shape=shape, dtype=self.dtype)
         return state, AllocationQuery(shape, self.dtype)
 
 
 def taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
-    """What each pixel of a resized row is made of.
+    """Return the weights with which a row is resized.
 
     Returns:
-        The first source pixel, int64 (target,), and the weights of it and of those that follow,
-        float32 (target, K).
+        The first source pixel of each target pixel, int64 (target,), and the weights of that pixel
+        and the following ones, float32 (target, K).
     """
     places = np.arange(target)
     if target < source:  # the share of each source pixel that the target pixel covers

@@ -1,4 +1,4 @@
-"""Plain files: three of each sample in one folder."""
+"""Plain files: three per sample, all in one folder."""
 
 from pathlib import Path
 

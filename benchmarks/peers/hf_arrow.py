@@ -34,4 +34,4 @@ def _rows(samples: EncodedSamples) -> Iterator[dict[str, bytes]]:
 def _decode(columns: dict[str, list[bytes]], size: int) -> dict[str, list]:
     rows = zip(*(columns[name] for name in FIELDS), strict=True)
     decoded = [decode(dict(zip(FIELDS, row, strict=True)), size) for row in rows]
-    return {name: [one[name] for one in decoded] for name in FIELDS}
+    return {name: [sample[name] for sample in decoded] for name in FIELDS}

@@ -1,4 +1,4 @@
-"""LMDB as it is mostly written by hand: a msgpack map of the encoded images under a decimal key."""
+"""LMDB as commonly used: a msgpack map of the encoded images under a decimal key."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.peers.shared import EncodedSamples, decode, shuffled
 
-MAP_SIZE = 1 << 40  # bytes: a ceiling, not what the file takes
+MAP_SIZE = 1 << 40  # bytes; the greatest size, not that of the file
 SAMPLES_PER_COMMIT = 1000
 
 
@@ -43,6 +43,6 @@ class _Store(Dataset):
         return self.count
 
     def __getitem__(self, index: int) -> dict:
-        if self.txn is None:  # in each process its own: neither pickles nor survives a fork
+        if self.txn is None:  # opened in each process: it can be neither pickled nor forked
             self.txn = _open(self.root).begin(buffers=True)
         return decode(msgpack.unpackb(self.txn.get(_key(index))), self.size)

@@ -15,7 +15,7 @@ def build(samples: EncodedSamples, root: Path) -> None:
 
 
 def batches(root: Path, workers: int, size: int) -> StreamingDataLoader:
-    clean_stale_shared_memory()  # what a run that was cut off left behind would stop this one
+    clean_stale_shared_memory()  # leftovers of an interrupted run would stop this one
     return StreamingDataLoader(
         _Decoded(root, size),
         batch_size=BATCH,

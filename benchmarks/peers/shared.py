@@ -1,4 +1,4 @@
-"""What the peers share: the encoded samples, how bytes become pixels, and how samples a batch."""
+"""Shared by the peers: the encoded samples, their decoder, and the size of a batch."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,10 +20,10 @@ Batch = dict[str, torch.Tensor]
 
 
 class EncodedSamples:
-    """The samples of a rendered dataset as three image files each; picklable.
+    """The samples of a rendered dataset as three image files each; can be pickled.
 
     Raises:
-        ValueError: They are packed in codecs that other programs do not read.
+        ValueError: They use codecs that other programs cannot read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,21 +35,21 @@ class EncodedSamples:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> dict[str, bytes]:
-        """The files of a sample by field: RGB JPEG, 8-bit grey PNG, 16-bit grey PNG."""
+        """Return the files of a sample by field: RGB JPEG, 8-bit grey PNG, 16-bit grey PNG."""
         fields = self._dataset.record(index).fields
         return {name: fields[name] for name in FIELDS}
 
     def pixels(self, index: int) -> dict[str, np.ndarray]:
-        """A sample before it was encoded: uint8 (H,W,3), uint8 (H,W), uint16 (h,w)."""
+        """Return a sample before encoding: uint8 (H,W,3), uint8 (H,W), uint16 (h,w)."""
         record = self._dataset.record(index)
         images = {name: self._dataset.image(record, name) for name in FIELDS}
-        if has_recipe(record):  # an encoder of the peer's own shall not see the JPEG's traces
+        if has_recipe(record):  # a peer with its own encoder must not get JPEG artefacts
             images["composite"] = self._dataset.compositor.composite(record)[0]
         return images
 
 
 def decode(encoded: dict[str, bytes], size: int) -> dict[str, np.ndarray]:
-    """The files of a sample as pixels at one size: uint8 (S,S,3), uint8 (S,S), float32 (S,S)."""
+    """Decode a sample to one size: uint8 (S,S,3), uint8 (S,S), float32 (S,S)."""
     composite = _imdecode(encoded["composite"], cv2.IMREAD_COLOR_RGB)
     mask = _imdecode(encoded["mask"], cv2.IMREAD_GRAYSCALE)
     depth = _imdecode(encoded["depth"], cv2.IMREAD_UNCHANGED)
@@ -73,13 +73,15 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def collate(samples: Iterable[dict[str, np.ndarray]]) -> Batch:
-    """Decoded samples as one batch."""
+    """Stack decoded samples to one batch."""
     samples = list(samples)
-    return {name: torch.from_numpy(np.stack([one[name] for one in samples])) for name in FIELDS}
+    return {
+        name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in FIELDS
+    }
 
 
 def shuffled(data: Dataset, workers: int) -> DataLoader:
-    """Batches of a dataset whose items are decoded samples, as PyTorch's users write it."""
+    """Return shuffled batches of a dataset of decoded samples, from a plain DataLoader."""
     return DataLoader(
         data,
         BATCH,

@@ -1,4 +1,4 @@
-"""WebDataset: eight tar files, their order shuffled, then a buffer of samples to shuffle in."""
+"""WebDataset: eight tar files in shuffled order, then a buffer in which samples are shuffled."""
 
 from functools import partial
 from pathlib import Path

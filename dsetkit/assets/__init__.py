@@ -1,4 +1,4 @@
-"""This package owns the assets: pictures from folders, checked, with an id and a split each."""
+"""Assets: checked pictures from folders, each with an id and a split."""
 
 from dsetkit.assets.folders import (
     MAX_JOBS,

@@ -1,4 +1,4 @@
-"""This file owns loading a folder of pictures: it checks them and gives each an id and a split.
+"""Loading a folder of pictures: each is checked and gets an id and a split.
 
 It decodes all pictures of a folder before any other work starts. One error can then list all
 unusable files with their reasons. It tries every file whose name ends in one of SUFFIXES. It

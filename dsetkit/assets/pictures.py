@@ -1,4 +1,4 @@
-"""This file owns reading one picture file as upright 8-bit pixels, or refusing it with a reason.
+"""Reading one picture file as upright 8-bit pixels, or refusing it with a reason.
 
 | in the file                    | as a foreground: straight RGBA       | as a background: RGB    |
 |--------------------------------|--------------------------------------|-------------------------|

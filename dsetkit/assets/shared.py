@@ -1,4 +1,4 @@
-"""This file owns the mapped file in which processes share the pixels of all assets."""
+"""The mapped file in which processes share the pixels of all assets."""
 
 import contextlib
 import mmap

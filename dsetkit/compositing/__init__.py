@@ -1,4 +1,4 @@
-"""This package owns compositing: from (seed, index) to a recipe, then to a composite and mask."""
+"""Compositing: from (seed, index) to a recipe, then to a composite and mask."""
 
 from dsetkit.compositing.batches import (
     BatchCompositor,
@@ -18,7 +18,7 @@ from dsetkit.compositing.compositor import (
 from dsetkit.compositing.placing import ForegroundPyramid, fitting_level, place, scaled_box
 from dsetkit.compositing.randomness import Stream, uniform
 from dsetkit.compositing.recipe import PLACEMENTS, Canvas, FullSet
-from dsetkit.compositing.resizing import resize_depth, resize_image
+from dsetkit.compositing.resizing import resize_depth, resize_image, resize_in_one_step
 from dsetkit.compositing.selection import cells_by_sample, cells_of, select, split_cells
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "place",
     "resize_depth",
     "resize_image",
+    "resize_in_one_step",
     "scaled_box",
     "select",
     "split_cells",

@@ -1,4 +1,4 @@
-"""This file owns batches: it composites and encodes samples of the full set by their indices."""
+"""Batches of the full set: samples composited and encoded by their indices."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""This file owns the compositor, which makes composite and mask from a recipe and its assets.
+"""The compositor, which makes composite and mask from a recipe and its assets.
 
 The recipe layout stores neither composite nor mask, so readers composite them here. Compositing is
 integer arithmetic and exact on every machine. At the dataset's own size the result has the same

@@ -1,4 +1,4 @@
-"""This file owns placing a foreground over a background, with exact rounding.
+"""Placing a foreground over a background, with exact rounding.
 
     C = alpha * F + (1 - alpha) * B        (Porter & Duff 1984, "over", straight alpha)
 

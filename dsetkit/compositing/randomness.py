@@ -1,4 +1,4 @@
-"""This file owns the random numbers, which are a pure function of (seed, stream, index).
+"""Random numbers that are a pure function of (seed, stream, index).
 
 A sample therefore does not depend on the worker that makes it, on other samples, or on the number
 of samples. The mixing function is the finaliser of SplitMix64 (Steele, Lea & Flood 2014, "Fast

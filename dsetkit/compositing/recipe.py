@@ -1,4 +1,4 @@
-"""This file owns the recipe of a composite, which is a pure function of seed and index."""
+"""The recipe of a composite: a pure function of seed and index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""This file owns resizing images and depths."""
+"""Resizing images and depths."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,14 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Returns:
         The same dtype. It may be `image` itself.
     """
-    image = _halved(image, size)
+    return resize_in_one_step(_halved(image, size), size)
+
+
+def resize_in_one_step(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Like `resize_image`, but without halving first: slower, and slightly sharper.
+
+    Scores of labels depend on it: boundary recall would be lower with halves.
+    """
     if image.shape[:2] == size:
         return image
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]

@@ -1,4 +1,4 @@
-"""This file owns the selection of samples from the full set, and the split cell of each sample.
+"""The selection of samples from the full set, and the split cell of each sample.
 
 No training sample uses a test background or a test foreground. The test samples are in four cells:
 background seen in training or not, times foreground seen in training or not. The cell in which both

@@ -1,4 +1,4 @@
-"""This package owns reading and writing datasets, and what a dataset was made from."""
+"""Reading and writing datasets, and what a dataset was made from."""
 
 from dsetkit.datasets.origins import MIXED, Origin, joined_splits, origins
 from dsetkit.datasets.reader import Dataset, Size

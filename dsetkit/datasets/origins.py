@@ -1,4 +1,4 @@
-"""This file owns the origins of a merged dataset: the datasets that it was merged from."""
+"""The origins of a merged dataset: the datasets that it was merged from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""This file owns reading a dataset: its manifest, split cells, assets, records and images.
+"""Reading a dataset: its manifest, split cells, assets, records and images.
 
 It does not use torch.
 """

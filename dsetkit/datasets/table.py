@@ -1,4 +1,4 @@
-"""This file owns the sample table: one row of plain values per sample, for CSV and captions."""
+"""The sample table: one row of plain values per sample, for CSV and captions."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""This file owns writing a dataset, in the order of the sample indices.
+"""Writing a dataset, in the order of the sample indices.
 
 The committed samples are always a prefix of the dataset, so an interrupted writer can be continued.
 """

@@ -10,7 +10,8 @@ outside from the background. A wrong depth stays wrong; only the passage between
 import cv2
 import numpy as np
 
-from dsetkit.labels.quality import EDGE_ALPHA, resized
+from dsetkit.compositing import resize_in_one_step
+from dsetkit.labels.quality import EDGE_ALPHA
 
 
 def edges_at_alpha(depth: np.ndarray, alpha: np.ndarray, *, reach: float) -> np.ndarray:
@@ -25,7 +26,7 @@ def edges_at_alpha(depth: np.ndarray, alpha: np.ndarray, *, reach: float) -> np.
     Returns:
         uint16 (h,w); `depth` itself where there is no edge.
     """
-    inside = resized(alpha, depth.shape) > EDGE_ALPHA * 255
+    inside = resize_in_one_step(alpha, depth.shape) > EDGE_ALPHA * 255
     if inside.all() or not inside.any():
         return depth
     valid, result = depth > 0, depth.copy()

@@ -22,6 +22,8 @@ too, which moves these ratios: compare them among relative teachers only.
 import cv2
 import numpy as np
 
+from dsetkit.compositing import resize_in_one_step
+
 EDGE_ALPHA = 0.1  # share of 255 above which a pixel belongs to the mask whose edges are looked for
 THRESHOLDS = np.linspace(1.05, 1.25, 10)
 WEIGHTS = THRESHOLDS / THRESHOLDS.sum()
@@ -54,9 +56,10 @@ class LabelQuality:
         """
         inverse = inverse_depth(depth, kind=self._kind, size=mask.shape)
         stored_size = inverse_depth(depth, kind=self._kind, size=depth.shape)
+        small_mask = resize_in_one_step(mask, depth.shape)
         for found, value in (
             (self._recalls, boundary_recall(inverse, mask)),
-            (self._own_size_recalls, boundary_recall(stored_size, resized(mask, depth.shape))),
+            (self._own_size_recalls, boundary_recall(stored_size, small_mask)),
             (self._ratios, foreground_ratio(inverse, mask)),
         ):
             if value is not None:
@@ -96,13 +99,6 @@ def _mean(values: list[float] | np.ndarray) -> float | None:
     return float(np.mean(values)) if len(values) else None
 
 
-def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H,W) brought to another size: area filter when shrinking, linear when enlarging."""
-    shrinks = size[0] * size[1] < image.size
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return image if image.shape == size else cv2.resize(image, size[::-1], interpolation=way)
-
-
 def inverse_depth(stored: np.ndarray, *, kind: str, size: tuple[int, int]) -> np.ndarray:
     """Stored depth, uint16 (h,w), as inverse depth of any scale: float32 of `size`, 0 = invalid.
 
@@ -110,8 +106,8 @@ def inverse_depth(stored: np.ndarray, *, kind: str, size: tuple[int, int]) -> np
     """
     depth = stored.astype(np.float32)
     if depth.shape != size:
-        valid = resized((depth > 0).astype(np.float32), size)
-        depth = resized(depth, size) * (valid > 0.999)
+        valid = resize_in_one_step((depth > 0).astype(np.float32), size)
+        depth = resize_in_one_step(depth, size) * (valid > 0.999)
     if kind == "relative":
         return depth
     return np.divide(1, depth, out=np.zeros_like(depth), where=depth > 0)

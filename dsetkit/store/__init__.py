@@ -1,4 +1,4 @@
-"""This package owns the stored bytes: records, codecs, manifest, LMDB files, shards and cache."""
+"""The stored bytes: records, codecs, manifest, LMDB files, shards and cache."""
 
 from dsetkit.store import manifest
 from dsetkit.store.codecs import CODECS, DEFAULT_CODECS, LAYOUT_CODECS, chosen_codecs

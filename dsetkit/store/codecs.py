@@ -1,4 +1,4 @@
-"""This file owns the codecs, which encode one image field of a sample to bytes and decode it.
+"""Codecs: they encode one image field of a sample to bytes and decode it.
 
 A dataset's manifest names the codec of each field. Any program can read the PNG and JPEG codecs.
 The zstd and pco codecs decode faster, but a reader needs the packages `zstandard` or `pcodec`.

@@ -1,4 +1,4 @@
-"""This file owns the LMDB environments that a process reads from.
+"""The LMDB environments that a process reads from.
 
 A pool opens each file once, checks its size before LMDB maps it, and keeps only a few files open.
 """

@@ -1,4 +1,4 @@
-"""This file owns the store: an LMDB file with four named databases, one writer and many readers.
+"""The store: an LMDB file with four named databases, one writer and many readers.
 
 A store holds bytes under integer keys and knows nothing about samples. It handles these pitfalls
 of LMDB:

@@ -1,4 +1,4 @@
-"""This file owns the manifest: a dataset's contents, its units, and what it was made from."""
+"""The manifest: what a dataset holds, in which units, and what it was made from."""
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields

@@ -1,4 +1,4 @@
-"""This file owns an encoder and a decoder of grey PNG images, several times as fast as OpenCV's.
+"""An encoder and a decoder of grey PNG images, several times as fast as OpenCV's.
 
 The images have 8 or 16 bits, and any program can read them. All rows use one filter. 8-bit rows use
 no filter, because masks are mostly flat. 16-bit rows store the difference from the left neighbour,

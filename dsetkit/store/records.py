@@ -1,4 +1,4 @@
-"""This file owns the record, which is a sample as stored bytes, and the units of stored depth.
+"""The record, which is a sample as stored bytes, and the units of stored depth.
 
 A record is one msgpack map. Any program with msgpack and OpenCV can read it. `codecs` encodes its
 image fields.

@@ -1,4 +1,4 @@
-"""This file owns fetching shards from object storage and web servers; only it uses fsspec.
+"""Fetching shards from object storage and web servers; only this module uses fsspec.
 
 LMDB can read only local files. A shard is therefore fetched whole into the cache, see
 `shard_cache`, before anything reads it.

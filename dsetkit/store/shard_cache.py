@@ -1,4 +1,4 @@
-"""This file owns the cache of shards: the local folder that keeps shards fetched from elsewhere.
+"""The cache of shards: the local folder that keeps shards fetched from elsewhere.
 
     <cache>/<checksum>.lmdb             a shard. Its name is the checksum of its content, so shards
                                         of different datasets cannot be mixed up, and equal shards

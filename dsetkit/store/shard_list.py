@@ -1,4 +1,4 @@
-"""This file owns the shard list, `shards.json`, which names the shards of a complete dataset.
+"""The shard list, `shards.json`, which names the shards of a complete dataset.
 
 It lies beside the shards. Each object store lists and checks files in its own way, and some web
 servers do neither; a shard list works with all of them. It is written last and read first:

@@ -1,4 +1,4 @@
-"""This file owns the division of a dataset into shards, and reads the shards as one store.
+"""How a dataset is divided into shards, and reading the shards as one store.
 
 A dataset is a folder of shards: `shard-00000.lmdb`, `shard-00001.lmdb` and so on. Each shard holds
 the manifest and a contiguous range of the samples. A sample's key is its index in the whole

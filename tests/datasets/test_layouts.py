@@ -74,6 +74,7 @@ def test_the_recipe_layout_is_several_times_smaller(worlds: dict[str, Path]) -> 
     assert sizes["recipe"] < sizes["rendered"] / 3
 
 
+@pytest.mark.slow
 def test_every_verb_takes_the_recipe_layout(worlds: dict[str, Path], tmp_path: Path) -> None:
     assert verify(worlds["recipe"]) == []
     one, other = (measure(path, split="val") for path in worlds.values())
@@ -165,6 +166,7 @@ def test_other_codecs_keep_every_value(worlds: dict[str, Path], tmp_path: Path) 
             assert np.array_equal(old.image(records[0], name), new.image(records[1], name))
 
 
+@pytest.mark.slow
 def test_relabelling_recipes_equals_relabelling_pictures(
     worlds: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -224,7 +226,10 @@ def test_a_batch_is_its_samples(worlds: dict[str, Path], layout: str, size) -> N
 
 
 @pytest.mark.parametrize("layout", ["rendered", "recipe"])
-@pytest.mark.parametrize("settings", [{}, {"threads": 0}, {"threads": 3}, {"workers": 2}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"threads": 0}, {"threads": 3}, pytest.param({"workers": 2}, marks=pytest.mark.slow)],
+)
 def test_neither_threads_nor_workers_change_a_batch(
     worlds: dict[str, Path], layout: str, settings: dict
 ) -> None:

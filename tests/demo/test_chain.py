@@ -25,6 +25,7 @@ with_real_pictures = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 def test_the_demo_runs_the_whole_chain(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dsetkit", "demo", "--samples", "60", "--epochs", "1"]
     output = tmp_path / "demo"
@@ -65,6 +66,7 @@ def test_the_bundled_teacher_is_small_and_says_what_it_is() -> None:
 
 
 @with_real_pictures
+@pytest.mark.slow
 def test_real_pictures_become_a_sound_dataset(tmp_path: Path) -> None:
     folders = {name: REAL / name for name in ("foregrounds", "backgrounds")}
     generate(**folders, output=tmp_path / "d", num_samples=48, batch_size=16, workers=0)
@@ -77,6 +79,7 @@ def test_real_pictures_become_a_sound_dataset(tmp_path: Path) -> None:
 
 
 @with_real_pictures
+@pytest.mark.slow
 def test_the_bundled_teacher_knows_rooms_it_never_saw(tmp_path: Path) -> None:
     import_rgbd(REAL / "nyu" / "test_dev", tmp_path / "d", split="test")
     dataset, teacher = Dataset(tmp_path / "d"), load_teacher("bundled", device="cpu")

@@ -61,7 +61,7 @@ def test_a_sample_is_drawn_from_the_stored_assets(pictures: dict, tmp_path: Path
         assert difference.mean() < 3  # JPEG noise
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_workers_never_change_a_byte(
     pictures: dict, teacher: str, tmp_path: Path, workers: int
 ) -> None:

@@ -127,22 +127,21 @@ def cut_on_ray(planned: Callable, nodes: TwoNodes, tmp_path: Path) -> Callable:
     ) -> None:
         """Lets no worker past the gate until one of those `among` them has been cut off."""
         plan, pixels = planned(**more)
-        lengths = []
+        is_cut = False
 
         def progress(done: int, total: int) -> None:
-            if not lengths and (found := among(gate.look())):
-                lengths.extend(done_of_shard(plan, found[0].place))
+            nonlocal is_cut
+            if not is_cut and (found := among(gate.look())):
+                committed, size = done_of_shard(plan, found[0].place)
+                assert committed == BATCH < size
                 cut(found[0])
+                is_cut = True
                 gate.open()
 
         with Gate(tmp_path / "gate") as gate:
             gated = GatedPlan.of(plan, gate, after=after)
             on_ray = {"address": None, "workers": 2, "gpus_per_worker": 0}
-            try:
-                ray_engine.write_on_ray(gated, pixels, **on_ray, progress=progress)
-            finally:
-                done, size = lengths
-                assert done == BATCH < size
+            ray_engine.write_on_ray(gated, pixels, **on_ray, progress=progress)
 
     return run
 

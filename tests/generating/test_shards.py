@@ -108,6 +108,7 @@ def test_shards_together_equal_one_file(whole: Path, parts: Path) -> None:
     assert_same(whole, parts, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shards", "workers"), [(2, 2), (5, 3)])
 def test_neither_shards_nor_workers_change_a_byte(
     options: dict, whole: Path, tmp_path: Path, shards: int, workers: int

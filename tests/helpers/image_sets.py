@@ -1,4 +1,4 @@
-"""Tiny sets of image files, drawn as each reference system kept its own: path -> content."""
+"""Tiny sets of image files in the form of each reference system: path -> content."""
 
 import io
 import zipfile

@@ -1,4 +1,4 @@
-"""What import-images promises: sets of image files as they were kept become whole datasets."""
+"""import-images: sets of image files become complete datasets."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,7 +43,7 @@ from tests.helpers.worlds import replace_record, tiny_dataset
 
 
 @every_way
-def test_an_imported_dataset_is_whole(imported: Callable, system: str, options: dict) -> None:
+def test_an_imported_dataset_is_complete(imported: Callable, system: str, options: dict) -> None:
     path = imported(system, options)
     assert verify(path) == []
     dataset = Dataset(path)
@@ -80,7 +80,7 @@ def test_composites_keep_the_bytes_of_their_files(
     files = SETS[system]()
     record = Dataset(path).record(7)
     named = [name for name in files if f"/{name}".endswith(f"/{record.recipe['name']}")]
-    assert record.fields["composite"] == files[named[0]]  # of each sample it is drawn first
+    assert record.fields["composite"] == files[named[0]]  # sets name the composite first
 
 
 @every_way
@@ -114,7 +114,7 @@ def test_the_number_of_threads_never_changes_a_byte(
     assert contents(tmp_path / "many") == contents(imported(system, OPTIONS[system]))
 
 
-def test_an_interrupted_import_goes_on_to_the_same_bytes(
+def test_a_continued_import_gives_the_same_bytes(
     tmp_path: Path, imported: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dsetkit.datasets.writer.SECONDS_BETWEEN_COMMITS", 0)
@@ -251,7 +251,7 @@ def test_masks_of_001_are_cut_at_150_and_others_stay_soft(tmp_path: Path) -> Non
         suffix = "jpg"
         files = SETS[system]()
         name = next(name for name in files if name.endswith(f"fg_bg_mask/{stem}.{suffix}"))
-        files[name] = encoded(soft, "png")  # told by its content
+        files[name] = encoded(soft, "png")  # the content decides, not the suffix
         path = tmp_path / system
         import_images([as_zip(files, tmp_path / f"{system}.zip")], path, system=system)
         dataset = Dataset(path)

@@ -1,4 +1,4 @@
-"""What import-images says of files, tables and arguments that cannot be used."""
+"""import-images: errors for files, tables and arguments that cannot be used."""
 
 import subprocess
 import sys
@@ -112,7 +112,7 @@ def without(files: Set, *names: str) -> Set:
     return {name: content for name, content in files.items() if name not in names}
 
 
-def test_missing_files_and_strange_names_are_told_all_at_once(tmp_path: Path) -> None:
+def test_missing_files_and_unexpected_names_are_reported_at_once(tmp_path: Path) -> None:
     other_name = "OverlayedMasks/0/copy of combined.jpg"
     twice = "OverlayedMasks/other/combined_s1_p1_it0.jpg"
     lonely = "DepthImage/0/combined_s12_p3_it0.jpg"
@@ -133,7 +133,7 @@ def test_missing_files_and_strange_names_are_told_all_at_once(tmp_path: Path) ->
     )
 
 
-def test_a_background_of_another_name_is_told(tmp_path: Path) -> None:
+def test_a_background_with_an_unexpected_name_is_reported(tmp_path: Path) -> None:
     files = set_004()
     files["bg/room.jpg"] = files.pop("bg/Shelves_4.jpg")
     text = refused(tmp_path, "004", files)
@@ -151,7 +151,7 @@ def test_backgrounds_of_002_may_be_a_sorted_list(tmp_path: Path) -> None:
     assert np.abs(dataset.background(record.background)[0, 0] - colour_of(11)).max() < 4
 
 
-def test_a_whole_kind_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_field_without_any_picture_is_named(tmp_path: Path) -> None:
     for folder, kind in (("Depth_output", "depth"), ("backgrounds", "background")):
         files = {name: b for name, b in set_002().items() if not name.startswith(folder)}
         text = refused(tmp_path, "002", files)
@@ -163,7 +163,7 @@ def test_a_wrong_count_of_samples_to_a_background_is_found_out(tmp_path: Path) -
     assert "it is in data_2, but with 12 backgrounds and --per-background 7" in text
 
 
-def test_backgrounds_that_are_not_behind_their_composites_are_told(
+def test_backgrounds_that_do_not_match_their_composites_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = set_001()
@@ -223,17 +223,17 @@ BAD_TABLES = {
 
 
 @pytest.mark.parametrize(("table", "text"), BAD_TABLES.values(), ids=BAD_TABLES)
-def test_a_table_that_cannot_be_used_is_told(tmp_path: Path, table: str, text: str) -> None:
+def test_a_table_that_cannot_be_used_is_reported(tmp_path: Path, table: str, text: str) -> None:
     files = set_table() | {"bad.csv": table.encode()}
     assert text in refused(tmp_path, "table", files, tables=[Path("bad.csv")])
 
 
-def test_a_bad_picture_is_told_with_its_row(tmp_path: Path) -> None:
+def test_a_bad_picture_is_reported_with_its_row(tmp_path: Path) -> None:
     text = refused(tmp_path, "table", set_table() | {"mask/7.png": b"x"})
     assert "samples.csv, line 9: world/mask/7.png: not a PNG or JPEG picture" in text
 
 
-def test_a_table_that_is_missing_or_no_text_is_told(tmp_path: Path) -> None:
+def test_a_table_that_is_missing_or_no_text_is_reported(tmp_path: Path) -> None:
     text = refused(tmp_path, "table", set_table(), tables=[tmp_path / "none.csv"])
     assert f"cannot read {tmp_path / 'none.csv'}: No such file" in text
     files = set_table() | {"bad.csv": b"\xff\xfe\x00"}
@@ -284,13 +284,13 @@ def test_the_table_of_002_has_both_its_columns_and_pairs(tmp_path: Path) -> None
         ),
     ],
 )
-def test_arguments_that_do_not_fit_are_told(
+def test_arguments_that_do_not_fit_are_reported(
     tmp_path: Path, system: str, options: dict, text: str
 ) -> None:
     assert text in refused(tmp_path, system, SETS[system](), **options)
 
 
-def test_roots_that_are_no_folder_or_archive_are_told(tmp_path: Path) -> None:
+def test_roots_that_are_no_folder_or_archive_are_reported(tmp_path: Path) -> None:
     (tmp_path / "torn.zip").write_bytes(as_zip(set_004(), tmp_path / "a.zip").read_bytes()[:900])
     (tmp_path / "empty").mkdir()
     for root, text in (
@@ -302,7 +302,7 @@ def test_roots_that_are_no_folder_or_archive_are_told(tmp_path: Path) -> None:
             import_images([tmp_path / root], tmp_path / "dataset", system="004")
 
 
-def test_a_member_that_is_damaged_inside_its_archive_is_told(tmp_path: Path) -> None:
+def test_a_damaged_member_of_an_archive_is_reported(tmp_path: Path) -> None:
     path = as_zip(set_004(), tmp_path / "world.zip")
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:

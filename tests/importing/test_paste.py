@@ -96,9 +96,7 @@ def test_what_is_pasted_depends_on_seed_and_index_alone(
     assert records[0] == records[1] != records[2]
 
 
-def test_without_a_cut_out_of_the_split_it_says_so(
-    folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_split_without_cut_outs_is_an_error(folders: dict[str, Path], tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "f0.png").write_bytes((folders["foregrounds"] / "f0.png").read_bytes())

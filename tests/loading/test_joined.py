@@ -67,7 +67,7 @@ def test_workers_read_joined_datasets(worlds: list[Path]) -> None:
         assert all(one[name].equal(other[name]) for name in one)
 
 
-def test_the_fingerprint_tells_what_was_joined(worlds: list[Path]) -> None:
+def test_the_fingerprint_depends_on_what_was_joined(worlds: list[Path]) -> None:
     prints = {
         open_source(some).manifest.fingerprint
         for some in (worlds, worlds[::-1], worlds[:2], worlds[0])

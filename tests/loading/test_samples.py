@@ -42,7 +42,7 @@ def test_without_a_size_fields_come_as_they_are_stored(dataset: Path) -> None:
     assert torch.equal(data[5]["depth"][0], torch.from_numpy(stored.depth(record)))
 
 
-def test_splits_are_disjoint_and_whole(dataset: Path) -> None:
+def test_splits_are_disjoint_and_complete(dataset: Path) -> None:
     parts = [SampleDataset(dataset, split=split).indices for split in SPLITS]
     assert sorted(np.concatenate(parts)) == list(range(100))
     assert len(SampleDataset(dataset, split=None)) == 100
@@ -76,6 +76,7 @@ def test_an_epoch_can_start_anywhere(dataset: Path) -> None:
     assert all(map(torch.equal, whole[4:], rest))
 
 
+@pytest.mark.slow
 def test_workers_that_stay_read_what_each_epoch_asks_for(dataset: Path) -> None:
     data = SampleDataset(dataset, size=16, fields=("composite",))
     alone, many = (make_loader(data, 8, workers=workers) for workers in (0, 2))
@@ -133,6 +134,7 @@ def test_a_loader_shuffles_by_blocks(dataset: Path) -> None:
     assert torch.equal(images_of(loader)[0], torch.stack([data[i]["composite"] for i in order[:8]]))
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_batches(dataset: Path) -> None:
     data = SampleDataset(dataset, size=16, fields=("background", "composite"))
     alone, shared = make_loader(data, 16), make_loader(data, 16, workers=2)

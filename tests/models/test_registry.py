@@ -34,7 +34,11 @@ def shapes_of(name: str, **options: int) -> nn.Module:
         return create_model(name, **options)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+LARGE = {"resnet50_upproj", "fcrn"}
+MARKED = [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in MODELS]
+
+
+@pytest.fixture(scope="module", params=MARKED)
 def net(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     return create_model(request.param, in_channels=6)
@@ -110,11 +114,22 @@ def exported(net: nn.Module, x: torch.Tensor) -> nn.Module:
     return torch.export.export(net, (x,)).module()
 
 
+CONVERTED = [
+    pytest.param(
+        name,
+        convert,
+        marks=() if name == "lite_dual" else pytest.mark.slow,
+        id=f"{name}-{convert.__name__}",
+    )
+    for name in MODELS
+    for convert in (compiled, traced, exported)
+    if convert is not compiled or name in COMPILED  # others take long; export traces alike
+]
+
+
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit:FutureWarning")
-@pytest.mark.parametrize("convert", [compiled, traced, exported])
+@pytest.mark.parametrize(("net", "convert"), CONVERTED, indirect=["net"])
 def test_a_converted_network_answers_like_the_network(net: nn.Module, convert) -> None:
-    if convert is compiled and net.arch not in COMPILED:
-        pytest.skip("takes long; export, which every network is tested for, traces alike")
     net.eval()
     with torch.no_grad():
         twin = convert(net, pictures(net))
@@ -289,7 +304,11 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "publisher"),
-    [("resnet50_upproj", resnet50), ("fcrn", resnet50), ("mask_autoencoder", drn_d_22)],
+    [
+        pytest.param("resnet50_upproj", resnet50, marks=pytest.mark.slow),
+        pytest.param("fcrn", resnet50, marks=pytest.mark.slow),
+        ("mask_autoencoder", drn_d_22),
+    ],
 )
 def test_published_weights_fill_the_encoder(
     tmp_path: Path, name: str, publisher: type[nn.Module]

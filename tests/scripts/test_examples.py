@@ -58,6 +58,7 @@ def test_there_is_one_for_each_system() -> None:
     assert [path.stem[-3:] for path in SYSTEMS] == ["000", "001", "002", "003", "004"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SYSTEMS, ids=lambda path: path.stem)
 def test_smoke(script: Path, dataset: Path, tmp_path: Path) -> None:
     ended = example(script, dataset, tmp_path / "run", "--smoke")
@@ -74,6 +75,7 @@ def test_without_arguments_it_says_how_it_is_used() -> None:
     assert ended.stderr.startswith("usage:")
 
 
+@pytest.mark.slow
 def test_an_array_of_jobs_makes_the_dataset_that_one_makes(tmp_path: Path) -> None:
     for name, draw in (("backgrounds", draw_background), ("foregrounds", draw_foreground)):
         (tmp_path / name).mkdir()

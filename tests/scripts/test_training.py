@@ -495,6 +495,7 @@ def first_layer(run: Path, name: str) -> torch.Tensor:
     return load_model(run / name)[0].layers[0].weight
 
 
+@pytest.mark.slow
 def test_each_link_of_a_chain_starts_from_the_best_weights_of_the_one_before(
     tmp_path: Path,
 ) -> None:
@@ -514,6 +515,7 @@ def test_a_chain_may_go_on_with_the_rate_the_last_link_ended_with(tmp_path: Path
     assert ends == pytest.approx([1e-3, 1e-4, 1e-5])
 
 
+@pytest.mark.slow
 def test_a_chain_cut_off_and_resumed_equals_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

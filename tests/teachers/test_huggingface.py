@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -130,16 +131,30 @@ FAMILIES = {
     zoedepth: ("metric", 10.0, {}),
     depth_pro: ("metric", 12.0, {"max_depth_m": 12.0}),
 }
-FAMILY = pytest.mark.parametrize("build", FAMILIES, ids=lambda build: build.__name__)
+QUICK = glpn  # the others are slow
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """A folder for each family, as `save_pretrained` writes it."""
-    torch.manual_seed(0)
-    made = {}
-    for build in FAMILIES:
-        folder = tmp_path_factory.mktemp("models") / build.__name__
+def families(*builds: Callable) -> pytest.MarkDecorator:
+    """A test of each of them."""
+    given = [
+        pytest.param(build, marks=() if build is QUICK else pytest.mark.slow, id=build.__name__)
+        for build in builds
+    ]
+    return pytest.mark.parametrize("build", given)
+
+
+FAMILY = families(*FAMILIES)
+
+
+class Folders(dict):
+    """A folder for each family, as `save_pretrained` writes it; made when it is asked for."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    def __missing__(self, build: Callable[[], tuple]) -> Path:
+        torch.manual_seed(0)
         model, processor = build()
         for parameter in model.parameters():  # the tiny initial ones would give flat maps
             if parameter.ndim > 1:
@@ -147,10 +162,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict:
         if build is depth_pro:  # inverse depths and fields of view as trained ones give
             torch.nn.init.constant_(model.head.layers[4].bias, 2.0)
             torch.nn.init.constant_(model.fov_model.head.layers[2].bias, 50.0)
-        model.save_pretrained(folder)
-        processor.save_pretrained(folder)
-        made[build] = folder
-    return made
+        self[build] = self._root / build.__name__
+        model.save_pretrained(self[build])
+        processor.save_pretrained(self[build])
+        return self[build]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    return Folders(tmp_path_factory.mktemp("models"))
 
 
 def load(folder: Path, **options: object) -> object:
@@ -222,7 +242,7 @@ def test_other_weights_have_another_hash(folders: dict, tmp_path: Path) -> None:
     assert load(copy).weights_hash != load(folders[glpn]).weights_hash
 
 
-@pytest.mark.parametrize("build", [depth_anything_metric, dpt, glpn, zoedepth])
+@families(depth_anything_metric, dpt, glpn, zoedepth)
 def test_size_changes_what_it_sees_but_not_the_answers_size(build, folders: dict) -> None:
     size = 28 if build is depth_anything_metric else 64
     larger = load(folders[build], size=size)

@@ -212,6 +212,7 @@ def checkpoint(path: Path, *, kind: str = "metric", inputs: tuple = ("composite"
     return path
 
 
+@pytest.mark.slow
 def test_an_exported_checkpoint_answers_as_the_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -126,6 +126,7 @@ def test_auto_and_fp32_change_no_number_and_are_not_recorded(checkpoint: Path) -
 
 
 @NEEDS_A_COMPILER
+@pytest.mark.slow
 def test_a_compiled_network_answers_as_it_does_eagerly() -> None:
     network = Tiny()
     network.seen = _Nothing()

@@ -98,6 +98,7 @@ def one_rank() -> dict[str, object]:
     return rank_worker.measure()
 
 
+@pytest.mark.slow
 def test_losses_and_gradients_are_those_of_the_global_batch(
     two_ranks: dict[str, object], one_rank: dict[str, object]
 ) -> None:
@@ -109,12 +110,14 @@ def test_losses_and_gradients_are_those_of_the_global_batch(
         )
 
 
+@pytest.mark.slow
 def test_augmentation_draws_the_numbers_of_the_global_batch(
     two_ranks: dict[str, object], one_rank: dict[str, object]
 ) -> None:
     torch.testing.assert_close(two_ranks["augmented"], one_rank["augmented"], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_scores_are_merged_exactly_and_count_every_sample_once(
     two_ranks: dict[str, object], one_rank: dict[str, object]
 ) -> None:
@@ -122,12 +125,14 @@ def test_scores_are_merged_exactly_and_count_every_sample_once(
     assert one_rank["scores"]["mask_images"] == 13
 
 
+@pytest.mark.slow
 def test_networks_draw_differently_on_each_rank(
     two_ranks: dict[str, object], one_rank: dict[str, object]
 ) -> None:
     assert len({*two_ranks["drawn"], *one_rank["drawn"]}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["mask", "joint"])
 def test_two_processes_give_the_curve_of_one(task: str, dataset: Path, tmp_path: Path) -> None:
     started = start(command(task, arguments(task, dataset, tmp_path / "two")))

@@ -96,7 +96,7 @@ def test_parts_gathered_equal_the_dataset_made_in_one_go(
     assert {file.name for file in (tmp_path / "c").iterdir()} == {f.name for f in whole.iterdir()}
 
 
-def test_gathering_goes_on_and_keeps_what_is_there(
+def test_continued_gathering_keeps_existing_shards(
     whole: Path, machines: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, copied = gather_module._copy, []
@@ -119,7 +119,7 @@ def test_gathering_goes_on_and_keeps_what_is_there(
     assert entries(tmp_path / "c", "samples") == entries(whole, "samples")
 
 
-def test_a_half_copied_or_foreign_shard_is_copied_anew(
+def test_a_half_copied_or_different_shard_is_copied_again(
     whole: Path, machines: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "c").mkdir()
@@ -151,7 +151,7 @@ def test_an_overlap_names_both_places(machines: list[Path], tmp_path: Path) -> N
 
 def test_a_missing_shard_is_named(machines: list[Path], tmp_path: Path) -> None:
     with pytest.raises(
-        DatasetError, match="of 3 shards shard-00001.lmdb is missing in .*--shard-index 1"
+        DatasetError, match="shard-00001.lmdb of 3 shards not found in .*--shard-index 1"
     ):
         merge([machines[0], machines[2]], tmp_path / "c")
     assert not (tmp_path / "c").exists()
@@ -197,7 +197,7 @@ def test_parts_are_gathered_as_they_are(machines: list[Path], tmp_path: Path) ->
         with pytest.raises(DatasetError, match="parts of a dataset of 3 shards"):
             merge(machines, tmp_path / "c", **other)
     merge(machines, tmp_path / "c", shards=3)
-    merge([tmp_path / "c"], tmp_path / "two", shards=2)  # the way the message tells
+    merge([tmp_path / "c"], tmp_path / "two", shards=2)  # as the message advises
     assert entries(tmp_path / "two", "samples") == entries(tmp_path / "c", "samples")
     one, two = Dataset(tmp_path / "c").manifest, Dataset(tmp_path / "two").manifest
     assert (one.fingerprint, one.label_quality) == (two.fingerprint, two.label_quality)
@@ -286,7 +286,7 @@ def test_shards_of_a_merged_dataset_equal_one_file(tmp_path: Path, shards: int) 
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_a_merge_that_was_cut_off_goes_on_to_the_same_bytes(
+def test_a_continued_merge_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int
 ) -> None:
     paths = [tiny_dataset(tmp_path / f"d{n}", placements=n, num_samples=60 + n) for n in (3, 4)]
@@ -347,7 +347,7 @@ def test_imported_images_merge_too(imported: Callable[[str, dict], Path], tmp_pa
     assert manifest.num_backgrounds == Dataset(a).manifest.num_backgrounds > 0
 
 
-# ---- honest splits -----------------------------------------------------------------------------
+# ---- splits ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -428,11 +428,11 @@ def test_pictures_under_other_rules_of_splitting_are_refused(tmp_path: Path) -> 
     with pytest.raises(DatasetError, match="b, split by sample, and in .*a, split by asset"):
         merge([a, b], tmp_path / "c")
     split_by_sample(a, shares=(0.8, 0.1, 0.1), seed=0)
-    merge([a, b], tmp_path / "c")  # by chance both, and the manifest says so
+    merge([a, b], tmp_path / "c")  # both by chance; the manifest records it
     assert Dataset(tmp_path / "c").manifest.splits["by"] == "sample"
 
 
-def test_imported_pictures_split_otherwise_are_refused(tmp_path: Path) -> None:
+def test_imported_pictures_with_different_splits_are_refused(tmp_path: Path) -> None:
     a = tiny_rgbd(tmp_path / "a")
     import_rgbd(tmp_path / "a-pictures", tmp_path / "b", split="test")
     with pytest.raises(DatasetError, match="hold the same pictures with different splits"):
@@ -506,7 +506,7 @@ def test_what_does_not_fit_is_one_line_that_names_it(
     assert not (tmp_path / "c").exists()
 
 
-def test_another_drawing_is_refused(tmp_path: Path) -> None:
+def test_another_compositing_version_is_refused(tmp_path: Path) -> None:
     paths = [
         tiny_dataset(tmp_path / f"d{n}", num_samples=8, placements=n, layout="recipe")
         for n in (3, 4)
@@ -516,7 +516,7 @@ def test_another_drawing_is_refused(tmp_path: Path) -> None:
         merge(paths, tmp_path / "c")
 
 
-def test_labels_of_two_teachers_are_told_apart_when_they_are_allowed(tmp_path: Path) -> None:
+def test_allowed_labels_of_two_teachers_are_recorded(tmp_path: Path) -> None:
     a = tiny_dataset(tmp_path / "a", num_samples=8, placements=3)
     other_teacher(tmp_path / "b")
     manifest = merge([a, tmp_path / "b"], tmp_path / "c", allow_mixed_teachers=True)
@@ -545,7 +545,7 @@ def test_a_dataset_does_not_merge_with_itself(tmp_path: Path) -> None:
         merge([a, tmp_path / "b"], tmp_path / "c")
 
 
-def test_two_choices_of_one_full_set_are_told(
+def test_two_choices_of_one_full_set_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     paths = [tiny_dataset(tmp_path / f"d{n}", num_samples=n) for n in (8, 12)]
@@ -561,7 +561,7 @@ def test_an_incomplete_dataset_is_refused_before_anything_is_written(tmp_path: P
     assert not (tmp_path / "c").exists()
 
 
-def test_the_verb_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_verb_prints_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     paths = [tiny_dataset(tmp_path / f"d{n}", num_samples=8, placements=n) for n in (3, 4)]
     arguments = ["merge", *map(str, paths), "--output", str(tmp_path / "c"), "--split-by", "sample"]
     assert run(lambda: main(arguments)) == 0

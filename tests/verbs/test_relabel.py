@@ -1,4 +1,4 @@
-"""relabel: the same samples to the byte, another teacher's depth, and it goes on when cut off."""
+"""relabel: the same bytes but for the depth; an interrupted run can be continued."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def smooth(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--teacher metric` and `--teacher relative` are drawn floors."""
+    """Makes `--teacher metric` and `--teacher relative` load SmoothDepth."""
 
     def load_teacher(spec: str, **_: object) -> SmoothDepth | None:
         return None if spec == "none" else SmoothDepth(spec)
@@ -54,7 +54,7 @@ def test_all_but_the_depth_is_the_same_to_the_byte(world: Path, tmp_path: Path) 
 
 
 def test_the_same_teacher_gives_the_same_samples(world: Path, tmp_path: Path) -> None:
-    """It sees the composites as they were drawn, not what JPEG left of them."""
+    """The teacher sees composites without the losses of JPEG."""
     relabel(world, tmp_path / "new", teacher="metric", batch_size=7)
     assert contents(world, "samples") == contents(tmp_path / "new", "samples")
 
@@ -76,7 +76,7 @@ def test_imported_pictures_are_shown_as_they_are_stored(tmp_path: Path) -> None:
     assert new.image(record, "depth").shape == (15, 20)
 
 
-def test_a_composite_that_was_drawn_otherwise_is_shown_as_stored(
+def test_a_composite_that_cannot_be_reproduced_is_shown_as_stored(
     world: Path, tmp_path: Path
 ) -> None:
     tiny_dataset(tmp_path / "d", num_samples=20)
@@ -91,7 +91,7 @@ def test_a_composite_that_was_drawn_otherwise_is_shown_as_stored(
 
 
 @pytest.mark.parametrize("kept", [1, 3])
-def test_a_cut_off_run_goes_on_to_the_same_bytes(
+def test_a_continued_run_gives_the_same_bytes(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
     options = {"teacher": "relative", "batch_size": 8}
@@ -138,7 +138,7 @@ def test_without_masks_labels_have_no_scores(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("teacher", ["metric", "relative"])
-def test_a_check_draws_samples_of_all_the_dataset_and_writes_nothing_else(
+def test_a_check_shows_samples_of_all_the_dataset_and_writes_nothing_else(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: str, capsys
 ) -> None:
     drawn = []

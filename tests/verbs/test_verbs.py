@@ -51,7 +51,7 @@ def dsetkit(*arguments: object) -> int:
     return run(lambda: main([str(argument) for argument in arguments]))
 
 
-# ---- what a user can mend is one line ----------------------------------------------------------
+# ---- errors are one line -----------------------------------------------------------------------
 
 
 def nothing(path: Path) -> None: ...
@@ -110,7 +110,7 @@ NO_DATASETS = {
         if (verb, make) != ("info", incomplete)  # which it is there for
     ],
 )
-def test_what_is_no_whole_dataset_is_one_line_and_status_2(
+def test_what_is_not_a_complete_dataset_is_one_line_and_status_2(
     tmp_path: Path, capsys: pytest.CaptureFixture, verb: str, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / "world")
@@ -125,7 +125,7 @@ def test_what_is_no_whole_dataset_is_one_line_and_status_2(
 # ---- info --------------------------------------------------------------------------------------
 
 
-def test_info_tells_how_far_an_incomplete_dataset_is(tmp_path: Path, capsys) -> None:
+def test_info_shows_how_many_samples_an_incomplete_dataset_has(tmp_path: Path, capsys) -> None:
     tiny_dataset(tmp_path / "world", num_samples=30, stop_after=12)
     assert dsetkit("info", tmp_path / "world") == 0
     assert "12 of 30: incomplete" in capsys.readouterr().out
@@ -134,7 +134,7 @@ def test_info_tells_how_far_an_incomplete_dataset_is(tmp_path: Path, capsys) -> 
     assert sum(sum(cells.values()) for cells in about["splits"]["counts"].values()) == 12
 
 
-def test_info_json_says_what_the_dataset_holds(shared: Path, capsys) -> None:
+def test_info_json_describes_the_dataset(shared: Path, capsys) -> None:
     assert dsetkit("info", shared, "--json") == 0
     about = json.loads(capsys.readouterr().out)
     dataset = Dataset(shared)
@@ -282,7 +282,7 @@ def test_a_changed_asset_is_found(world: Path, changes: dict, found: str) -> Non
 
 
 def test_a_damaged_page_is_found_not_a_crash(world: Path) -> None:
-    """Breaks the page headers of the whole tree but for the two meta pages, one after another."""
+    """Breaks the headers of all pages except the two meta pages, one after another."""
     file = shard_path(world)
     whole = file.read_bytes()
     found = 0
@@ -454,7 +454,7 @@ def test_shares_are_kept_and_the_seed_chooses(world: Path) -> None:
     assert chosen[0] == chosen[1] != chosen[2]
 
 
-def test_a_dataset_that_is_open_here_can_be_split_and_goes_on(world: Path) -> None:
+def test_a_dataset_that_is_open_can_be_split_and_read_further(world: Path) -> None:
     open_before = Dataset(world)
     record = open_before.record(7)
     split_by_sample(world, shares=(0.8, 0.1, 0.1), seed=0)
@@ -476,7 +476,7 @@ def test_an_exported_csv_restores_the_cells(world: Path, tmp_path: Path) -> None
     assert Dataset(world).manifest.splits == {"by": "csv", "file": "splits.csv"}
 
 
-def test_the_csv_tells_what_each_sample_is_made_of(shared: Path, tmp_path: Path) -> None:
+def test_the_csv_names_the_assets_of_each_sample(shared: Path, tmp_path: Path) -> None:
     export_csv(shared, tmp_path / "splits.csv")
     rows = list(csv.DictReader((tmp_path / "splits.csv").open()))
     dataset = Dataset(shared)
@@ -496,7 +496,7 @@ def test_the_csv_tells_what_each_sample_is_made_of(shared: Path, tmp_path: Path)
     assert rows[11]["flip"] == str(int(record.recipe["flip"]))
 
 
-def test_a_csv_needs_no_cells_and_bears_a_spreadsheet(world: Path, tmp_path: Path) -> None:
+def test_a_csv_of_a_spreadsheet_without_cells_is_read(world: Path, tmp_path: Path) -> None:
     rows = [f"{i},{'val' if i % 2 else 'test'}" for i in reversed(range(40))]
     file = tmp_path / "splits.csv"
     file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(["index,split", *rows, ""]).encode())
@@ -536,7 +536,7 @@ def test_a_bad_csv_is_one_line_and_changes_nothing(
     assert Dataset(world).cells.tobytes() == cells
 
 
-def test_a_csv_that_is_none(world: Path, tmp_path: Path, capsys) -> None:
+def test_a_file_that_is_not_a_csv(world: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xfe")
     for name, complaint in (("picture.png", "is not UTF-8"), ("none.csv", "No such file")):
         assert dsetkit("split", world, "--import-csv", tmp_path / name) == 2
@@ -579,12 +579,12 @@ def test_the_contact_sheet_shows_the_stored_pictures(shared: Path) -> None:
 def test_near_is_brighter_than_far(tmp_path: Path, depth_kind: str) -> None:
     world = tiny_dataset(tmp_path / "w", num_samples=4, depth_kind=depth_kind)
     sheet = np.asarray(contact_sheet(Dataset(world), [0]).convert("L")).astype(float)
-    depth = sheet[120:310, -200:-40]  # the floor: far above, near below
+    depth = sheet[120:310, -200:-40]  # far above, near below
     assert depth[-10:].mean() > depth[:10].mean() + 60
 
 
 @pytest.mark.parametrize("fields", ["all", "no depth", "imported"])
-def test_show_draws_what_there_is(tmp_path: Path, fields: str) -> None:
+def test_show_shows_the_fields_of_the_dataset(tmp_path: Path, fields: str) -> None:
     if fields == "imported":
         world = tiny_rgbd(tmp_path / "w")
     else:
@@ -642,7 +642,7 @@ def test_depth_as_npy_is_in_metres_or_in_0_to_1(tmp_path: Path, depth_kind: str)
     np.testing.assert_allclose(depth, stored / unit, rtol=1e-6)
 
 
-def test_an_export_that_was_cut_off_goes_on(shared: Path, tmp_path: Path) -> None:
+def test_an_interrupted_export_can_be_continued(shared: Path, tmp_path: Path) -> None:
     def stop_at_20(done: int, total: int) -> None:
         if done == 20:
             raise KeyboardInterrupt

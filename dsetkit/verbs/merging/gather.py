@@ -108,8 +108,8 @@ def _holders(parts: Sequence[Dataset]) -> list[Path]:
         more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
         folders = ", ".join(str(part.path) for part in parts)
         raise DatasetError(
-            f"of {shards:,} shards {names}{more} is missing in {folders}: give its directory too, "
-            f"or make it with --shards {shards} --shard-index {missing[0]}"
+            f"{names}{more} of {shards:,} shards not found in {folders}: give the directory that "
+            f"holds it too, or make it with --shards {shards} --shard-index {missing[0]}"
         )
     return [holders[number] for number in range(shards)]
 

@@ -75,7 +75,7 @@ def merge(
         num_shards = len(parts[0].shards.ranges)
         if shards not in (None, num_shards) or split_by:
             raise DatasetError(
-                f"these are parts of a dataset of {num_shards:,} shards, which are copied unchanged: "
+                f"these are parts of a dataset of {num_shards:,} shards, copied as they are: "
                 "leave out --shards and --split-by, then merge the result again with them"
             )
         return gather(parts, output, progress=progress)
