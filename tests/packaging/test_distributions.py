@@ -139,6 +139,7 @@ def test_the_sdist_holds_what_a_clone_holds(distributions: dict[str, Path], sour
         "train_depth.py",
         "train_mask.py",
         "evaluate_depth.py",
+        "CONTRIBUTING.md",
         "Makefile",
         "requirements-dev.txt",
         "LICENSE-WEIGHTS",
