@@ -1,4 +1,4 @@
-"""Scores a depth network on a split, beside two baselines: RMSE first, with its protocol.
+r"""Scores a depth network on a split, beside two baselines: RMSE first, with its protocol.
 
     python evaluate_depth.py --data DATASET --checkpoint runs/depth/best.safetensors
     python evaluate_depth.py --data DATASET --checkpoint FILE --output metrics.json --grid grid.png
@@ -6,7 +6,7 @@
 NYU Depth V2 as the field scores it (frames without their white border, see
 training/scoring/protocols.py; NYU_TRAIN gives the mean depth map):
 
-    python evaluate_depth.py --data NYU_TEST --checkpoint FILE --img-size 192x256 --native \\
+    python evaluate_depth.py --data NYU_TEST --checkpoint FILE --img-size 192x256 --native \
         --protocol nyu --tta flip --train-data NYU_TRAIN
 
 A network of relative depth, its scale and shift fitted to each image:

@@ -102,7 +102,7 @@ def main() -> None:
 # ---- each in a process of its own --------------------------------------------------------------
 
 
-def in_fresh_process(work: Callable, *arguments: object):  # noqa: ANN201 (what `work` gives)
+def in_fresh_process(work: Callable, *arguments: object):
     """Call a function in a new process and return its result."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()

@@ -199,7 +199,7 @@ def count_flop() -> FlopCounterMode:
     In the backward pass torch counts depthwise convolutions as full ones.
     """
 
-    def convolution_backward(gradient, pictures, weight, *others, **named) -> int:  # noqa: ANN001
+    def convolution_backward(gradient, pictures, weight, *others, **named) -> int:
         transposed, wanted = others[4], others[7]
         once = conv_flop_count(pictures, weight, gradient, transposed=transposed)
         return once * sum(wanted[:2])  # of pictures and of weight

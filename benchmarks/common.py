@@ -111,7 +111,7 @@ def report(
     for name, text in notes.items():
         console.print(f"{name}: {text}")
     content = {"title": title, "samples_per_s": rates, **columns, "notes": notes}
-    keep(title.split(":")[0].strip().replace(" ", "_"), content)
+    keep(title.split(":", maxsplit=1)[0].strip().replace(" ", "_"), content)
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

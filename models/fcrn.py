@@ -14,6 +14,8 @@ count, although batch norm cancels them. The up-projections of `resnet50_upproj`
 resize bilinearly.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -59,7 +61,7 @@ class FCRN(Network):
         self.encoder = ResNet50Encoder(in_channels)
         self.reduce = nn.Sequential(nn.Conv2d(2048, WIDTHS[0], 1), nn.BatchNorm2d(WIDTHS[0]))
         self.decoder = nn.Sequential(
-            *(UnpoolProjection(a, b, form) for a, b in zip(WIDTHS[:-1], WIDTHS[1:], strict=True))
+            *(UnpoolProjection(a, b, form) for a, b in itertools.pairwise(WIDTHS))
         )
         last = nn.Conv2d(WIDTHS[-1], 1, 3, padding=1)
         self.head = nn.Sequential(nn.Dropout(0.5), last)

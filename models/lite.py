@@ -4,6 +4,7 @@
 the same encoder and decoder classes; only the head differs.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -152,7 +153,7 @@ class LiteDecoder(nn.Module):
         widths = (DECODER_CHANNELS[0], *DECODER_CHANNELS)
         self.mixes = nn.ModuleList(
             nn.Sequential(separable_conv(b, b), separable_conv(b, a))
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            for a, b in itertools.pairwise(widths)
         )
         init_he(self)
 

@@ -14,6 +14,8 @@ the inputs; here RGB in 0..1 is normalised with ImageNet's mean and standard dev
 initialised by PyTorch's defaults, as the author's were.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -73,9 +75,7 @@ class Encoder(nn.Module):
     def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(in_channels, CHANNELS[0], 5, padding=2, bias=False)
-        self.downs = nn.ModuleList(
-            ResidualBlock(a, b) for a, b in zip(CHANNELS[:-1], CHANNELS[1:], strict=True)
-        )
+        self.downs = nn.ModuleList(ResidualBlock(a, b) for a, b in itertools.pairwise(CHANNELS))
         self.bridge = pre_activated(CHANNELS[-1], CHANNELS[-1])
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:

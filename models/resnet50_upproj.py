@@ -9,6 +9,8 @@ Hu et al. 2019 (arXiv 1803.08673), ResNet-50 variant. 67,569,473 parameters with
     head      5x5 128->128 twice, 5x5 128->1       1 @ S/2                               822,913
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -110,9 +112,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.reduce = conv_bn_relu(2048, 1024, 1)
         widths = (1024, 512, 256, 128, 64)
-        self.steps = nn.ModuleList(
-            UpProjection(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.steps = nn.ModuleList(UpProjection(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, features: list[torch.Tensor], half: tuple[int, int]) -> torch.Tensor:
         x = self.reduce(features[-1])

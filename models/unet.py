@@ -15,6 +15,8 @@ datasets. Here each network takes RGB in 0..1 and normalises with ImageNet's mea
 deviation. Weights are initialised by PyTorch's defaults, as the authors' were.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -166,9 +168,7 @@ class Branch(nn.Module):
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.downs = nn.ModuleList(
-            double_conv(a, b) for a, b in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.downs = nn.ModuleList(double_conv(a, b) for a, b in itertools.pairwise(channels))
         self.ups = nn.ModuleList()
         below = channels[-1]
         skips = channels[-2::-1]  # coarse to fine

@@ -113,7 +113,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not iterable)
     except SafetensorError as error:
         raise ModelError(f"{path} is not a safetensors file, or is cut off: {error}") from error
     found = (header.get("format"), header.get("version"))

@@ -16,9 +16,9 @@ from dsetkit.assets.folders import (
 from dsetkit.assets.shared import SharedAssets
 
 __all__ = [
+    "MAX_JOBS",
     "Asset",
     "BadFile",
-    "MAX_JOBS",
     "SharedAssets",
     "assign_splits",
     "decode_asset",

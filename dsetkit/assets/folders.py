@@ -241,7 +241,7 @@ def _pixels_or_reason(path: Path, *, read: Callable[[Path], np.ndarray]) -> np.n
 
 
 def _as_utf8(name: str) -> str:
-    """The name with undecodable bytes written as \\udcXX, for messages and the manifest."""
+    r"""The name with undecodable bytes written as \udcXX, for messages and the manifest."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 

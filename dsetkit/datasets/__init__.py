@@ -7,9 +7,9 @@ from dsetkit.datasets.writer import DatasetWriter, StoredAsset, stored_assets
 
 __all__ = [
     "COLUMNS",
+    "MIXED",
     "Dataset",
     "DatasetWriter",
-    "MIXED",
     "Origin",
     "SampleTable",
     "Size",

@@ -31,7 +31,7 @@ LABELLED = ("composite", "mask", "depth")  # fields with one file for each sampl
 FIELDS = ("background", *LABELLED)
 PER_BACKGROUND = 800  # samples of each background in a set of system 003
 
-_BACKGROUND_FOLDERS = {name: "background" for name in ("bg", "background", "backgrounds")}
+_BACKGROUND_FOLDERS = dict.fromkeys(("bg", "background", "backgrounds"), "background")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -230,7 +230,7 @@ class RemoteShards:
             attempt += 1
 
     def _filesystem(self) -> tuple[Any, str]:
-        """fsspec's file system and the URL's path in it; connections are not shared by a fork."""
+        """Fsspec's file system and the URL's path in it; connections are not shared by a fork."""
         if self._opened is None or self._opened[0] != os.getpid():
             from fsspec.config import apply_config
             from fsspec.core import get_filesystem_class, url_to_fs

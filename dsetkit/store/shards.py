@@ -6,6 +6,7 @@ dataset. The manifest alone decides the ranges, so any one shard tells which sha
 The first shard also holds the split cells, the backgrounds and the foregrounds of the dataset.
 """
 
+import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -53,7 +54,7 @@ def shard_ranges(manifest: m.Manifest) -> list[range]:
             f"of the {manifest.num_samples:,} samples"
         )
     borders = [min(k * batches // shards * batch, manifest.num_samples) for k in range(shards + 1)]
-    return [range(first, stop) for first, stop in zip(borders[:-1], borders[1:], strict=True)]
+    return [range(first, stop) for first, stop in itertools.pairwise(borders)]
 
 
 class ShardFiles(Protocol):

@@ -88,7 +88,7 @@ class DenseDepth(nn.Module):
 
 
 def _densenet_class() -> Any:
-    """torchvision's DenseNet.
+    """Torchvision's DenseNet.
 
     Raises:
         TeacherError: torchvision is not installed.

@@ -78,7 +78,7 @@ def test_every_tier_is_read_whole(dataset: Path, tmp_path: Path) -> None:
         )
         found = read_once.measure(batches, workers=0, seconds=0.01)
         assert found["epoch"] == len(Dataset(dataset))
-        assert 0 < found["samples"] and 0 < found["seconds"]
+        assert found["samples"] > 0 and found["seconds"] > 0
     assert sum(name.startswith("bytes a sample, ") for name in notes) == len(tiers)
 
 
@@ -164,7 +164,7 @@ def test_bench_shards_measures_and_compares(
         assert made[bench_shards.ONE]["then_samples_per_s"][0] > 0
     one, three = kept["reading"]
     assert "first_ms" not in one and {"handles", "memory_kb"} <= three.keys()
-    assert 0 < three["random_per_s"] and 0 < three["first_ms"]
+    assert three["random_per_s"] > 0 and three["first_ms"] > 0
     assert kept["bytes"]["list_ms"] > 0
     printed = capsys.readouterr().out
     assert "| 2 shards, 2 workers |" in printed and "(goal 1.8)" in printed
@@ -235,7 +235,7 @@ def test_simulations_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(common, "RESULTS", tmp_path)
-    monkeypatch.setattr(sys, "argv", "simulate_scale --small --parts shards memory".split())
+    monkeypatch.setattr(sys, "argv", ["simulate_scale", "--small", "--parts", "shards", "memory"])
     monkeypatch.setattr(simulate_scale, "SEEDS", 1)
     simulate_scale.main()
     kept = json.loads((tmp_path / "simulate_scale.json").read_text())

@@ -60,7 +60,7 @@ def test_foregrounds_lie_inside_the_canvas_at_the_scale_asked_for(placement: str
     for index in range(0, len(scenes), 37):
         recipe = scenes.recipe(index)
         x, y, width, height = recipe.box
-        assert 0 <= x and x + width <= 224 and 0 <= y and y + height <= 224
+        assert x >= 0 and x + width <= 224 and y >= 0 and y + height <= 224
         assert 0.3 * 224 - 1 <= max(width, height) <= 0.7 * 224 + 1
         rows, columns = scenes.foreground_shapes[recipe.foreground]
         assert width / height == pytest.approx(columns / rows, rel=0.05)

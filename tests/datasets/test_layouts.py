@@ -135,17 +135,19 @@ def test_a_converted_dataset_equals_one_made_so(
 
 def test_an_interrupted_conversion_is_continued(worlds: dict[str, Path], tmp_path: Path) -> None:
     new, expected = tmp_path / "new", Dataset(worlds["recipe"])
-    with pytest.raises(KeyboardInterrupt):
-        with DatasetWriter(
+    with (
+        pytest.raises(KeyboardInterrupt),
+        DatasetWriter(
             new,
             expected.manifest,
             expected.cells,
             backgrounds=stored_assets(expected, "backgrounds"),
             foregrounds=stored_assets(expected, "foregrounds"),
             commit_every_s=0,
-        ) as writer:
-            writer.add(expected.records(range(640)))
-            raise KeyboardInterrupt
+        ) as writer,
+    ):
+        writer.add(expected.records(range(640)))
+        raise KeyboardInterrupt
     assert len(Dataset(new, allow_incomplete=True)) == 640
     done = []
     convert(worlds["rendered"], new, layout="recipe", progress=lambda *step: done.append(step[0]))

@@ -95,7 +95,7 @@ def set_002() -> Set:
 def set_003() -> Set:
     """Two sets, each with all backgrounds and foregrounds of its own."""
     files = {f"Background/bg{b + 1}.jpg": background(b) for b in range(BACKGROUNDS)}
-    lines = ["\t".join(("Background", "Foreground", "fg-bg", "mask", "depth"))]
+    lines = ["Background\tForeground\tfg-bg\tmask\tdepth"]
     for n, (b, f, k) in enumerate(combinations() * 2, start=1):
         drawn, part = layers(b, f, k), 1 + (n - 1) // (BACKGROUNDS * PER_BACKGROUND)
         files[f"data_{part}/Fg-Bg/fg-bg{n}.jpg"] = encoded(drawn["composite"], "jpg")

@@ -354,4 +354,4 @@ def test_info_show_and_split_know_what_it_is(tmp_path: Path, imported: Callable)
 def test_verify_still_wants_foregrounds_of_what_was_generated(tmp_path: Path) -> None:
     path = tiny_dataset(tmp_path / "world", num_samples=8)
     replace_record(path, 3, replace(Dataset(path).record(3), foreground=None))
-    assert ["foreground None: expected 0 to 3"] == [problem.reason for problem in verify(path)]
+    assert [problem.reason for problem in verify(path)] == ["foreground None: expected 0 to 3"]

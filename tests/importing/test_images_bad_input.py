@@ -117,8 +117,8 @@ def test_missing_files_and_unexpected_names_are_reported_at_once(tmp_path: Path)
     twice = "OverlayedMasks/other/combined_s1_p1_it0.jpg"
     lonely = "DepthImage/0/combined_s12_p3_it0.jpg"
     extra = {other_name: grey(9), twice: grey(9), "OverlayedImages/9/combined_s99_p1_it0.jpg": b""}
-    extra |= {name: b"" for name in ("OverlayedMasks/combined_s99_p1_it0.jpg",)}
-    extra |= {name: b"" for name in ("DepthImage/combined_s99_p1_it0.jpg",)}
+    extra |= dict.fromkeys(("OverlayedMasks/combined_s99_p1_it0.jpg",), b"")
+    extra |= dict.fromkeys(("DepthImage/combined_s99_p1_it0.jpg",), b"")
     files = without(set_004(), lonely, COMPOSITE) | extra
     lines = refused(tmp_path, "004", files).splitlines()
     assert lines[0] == "5 files cannot be used (--skip-bad leaves out their samples):"

@@ -29,7 +29,7 @@ def test_a_sample_has_the_promised_tensors(dataset: Path) -> None:
         "mask": ((1, 24, 48), torch.uint8),
         "depth": ((1, 24, 48), torch.float32),
     }
-    assert 0 <= sample["depth"].min() and sample["depth"].max() <= 1
+    assert sample["depth"].min() >= 0 and sample["depth"].max() <= 1
 
 
 def test_without_a_size_fields_come_as_they_are_stored(dataset: Path) -> None:

@@ -1,5 +1,6 @@
 """Shards from stores on loopback: a real S3 server, a web server, and both with broken lines."""
 
+import contextlib
 import errno
 import multiprocessing
 import os
@@ -92,7 +93,7 @@ class Web:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 outer.answer(self)
 
             do_HEAD = do_GET  # noqa: N815
@@ -181,10 +182,8 @@ class CuttingProxy:
         except OSError:
             pass
         for end in (source, sink):
-            try:
+            with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def _may_cut(self) -> bool:
         with self.counting:

@@ -52,7 +52,7 @@ def test_shapes_dtypes_and_ranges_stay_and_the_batch_given_is_not_written_to(nam
     assert list(after) == list(batch)
     for field, x in after.items():
         assert x.shape == batch[field].shape and x.dtype == torch.float32
-        assert 0 <= x.min() and x.max() <= 1
+        assert x.min() >= 0 and x.max() <= 1
         assert torch.equal(batch[field], before[field])
 
 

@@ -63,7 +63,7 @@ def align_median(
 def align_scale_and_shift(
     prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor
 ) -> torch.Tensor:
-    """scale * prediction + shift with the least squared error; arguments as in `align`.
+    """Scale * prediction + shift with the least squared error; arguments as in `align`.
 
     A flat prediction becomes the target's mean.
     """

@@ -299,5 +299,5 @@ def _ratio_sums(
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, and 1 where both are 0."""
+    """Part / whole, and 1 where both are 0."""
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1), 1.0)

@@ -4,6 +4,8 @@ An item has a frame of its own [m]: the origin is the centre of its back, x runs
 front faces +y, z points up. `width` is the free space along the wall; an item may be narrower.
 """
 
+import itertools
+
 import numpy as np
 
 from dsetkit.demo.scenes import textures
@@ -36,7 +38,7 @@ def sofa(decor: Decor, width: float) -> Item:
     piece.block(cover, (half - arm, half), (0, depth), (0.3, 0.58))
     seats = max(1, round((2 * half - 0.4) / 0.65))
     edges = np.linspace(arm - half, half - arm, seats + 1)
-    for left, right in zip(edges[:-1], edges[1:], strict=True):
+    for left, right in itertools.pairwise(edges):
         piece.block(cover, (left + 0.01, right - 0.01), (0.2, depth + 0.02), (0.3, 0.44))
         if rng.random() < 0.5:
             middle = (left + right) / 2 + rng.uniform(-0.1, 0.1)

@@ -79,9 +79,13 @@ def write_on_ray(
             crew.work(min(most, room) if workers is None else most, progress)
         seconds = time.monotonic() - start
     log.info(
-        f"{shards - len(crew.failed):,} of {shards:,} shards are complete: {crew.written:,} "
-        f"samples written on Ray in {seconds:,.0f} s, {crew.written / seconds:,.0f}/s; "
-        f"retries: {crew.retries:,}"
+        "%s of %s shards are complete: %s samples written on Ray in %s s, %s/s; retries: %s",
+        f"{shards - len(crew.failed):,}",
+        f"{shards:,}",
+        f"{crew.written:,}",
+        f"{seconds:,.0f}",
+        f"{crew.written / seconds:,.0f}",
+        f"{crew.retries:,}",
     )
     raise_if_failed(crew.failed, shards)
     return Dataset(plan.output).manifest  # raises if a node wrote into a folder of its own

@@ -184,7 +184,7 @@ class Crew:
             self._give_up(worker, DatasetError(f"a worker cannot start: {reason}"))
             return
         what = "before it was ready" if shard is None else f"while it wrote shard {shard}"
-        log.warning(f"a Ray worker died {what}, another takes its place ({reason})")
+        log.warning("a Ray worker died %s, another takes its place (%s)", what, reason)
         self._end(worker)
         worker.actor, worker.job = self._start_actor()
         worker.progress = None
@@ -192,7 +192,7 @@ class Crew:
     def _give_up(self, worker: _Worker, reason: Exception) -> None:
         """Goes on without a worker that cannot start; the other workers write its shards."""
         self._dismiss(worker)
-        log.warning(f"going on without a Ray worker: {one_line(reason)}")
+        log.warning("going on without a Ray worker: %s", one_line(reason))
         if not self._workers:
             self._fail_waiting(reason)
 
