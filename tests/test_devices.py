@@ -1,4 +1,4 @@
-"""What networks on the CPU ask of malloc; in processes of their own, for it cannot be undone."""
+"""Tests of devices. The setting of malloc runs in subprocesses, because it cannot be undone."""
 
 import platform
 import subprocess
@@ -35,13 +35,13 @@ print([faults(1 << 26) for _ in range(3)][-1])
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_memory_that_was_freed_is_had_again_without_page_faults() -> None:
+def test_freed_memory_is_reused_without_page_faults() -> None:
     def last_faults(how: str) -> int:
         command = [sys.executable, "-c", FAULTS, how]
         done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
         return int(done.stdout)
 
-    assert last_faults("leave") > 16  # each time anew: 16,384 pages, or 32 huge ones
+    assert last_faults("leave") > 16  # 16,384 pages, or 32 huge pages, each time
     assert last_faults("keep") < 16
 
 

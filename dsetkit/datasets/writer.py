@@ -197,8 +197,8 @@ class DatasetWriter:
         differences = stored.differences(self._manifest)
         if differences:
             raise DatasetError(
-                f"{self.path} holds a dataset made otherwise ({'; '.join(differences)}): "
-                "repeat the command it was made with, or choose another --output"
+                f"{self.path} holds a dataset with other settings ({'; '.join(differences)}): "
+                "repeat the command that made it, or choose another --output"
             )
         self._manifest = stored
         done, size = self._store.count("samples"), len(self._ranges[self._number])
@@ -211,8 +211,8 @@ class DatasetWriter:
         if surplus:
             raise DatasetError(
                 f"{self.path} contains {shard_path(self.path, min(surplus)).name}, which belongs "
-                f"to a dataset of more than {len(self._ranges):,} shards: repeat the command it "
-                "was made with, or choose another --output"
+                f"to a dataset of more than {len(self._ranges):,} shards: repeat the command that "
+                "made it, or choose another --output"
             )
 
     def _commit(self) -> None:

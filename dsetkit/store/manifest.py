@@ -128,15 +128,15 @@ class Manifest:
             ) from None
 
     def differences(self, other: "Manifest", *, ignoring: Collection[str] = ()) -> list[str]:
-        """Describes each entry that differs in one line.
+        """Describes each entry that differs, as in "num_samples: 30, not 31".
 
         Args:
-            other: The manifest to compare with.
+            other: The manifest to compare with; its values come after "not".
             ignoring: Entries to leave out, besides those in TOOLING.
         """
         mine, others = asdict(self), asdict(other)
         return [
-            f"{name}: {mine[name]} there, {others[name]} now"
+            f"{name}: {mine[name]}, not {others[name]}"
             for name in mine
             if name not in {*TOOLING, *ignoring} and mine[name] != others[name]
         ]

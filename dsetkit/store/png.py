@@ -2,8 +2,8 @@
 
 The images have 8 or 16 bits, and any program can read them. All rows use one filter. 8-bit rows use
 no filter, because masks are mostly flat. 16-bit rows store the difference from the left neighbour,
-because depths are smooth. zlib-ng compresses and decompresses the rows. ISA-L is faster, but in
-about one of ten thousand runs it gave other bytes for the same mask, and datasets must be the same
+because depths are smooth. zlib-ng compresses and decompresses the rows. ISA-L is faster, but about
+once in ten thousand runs it encoded the same mask to different bytes. Datasets must be reproducible
 byte for byte.
 
 `decode` reads only what `encode` writes. It returns None for the PNG files of other programs.

@@ -92,8 +92,8 @@ class RemoteShards:
         """The local file of a shard. If the cache lacks the shard, this fetches it.
 
         Concurrent calls for one shard fetch it once. Call this in each process right before opening
-        the file. It only looks up one file, and it keeps the cache from deleting the shard as one
-        that nobody uses.
+        the file: the cache may have deleted the shard, and the call marks the shard as used. If the
+        cache has the shard, the call only inspects the file's metadata.
 
         Args:
             name: Name of the shard in the shard list.

@@ -258,7 +258,7 @@ class Shards:
         manifest, shards = self._read_manifest(reader), len(self.ranges)
         name = self._name if shards == 1 else f"{self._name}/{SHARD_NAME.format(number)}"
         # `dsetkit split` writes new splits into the first shard only.
-        differences = self.manifest.differences(manifest, ignoring=("shard", "splits"))
+        differences = manifest.differences(self.manifest, ignoring=("shard", "splits"))
         if differences:
             raise DatasetError(
                 f"{name} belongs to another dataset ({differences[0]}): replace it by this "

@@ -69,7 +69,7 @@ def test_one_error_lists_the_bad_files_of_both_folders(folders):
     raise_if_bad(*found, skip_bad=True)
 
 
-def test_skipping_does_not_go_on_with_nothing(folders):
+def test_skip_bad_needs_at_least_one_usable_picture(folders):
     front, behind = folders
     (front / "good.png").unlink()
     found = load_foregrounds(front, max_side=64), load_backgrounds(behind, size=16)
@@ -77,7 +77,7 @@ def test_skipping_does_not_go_on_with_nothing(folders):
         raise_if_bad(*found, skip_bad=True)
 
 
-def test_pillow_warnings_of_what_is_dealt_with_do_not_leak(tmp_path):
+def test_pillow_warnings_about_handled_problems_are_hidden(tmp_path):
     save(tmp_path / "broken_exif.png", cut_out(), exif=b"II*\0\x08\0\0\0\x05\0\x12\x01")
     Image.new("1", (95_000, 1_000)).save(tmp_path / "large.png")
     os.truncate(tmp_path / "large.png", 99)  # the header is enough for Pillow to warn
@@ -88,7 +88,7 @@ def test_pillow_warnings_of_what_is_dealt_with_do_not_leak(tmp_path):
     assert [bad.reason for bad in found.bad] == ["damaged or cut off (image file is truncated)"]
 
 
-def test_a_name_that_is_not_utf_8_is_told_in_words_that_can_be_stored(tmp_path):
+def test_a_file_name_that_is_not_utf_8_gives_a_reason_in_utf_8(tmp_path):
     save(tmp_path / "a.png", cut_out())
     try:
         os.rename(os.fsencode(tmp_path / "a.png"), os.fsencode(tmp_path) + b"/caf\xe9.png")
@@ -192,7 +192,7 @@ def test_encoded_assets_are_plain_png(tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), cut_out())
 
 
-def test_bytes_that_are_no_picture_are_an_error_of_the_dataset():
+def test_bytes_that_are_not_a_picture_raise_a_dataset_error():
     with pytest.raises(DatasetError, match="an encoded asset cannot be decoded"):
         decode_asset(b"no picture")
 

@@ -1,4 +1,4 @@
-"""Decoding and preparing one picture: every kind of file, every reason to refuse it."""
+"""Tests of reading one picture: each kind of file, and each reason to refuse it."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""Compositing: exact where it can be, free of fringes, and honest about the mask."""
+"""Tests of compositing: exact rounding, no fringes, and the right mask."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def composite(
 
 
 def disc(size: int, colour: tuple[int, int, int], behind: tuple[int, int, int]) -> np.ndarray:
-    """A disc of one colour; another colour lies behind its transparent pixels."""
+    """A disc of one colour whose transparent pixels have another colour."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     alpha = np.clip(size / 2 - 1 - np.hypot(x, y), 0, 1)
     rgba = np.empty((size, size, 4), np.uint8)
@@ -31,7 +31,7 @@ def disc(size: int, colour: tuple[int, int, int], behind: tuple[int, int, int]) 
     return rgba
 
 
-@pytest.mark.parametrize("width", [256, 255, 13, 1])  # whole vectors of the processor, and rests
+@pytest.mark.parametrize("width", [256, 255, 13, 1])  # multiples of the vector width and others
 def test_products_are_rounded_exactly_for_every_colour_and_alpha(width: int) -> None:
     colour, alpha = np.mgrid[:256, :256].astype(np.uint8)[:, :, :width]
     rgba = np.dstack([colour, colour, colour, alpha])
@@ -89,7 +89,7 @@ def test_a_flip_mirrors_composite_and_mask_alike() -> None:
         assert np.array_equal(one[3:27, 8:32], other[3:27, 8:32][:, ::-1])
 
 
-def test_drawing_leaves_the_assets_as_they_were() -> None:
+def test_compositing_does_not_change_the_assets() -> None:
     assets = {
         "backgrounds": np.full((32, 32, 3), 7, np.uint8),
         "foregrounds": np.full((16, 16, 4), 255, np.uint8),

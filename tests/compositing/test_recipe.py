@@ -1,4 +1,4 @@
-"""Recipes and their selection: pure functions of (seed, index), balanced, without leaks."""
+"""Tests of recipes and selection: pure functions of (seed, index), balanced, no test leaks."""
 
 import numpy as np
 import pytest

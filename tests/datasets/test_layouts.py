@@ -50,7 +50,7 @@ def contents(dataset: Path) -> dict[str, list[tuple[bytes, bytes]]]:
 # ---- the recipe layout -------------------------------------------------------------------------
 
 
-def test_what_is_drawn_again_is_what_was_stored(worlds: dict[str, Path]) -> None:
+def test_the_recipe_layout_composites_the_stored_pixels(worlds: dict[str, Path]) -> None:
     rendered, recipe = (Dataset(path) for path in worlds.values())
     for index in range(len(rendered)):
         stored, kept = rendered.record(index), recipe.record(index)
@@ -91,7 +91,7 @@ def test_every_verb_takes_the_recipe_layout(worlds: dict[str, Path], tmp_path: P
         ).read_bytes()
 
 
-def test_at_a_small_size_everything_is_drawn_where_it_was(worlds: dict[str, Path]) -> None:
+def test_at_a_small_size_the_foreground_keeps_its_place(worlds: dict[str, Path]) -> None:
     large, small = (SampleDataset(worlds["recipe"], None, size) for size in (None, 16))
     for position in range(0, 2000, 40):
         big, drawn = large[position], small[position]
@@ -103,7 +103,7 @@ def test_at_a_small_size_everything_is_drawn_where_it_was(worlds: dict[str, Path
         assert (drawn["composite"] == drawn["background"])[:, outside].all()
 
 
-def test_verify_names_a_sample_that_would_be_drawn_otherwise(tmp_path: Path) -> None:
+def test_verify_names_a_sample_whose_pixels_differ(tmp_path: Path) -> None:
     path = tiny_dataset(tmp_path / "d", num_samples=40, layout="recipe")
     record = Dataset(path).record(7)
     replace_record(path, 7, replace(record, drawn=b"\0" * 8))
@@ -182,7 +182,9 @@ def test_relabelling_recipes_equals_relabelling_pictures(
     assert verify(tmp_path / "recipe-new") == []
 
 
-def test_what_cannot_be_converted_says_so(worlds: dict[str, Path], tmp_path: Path) -> None:
+def test_conversions_that_are_impossible_raise_an_error(
+    worlds: dict[str, Path], tmp_path: Path
+) -> None:
     for path, settings, text in (
         (tiny_rgbd(tmp_path / "rgbd"), {"layout": "recipe"}, "sample 0 was imported, not comp"),
         (worlds["rendered"], {"layout": "zip"}, "--layout zip: expected rendered or recipe"),
@@ -203,7 +205,7 @@ def test_what_cannot_be_converted_says_so(worlds: dict[str, Path], tmp_path: Pat
         convert(worlds["recipe"], worlds["recipe"], layout="rendered")
 
 
-def test_a_picture_that_was_not_drawn_so_is_never_thrown_away(tmp_path: Path) -> None:
+def test_a_composite_that_its_recipe_does_not_give_is_kept(tmp_path: Path) -> None:
     path = tiny_dataset(tmp_path / "d", num_samples=40)
     dataset = Dataset(path)
     first, second = dataset.record(0), dataset.record(1)
@@ -331,7 +333,7 @@ def test_a_cache_takes_a_size(worlds: dict[str, Path], tmp_path: Path) -> None:
         SampleDataset(worlds["recipe"], cache=tmp_path)
 
 
-# ---- PNG of our own make -----------------------------------------------------------------------
+# ---- the PNG codec -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 1), (1, 9), (37, 53)])
@@ -346,7 +348,7 @@ def test_any_program_reads_our_png(shape: tuple[int, int], dtype: type) -> None:
 
 
 @pytest.mark.parametrize("name", ["png8", "png16"])
-def test_png_of_another_make_is_read_all_the_same(name: str) -> None:
+def test_png_of_other_programs_is_decoded(name: str) -> None:
     dtype = {"png8": np.uint8, "png16": np.uint16}[name]
     image = np.arange(40 * 30).reshape(40, 30).astype(dtype) * 7
     encoded = cv2.imencode(".png", image)[1].tobytes()

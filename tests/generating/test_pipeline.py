@@ -191,9 +191,9 @@ def test_a_finished_dataset_is_left_as_it_is(pictures: dict, tmp_path: Path) -> 
 def test_another_command_does_not_continue_a_dataset(pictures: dict, tmp_path: Path) -> None:
     options = {**pictures, "output": tmp_path / "d", "teacher": "none", **SMALL}
     generate(**options, num_samples=30)
-    with pytest.raises(DatasetError, match="made otherwise .*seed.*choose another --output"):
+    with pytest.raises(DatasetError, match="with other settings .*seed.*choose another --output"):
         generate(**options, num_samples=30, seed=1)
-    with pytest.raises(DatasetError, match="num_samples: 30 there, 31 now"):
+    with pytest.raises(DatasetError, match="num_samples: 30, not 31"):
         generate(**options, num_samples=31)
 
 

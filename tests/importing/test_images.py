@@ -146,7 +146,7 @@ def test_another_set_cannot_go_on_where_one_stopped(tmp_path: Path) -> None:
     name = "OverlayedImages/0/combined_s3_p1_it0.jpg"
     files[name] = files[name.replace("p1", "p2")]
     other = as_zip(files, tmp_path / "b.zip")
-    with pytest.raises(DatasetError, match="holds a dataset made otherwise .recipe"):
+    with pytest.raises(DatasetError, match="holds a dataset with other settings .recipe"):
         import_images([other], tmp_path / "dataset", system="004")
 
 

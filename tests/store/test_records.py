@@ -1,4 +1,4 @@
-"""Records and codecs: what goes in comes out, and damage never passes unseen."""
+"""Tests of records and codecs: round trips, and detection of damage."""
 
 import msgpack
 import numpy as np
@@ -27,13 +27,13 @@ IMAGES = {
 
 
 def smooth_image(shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """Ramps that run another way in each channel."""
+    """Ramps with a different direction in each channel."""
     y, x = np.mgrid[0 : 1 : shape[0] * 1j, 0 : 1 : shape[1] * 1j]
     ramps = np.stack([x, y, (2 - x - y) / 2], axis=-1) * np.iinfo(dtype).max
     return ramps.astype(dtype) if len(shape) == 3 else ramps[..., 0].astype(dtype)
 
 
-def test_the_registry_is_what_files_out_there_were_written_with() -> None:
+def test_the_codecs_of_existing_datasets_are_registered() -> None:
     assert list(CODECS) == list(IMAGES)
 
 
@@ -62,7 +62,15 @@ def test_a_record_without_fields_or_assets_comes_back() -> None:
     assert unpack_record(pack_record(bare)) == bare
 
 
-def test_a_flipped_bit_anywhere_is_noticed() -> None:
+@pytest.mark.parametrize("kind, number", [("background", 3), ("foreground", 5)])
+def test_asset_ids(kind: str, number: int) -> None:
+    assert record().asset_id(kind) == number
+    imported = Record(None, None, {"name": "0001_color.jpg"}, {})
+    with pytest.raises(DatasetError, match=f"the sample has no {kind}: it was imported without"):
+        imported.asset_id(kind)
+
+
+def test_a_flipped_bit_is_always_detected() -> None:
     packed = pack_record(record())
     for place in range(len(packed)):
         damaged = bytearray(packed)
@@ -72,7 +80,7 @@ def test_a_flipped_bit_anywhere_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("packed", [b"", b"\xc1", msgpack.packb([1, 2]), msgpack.packb({"a": 1})])
-def test_what_is_no_record_is_refused(packed: bytes) -> None:
+def test_bytes_that_are_not_a_record_are_refused(packed: bytes) -> None:
     with pytest.raises(DatasetError, match="not a record"):
         unpack_record(packed)
 

@@ -1,4 +1,4 @@
-"""A shard list comes back as it was written; what is not one is refused in a line."""
+"""Tests of the shard list: round trips, and one-line errors for anything else."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_progress_counts_every_byte_once(files: list[Path]) -> None:
     assert {step[1] for step in seen} == {made.num_bytes}
 
 
-def test_an_unknown_name_is_told_the_known_ones(files: list[Path]) -> None:
+def test_the_error_for_an_unknown_name_gives_the_range_of_names(files: list[Path]) -> None:
     made = make_shard_list(files, fingerprint="")
     assert made.shard(files[3].name) is made.shards[3]
     with pytest.raises(DatasetError, match="has 5, from shard-00000.lmdb to shard-00004.lmdb"):
@@ -109,7 +109,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_what_is_no_shard_list_is_refused_in_one_line(what: str) -> None:
+def test_anything_but_a_shard_list_is_refused_in_one_line(what: str) -> None:
     content, message = BAD[what]
     with pytest.raises(DatasetError, match=message) as caught:
         ShardList.from_json(content, source="s3://b/shards.json")
@@ -117,5 +117,5 @@ def test_what_is_no_shard_list_is_refused_in_one_line(what: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_pattern_of_these_tests_is_good_itself() -> None:
+def test_the_unchanged_list_of_these_tests_is_accepted() -> None:
     assert ShardList.from_json(changed()).shards[0].num_bytes == 5

@@ -218,4 +218,4 @@ def test_the_manifest_says_it_and_the_command_line_sets_it(
     recorded = Dataset(tmp_path / "d").manifest.teacher
     assert (recorded["precision"], recorded["compiled"]) == ("bf16", True)
     assert run(lambda: main(command)) == 2  # another precision does not continue it
-    assert "made otherwise" in capsys.readouterr().err
+    assert "with other settings" in capsys.readouterr().err

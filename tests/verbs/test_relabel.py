@@ -118,7 +118,7 @@ def test_what_it_came_from_is_recorded_and_not_mixed(world: Path, tmp_path: Path
     manifest = relabel(world, tmp_path / "new", teacher="metric")
     assert manifest.teacher["relabelled"] == Dataset(world).manifest.fingerprint
     other = tiny_dataset(tmp_path / "other", num_samples=40, seed=1)
-    with pytest.raises(DsetkitError, match="made otherwise"):
+    with pytest.raises(DsetkitError, match="with other settings"):
         relabel(other, tmp_path / "new", teacher="metric")
 
 
