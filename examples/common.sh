@@ -1,7 +1,8 @@
-# Sourced by system_00X.sh: arguments DATASET RUN [--smoke] [more for the trainings], and two verbs.
+# Sourced by system_00X.sh. It parses DATASET RUN [--smoke] [more arguments for the trainings], and
+# defines two functions:
 #
-#   run SCRIPT …      trains; with --smoke for one epoch at 32 px on 32 samples
-#   score RUN KIND …  evaluates the best weights of RUN as mask, depth or both
+#   run SCRIPT ...      trains; with --smoke, one epoch at 32 px on 32 samples
+#   score RUN KIND ...  evaluates the best weights of RUN as mask, depth or both
 
 if [[ $# -lt 2 ]]; then
     echo "usage: $0 DATASET RUN [--smoke] [more arguments for the trainings]" >&2
@@ -24,7 +25,7 @@ run() {
 
 score() {
     local run=$1 weights kind
-    weights=$(find "$run" -maxdepth 2 -name best.safetensors | sort | tail -1) # of a chain, the last
+    weights=$(find "$run" -maxdepth 2 -name best.safetensors | sort | tail -1) # a chain has several; use the last
     for kind in "${@:2}"; do
         "$PYTHON" "$HERE/evaluate_$kind.py" --data "$DATA" --checkpoint "$weights" \
             --output "$run/$kind.json" --grid "$run/$kind.png"

@@ -4,8 +4,8 @@
 #     examples/many_gpus.sh DATASET RUN [more arguments for train_depth.py]
 #     sbatch --nodes 2 --gpus-per-node 4 --ntasks-per-node 1 examples/many_gpus.sh DATASET RUN
 #
-# The batch is that of all processes together; the run folder must be one that all machines see.
-# What was cut off goes on with the same line, on any number of GPUs that divides the batch.
+# --batch-size counts the samples of all processes together. All machines must see the run folder.
+# The same command continues an interrupted run, on any number of GPUs that divides the batch.
 set -euo pipefail
 if [[ $# -lt 2 ]]; then
     echo "usage: $0 DATASET RUN [more arguments for train_depth.py]" >&2
@@ -13,7 +13,7 @@ if [[ $# -lt 2 ]]; then
 fi
 DATA=$1 RUN=$2
 shift 2
-HERE=${SLURM_SUBMIT_DIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)} # sbatch runs a copy
+HERE=${SLURM_SUBMIT_DIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)} # sbatch runs a copy of this file
 
 LAUNCH=("${PYTHON:-python}" -m torch.distributed.run --nproc-per-node "${PROCESSES:-gpu}")
 if [[ ${SLURM_NNODES:-1} -gt 1 ]]; then

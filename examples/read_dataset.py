@@ -1,4 +1,4 @@
-"""Reads a rendered dataset with lmdb, msgpack and cv2 alone: read_dataset.py DATASET"""
+"""Reads a rendered dataset without dsetkit, with lmdb, msgpack and cv2: read_dataset.py DATASET"""
 
 import sys
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# System 000: two U-Nets side by side, each picture's SSIM as loss, SGD with momentum 0.95.
+# System 000: two separate U-Nets, SSIM loss per picture, SGD with momentum 0.95.
 #
 #     examples/system_000.sh DATASET RUN [--smoke]
 #
-# As its author meant it: composite and background in, 2 SSIM(mask) + SSIM(depth) with windows of
-# 3 px, gradient values cut at 0.1, batches of 48, 7 epochs. One thing is mended: his plateau
-# watched a loss for its rise, so the rate fell while the loss was falling.
+# As its author intended: inputs composite and background, loss 2 SSIM(mask) + SSIM(depth) with
+# windows of 3 px, gradient values clipped at 0.1, batches of 48, 7 epochs. One thing is fixed: the
+# author's plateau schedule expected the loss to rise, so it lowered the rate while the loss fell.
 set -euo pipefail
 source "$(dirname "$0")/common.sh" "$@"
 

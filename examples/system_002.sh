@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# System 002: a ResNet-50 up-projection depth network, and a mask found through it alone.
+# System 002: a ResNet-50 up-projection depth network, and a mask network trained through it.
 #
 #     examples/system_002.sh DATASET RUN [--smoke]
 #
-# As its author meant it: the composite in, depth first; then a mask network that never sees a
-# mask: it keeps what the frozen depth network needs to answer the same, and pays for every pixel
-# it keeps. 32 then 64 px, Adam. (train_mask.py without --loss saliency trains it with masks.)
+# As its author intended: the input is the composite; 32 then 64 px, Adam. The depth network is
+# trained first and then frozen. The mask network is trained without masks: its mask must keep the
+# pixels that the depth network needs to predict the same depth, and every kept pixel adds to the
+# loss. (train_mask.py without --loss saliency trains it with masks.)
 set -euo pipefail
 source "$(dirname "$0")/common.sh" "$@"
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# System 003: two U-Nets that share their first block, binary cross-entropy on both maps, Adam.
+# System 003: two U-Nets that share their first block, binary cross-entropy for both maps, Adam.
 #
 #     examples/system_003.sh DATASET RUN [--smoke]
-#     examples/system_003.sh C RUN --data A B C --chain     # one set after another; scored on C
+#     examples/system_003.sh C RUN --data A B C --chain     # A, B and C in turn; scores on C
 #
-# As its author meant it: background and composite in, 1:1, Adam at 0.01, plateau with patience 3,
-# batches of 128 at 64 px, 10 epochs. Mended: his targets were divided by 255 twice.
+# As its author intended: inputs background and composite, both losses with weight 1, Adam at 0.01,
+# plateau with patience 3, batches of 128 at 64 px, 10 epochs. One thing is fixed: the author divided
+# the targets by 255 twice.
 set -euo pipefail
 source "$(dirname "$0")/common.sh" "$@"
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# System 004: a small network at full resolution throughout, one block shared by both pictures, L1.
+# System 004: a small network at full resolution, one block shared by both pictures, L1 loss.
 #
 #     examples/system_004.sh DATASET RUN [--smoke]
 #
-# As its author meant it: background and composite in, L1(mask) + 2 L1(depth), SGD with momentum
-# 0.9, batches of 32 at 64 px, 10 epochs. Mended: his rate was divided by 100 after every epoch
-# (1e-2, 1e-4, 1e-6, ...), so learning ended with the second; here it is divided by 10 every 4.
+# As its author intended: inputs background and composite, loss L1(mask) + 2 L1(depth), SGD with
+# momentum 0.9, batches of 32 at 64 px, 10 epochs. One thing is fixed: the author divided the rate
+# by 100 after every epoch (1e-2, 1e-4, 1e-6, ...), so training stopped after the second. Here the
+# rate is divided by 10 every 4 epochs.
 set -euo pipefail
 source "$(dirname "$0")/common.sh" "$@"
 

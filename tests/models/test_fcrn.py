@@ -1,4 +1,4 @@
-"""FCRN: published parts, and the two forms of its up-projection as one function."""
+"""FCRN: the published parts, and the equality of the two forms of its up-projection."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ SIZES = [(1, 1), (1, 4), (5, 3), (2, 2), (7, 10)]
 
 
 def shapes_of(**options: bool | str) -> nn.Module:
-    """The network without memory for its weights: for counts and shapes."""
+    """Create the network without memory for its weights, for counts and shapes."""
     with torch.device("meta"):
         return create_model("fcrn", **options)
 
@@ -28,14 +28,14 @@ def test_the_published_parts_and_their_count() -> None:
     assert count(net) == 63_566_913  # "63.6 M"
 
 
-def test_half_size_depth_or_all_of_it() -> None:
+def test_depth_is_half_size_or_full_size() -> None:
     x = torch.rand(1, 3, 64, 96, device="meta")
     assert shapes_of()(x).shape == (1, 1, 32, 48)
     assert shapes_of(full_size=True)(x).shape == (1, 1, 64, 96)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_both_forms_of_unpooling_and_convolution_are_one_function(size: tuple[int, int]) -> None:
+def test_both_forms_of_unpooling_and_convolution_are_equal(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, 3, 5, 5, dtype=torch.float64, requires_grad=True)
@@ -44,14 +44,14 @@ def test_both_forms_of_unpooling_and_convolution_are_one_function(size: tuple[in
     height, width = size
     unpooled = torch.zeros(2, 3, 2 * height, 2 * width, dtype=torch.float64)
     unpooled[..., ::2, ::2] = x
-    wanted = F.conv2d(unpooled, weight, bias, padding=2)
-    answers = torch.randn_like(wanted)  # gradients that differ everywhere
-    wanted_grads = torch.autograd.grad(wanted, inputs, answers)
+    expected = F.conv2d(unpooled, weight, bias, padding=2)
+    grad_output = torch.randn_like(expected)  # differs everywhere
+    expected_grads = torch.autograd.grad(expected, inputs, grad_output)
     for form in ("plain", "fast"):
         found = unpool_conv2d(*inputs, form=form)
-        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
-        grads = torch.autograd.grad(found, inputs, answers)
-        torch.testing.assert_close(grads, wanted_grads, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        grads = torch.autograd.grad(found, inputs, grad_output)
+        torch.testing.assert_close(grads, expected_grads, rtol=1e-12, atol=1e-12)
 
 
 def test_both_forms_train_alike_in_float32() -> None:
@@ -61,15 +61,15 @@ def test_both_forms_train_alike_in_float32() -> None:
         part.to(memory_format=torch.channels_last)
     plain.load_state_dict(fast.state_dict())
     x = torch.randn(2, 6, 5, 3)
-    answers = torch.randn(2, 4, 10, 6)
+    grad_output = torch.randn(2, 4, 10, 6)
     for part in (fast, plain):
-        part(x).backward(answers)
+        part(x).backward(grad_output)
     for (name, a), b in zip(fast.named_parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-4, msg=name)
     torch.testing.assert_close(fast.state_dict(), plain.state_dict())  # batch norm's statistics
 
 
-def test_the_form_changes_no_weight_and_no_answer() -> None:
+def test_the_form_changes_neither_weights_nor_output() -> None:
     torch.manual_seed(0)
     fast = create_model("fcrn").eval()
     plain = create_model("fcrn", form="plain").eval()
@@ -80,7 +80,7 @@ def test_the_form_changes_no_weight_and_no_answer() -> None:
         torch.testing.assert_close(fast(x), plain(x), rtol=1e-4, atol=1e-5)
 
 
-def test_the_fast_form_leaves_three_of_four_products_out() -> None:
+def test_the_fast_form_omits_three_of_four_products() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     x, weight, bias = torch.rand(1, 2, 8, 8), torch.rand(3, 2, 5, 5), torch.rand(3)
@@ -92,6 +92,6 @@ def test_the_fast_form_leaves_three_of_four_products_out() -> None:
     assert flops["plain"] == 4 * flops["fast"]
 
 
-def test_unknown_forms_list_the_known() -> None:
+def test_the_error_for_an_unknown_form_lists_the_known() -> None:
     with pytest.raises(ModelError, match="form='quick'; expected one of fast, plain"):
         shapes_of(form="quick")

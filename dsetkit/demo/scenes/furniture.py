@@ -42,7 +42,7 @@ def sofa(decor: Decor, width: float) -> Item:
         piece.block(cover, (left + 0.01, right - 0.01), (0.2, depth + 0.02), (0.3, 0.44))
         if rng.random() < 0.5:
             middle = (left + right) / 2 + rng.uniform(-0.1, 0.1)
-            piece.egg(pillow, (middle, 0.32, 0.6), (0.22, 0.1, 0.19))
+            piece.ellipsoid(pillow, (middle, 0.32, 0.6), (0.22, 0.1, 0.19))
     return piece.item()
 
 
@@ -56,7 +56,7 @@ def bed(decor: Decor, width: float) -> Item:
     piece.block(linen, (0.02 - half, half - 0.02), (0.06, length - 0.02), (0.32, 0.52))
     piece.block(decor.cloth(), (-half - 0.02, half + 0.02), (fold, length + 0.01), (0.3, 0.56))
     for x in [0.0] if half < 0.6 else [-half / 2, half / 2]:
-        piece.egg(linen, (x, 0.33, 0.58), (0.3, 0.2, 0.1))
+        piece.ellipsoid(linen, (x, 0.33, 0.58), (0.3, 0.2, 0.1))
     return piece.item()
 
 
@@ -202,7 +202,7 @@ def pouf(decor: Decor) -> Item:
 def ball(decor: Decor) -> Item:
     piece, radius = Assembly(), decor.rng.uniform(0.1, 0.3)
     cover = textures.stripes(decor.rng, decor.accent(), CREAM, width=radius / 2)
-    piece.egg(cover, (0, 0, radius), (radius, radius, radius))
+    piece.ellipsoid(cover, (0, 0, radius), (radius, radius, radius))
     return piece.item()
 
 
@@ -221,7 +221,7 @@ def door(decor: Decor) -> Item:
     leaf = textures.panels(rng, base, (0.86, 2.0), columns=2, rows=3, knobs=False)
     piece.block(decor.paint(vary(rng, CREAM, 0.05)), (-0.5, 0.5), (0, 0.03), (0, 2.08))
     piece.block(leaf, (-0.43, 0.43), (0.03, 0.045), (0, 2.0))
-    piece.egg(decor.paint(STEEL), (0.36, 0.08, 1.0), (0.03, 0.03, 0.03))
+    piece.ellipsoid(decor.paint(STEEL), (0.36, 0.08, 1.0), (0.03, 0.03, 0.03))
     return piece.item(casts_shadow=False)
 
 
@@ -264,7 +264,7 @@ def ceiling_lamp(decor: Decor, drop: float) -> Item:
     piece, glass = Assembly(), decor.paint(LAMPLIGHT)
     piece.cone(decor.paint(BLACK), (0, 0, -drop), drop, 0.012, 0.012)
     if decor.rng.random() < 0.5:
-        piece.egg(glass, (0, 0, -drop), (0.16, 0.16, 0.14), glow=0.9)
+        piece.ellipsoid(glass, (0, 0, -drop), (0.16, 0.16, 0.14), glow=0.9)
     else:
         piece.cone(glass, (0, 0, -drop - 0.1), 0.2, 0.24, 0.1, glow=0.9)
     return piece.item(casts_shadow=False)

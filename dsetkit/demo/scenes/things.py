@@ -33,7 +33,7 @@ def ball(rng: np.random.Generator) -> Figure:
             paint = spotted(rng, first, second, count=12, radius=0.3)
         case _:
             paint = banded(first, second, -0.12, 0.12)
-    figure.egg(paint, (0, 0, 0), 0.5, along=rng.normal(size=3), gloss=0.4)
+    figure.ellipsoid(paint, (0, 0, 0), 0.5, along=rng.normal(size=3), gloss=0.4)
     return figure
 
 
@@ -61,8 +61,10 @@ def vase(rng: np.random.Generator) -> Figure:
         petal = pick(rng)
         figure.limb(GREEN * 0.7, (0, 0, height - 0.1), tip, 0.015)
         for side in (X, -X, Y, -Y):
-            figure.egg(petal, tip + 0.06 * side, (0.07, 0.07, 0.04), along=Z + side, blend=0.01)
-        figure.egg(GOLD, tip + 0.04 * Z, 0.045)
+            figure.ellipsoid(
+                petal, tip + 0.06 * side, (0.07, 0.07, 0.04), along=Z + side, blend=0.01
+            )
+        figure.ellipsoid(GOLD, tip + 0.04 * Z, 0.045)
     return figure
 
 
@@ -85,11 +87,11 @@ def fruit(rng: np.random.Generator) -> Figure:
     if rng.random() < 0.5:
         top = 0.8
         figure.lathe(peel, 0.86, (0.12, 0.4, 0.5, 0.5, 0.42, 0.12), gloss=0.5)
-        figure.egg(peel, (0, 0, 0.9), (0.16, 0.16, 0.13), cut=True)
+        figure.ellipsoid(peel, (0, 0, 0.9), (0.16, 0.16, 0.13), cut=True)
     else:
         top = 1.15
-        figure.egg(peel, (0, 0, 0.4), 0.42, gloss=0.4)
-        figure.egg(peel, (0, 0, 0.88), (0.22, 0.22, 0.3), blend=0.14, gloss=0.4)
+        figure.ellipsoid(peel, (0, 0, 0.4), 0.42, gloss=0.4)
+        figure.ellipsoid(peel, (0, 0, 0.88), (0.22, 0.22, 0.3), blend=0.14, gloss=0.4)
     tip = np.array([rng.uniform(-0.1, 0.1), 0, top + 0.25])
     figure.limb(BARK, (0, 0, top - 0.05), tip, 0.02, 0.028)
     figure.leaf(vary(rng, GREEN), tip - 0.1 * Z, tip + [0.3, 0.1, 0.02], 0.09)
@@ -100,8 +102,8 @@ def mushroom(rng: np.random.Generator) -> Figure:
     figure, width, height = Figure(pitch=(0, 20)), rng.uniform(0.4, 0.6), rng.uniform(0.5, 0.8)
     cap = spotted(rng, pick(rng), WHITE, count=30, radius=0.16)
     hollow = (width * 1.3, width * 1.3, width * 0.55)
-    figure.egg(cap, (0, 0, height), (width, width, width * 0.8), gloss=0.5)
-    figure.egg(WHITE * 0.8, (0, 0, height - 0.55 * width), hollow, cut=True, gloss=0)
+    figure.ellipsoid(cap, (0, 0, height), (width, width, width * 0.8), gloss=0.5)
+    figure.ellipsoid(WHITE * 0.8, (0, 0, height - 0.55 * width), hollow, cut=True, gloss=0)
     figure.lathe(speckled(rng, WHITE * 0.9), height, (0.2, 0.14, 0.13, 0.14), gloss=0.1)
     return figure
 
@@ -135,8 +137,10 @@ def cactus(rng: np.random.Generator) -> Figure:
         figure.limb(skin, (0, 0, level), elbow, 0.08, blend=0.03, fur=0.03)
         figure.limb(skin, elbow, hand, 0.085, 0.07, blend=0.03, fur=0.03)
     for turn in np.arange(5) * 2 * np.pi / 5:
-        way = np.array([np.cos(turn), np.sin(turn), 0.6])
-        figure.egg(colour("#e26f8f"), top + 0.17 * Z + 0.05 * way, (0.03, 0.03, 0.07), along=way)
+        out = np.array([np.cos(turn), np.sin(turn), 0.6])
+        figure.ellipsoid(
+            colour("#e26f8f"), top + 0.17 * Z + 0.05 * out, (0.03, 0.03, 0.07), along=out
+        )
     return figure
 
 
@@ -145,7 +149,7 @@ def cushion(rng: np.random.Generator) -> Figure:
     cloth = speckled(rng, base, texel=0.003) if rng.random() < 0.4 else striped(base, WHITE)
     pile = Finish(gloss=0, fur=rng.choice([0, 0.025]))
     figure.slab(cloth, (0, 0, 0), (0.5, 0.05, 0.5), 0.04, **pile)
-    figure.egg(cloth, (0, 0, 0), (0.5, 0.3, 0.5), blend=0.1, **pile)
+    figure.ellipsoid(cloth, (0, 0, 0), (0.5, 0.3, 0.5), blend=0.1, **pile)
     return figure
 
 
@@ -167,11 +171,11 @@ def car(rng: np.random.Generator) -> Figure:
     figure.slab(body, (-0.06, 0, 0.45), (0.03, 0.245, 0.11), 0.02, gloss=0.7)
     figure.slab(STEEL, (0.62, 0, 0.19), (0.03, 0.26, 0.03), 0.02, gloss=0.8)
     for side in (-1, 1):
-        figure.egg(colour("#fff2c0"), (0.61, 0.17 * side, 0.3), 0.05, glow=0.5, gloss=0.8)
+        figure.ellipsoid(colour("#fff2c0"), (0.61, 0.17 * side, 0.3), 0.05, glow=0.5, gloss=0.8)
         for x in (-0.36, 0.36):
             hub = (x, 0.27 * side, 0.15)
             figure.ring(BLACK, (x, 0.26 * side, 0.15), 0.1, 0.055, along=Y)
-            figure.egg(STEEL, hub, (0.09, 0.09, 0.03), along=Y, gloss=0.8)
+            figure.ellipsoid(STEEL, hub, (0.09, 0.09, 0.03), along=Y, gloss=0.8)
     return figure
 
 
@@ -184,10 +188,10 @@ def doughnut(rng: np.random.Generator) -> Figure:
         turn, lean = rng.uniform(0, 2 * np.pi), rng.uniform(-1, 1)
         out = np.array([np.cos(turn), np.sin(turn), 0])
         up = out * np.sin(lean) + Z * np.cos(lean)
-        place = 0.34 * out + 0.045 * Z + 0.165 * up
-        way = np.cross(up, rng.normal(size=3))
-        way *= 0.025 / np.linalg.norm(way)
-        figure.limb(pick(rng), place - way, place + way, 0.011, gloss=0.5)
+        centre = 0.34 * out + 0.045 * Z + 0.165 * up
+        half = np.cross(up, rng.normal(size=3))
+        half *= 0.025 / np.linalg.norm(half)
+        figure.limb(pick(rng), centre - half, centre + half, 0.011, gloss=0.5)
     return figure
 
 
@@ -197,9 +201,9 @@ def ice_cream(rng: np.random.Generator) -> Figure:
     figure.lathe(wafer, 0.75, (0.02, 0.1, 0.18, 0.25), gloss=0.1)
     for radius in (0.27, 0.24, 0.21)[: rng.integers(1, 4)]:
         scoop = speckled(rng, mix(pick(rng), WHITE, 0.3), texel=0.004)
-        figure.egg(scoop, (rng.normal(0, 0.02), 0, top), radius, blend=0.025)
+        figure.ellipsoid(scoop, (rng.normal(0, 0.02), 0, top), radius, blend=0.025)
         top += radius
-    figure.egg(colour("#a81e2c"), (0.03, -0.02, top + 0.02), 0.08, gloss=0.9)
+    figure.ellipsoid(colour("#a81e2c"), (0.03, -0.02, top + 0.02), 0.08, gloss=0.9)
     return figure
 
 
@@ -210,7 +214,7 @@ def rocket(rng: np.random.Generator) -> Figure:
     figure.lathe(STEEL * 0.6, 0.14, (0.15, 0.12), base=-0.1, gloss=0.6)
     figure.ring(trim, (0, -0.25, 0.75), 0.09, 0.025, along=Y, gloss=0.6)
     pane = (0.085, 0.085, 0.03)
-    figure.egg(colour("#7fb4d0"), (0, -0.24, 0.75), pane, along=Y, gloss=1.0)
+    figure.ellipsoid(colour("#7fb4d0"), (0, -0.24, 0.75), pane, along=Y, gloss=1.0)
     for turn in np.arange(4) * np.pi / 2 + 0.5:
         out = np.array([np.cos(turn), np.sin(turn), 0])
         figure.limb(trim, out * 0.2 + 0.3 * Z, out * 0.4 - 0.08 * Z, 0.05, 0.035, gloss=0.5)
