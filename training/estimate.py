@@ -31,7 +31,8 @@ class TimeEstimate:
         self._device = device
         self._stage: Stage | None = None
         self._steps = 0
-        self._started_at = 0.0
+        self._last_at = 0.0
+        self._step_seconds: list[float] = []
 
     def after_step(self, step: int, stage: Stage) -> None:
         """Takes note of a step.
@@ -40,15 +41,19 @@ class TimeEstimate:
             step: Number of steps of the run so far.
             stage: The stage that the step belongs to.
         """
-        if self._steps > WARM_UP_STEPS + TIMED_STEPS:
+        if len(self._step_seconds) == TIMED_STEPS:
             return
         if stage is not self._stage:  # steps of different sizes do not compare
             self._stage, self._steps = stage, 0
+            self._step_seconds.clear()
         self._steps += 1
-        if self._steps == WARM_UP_STEPS:
-            self._started_at = self._now()
-        elif self._steps == WARM_UP_STEPS + TIMED_STEPS:
-            step_s = (self._now() - self._started_at) / TIMED_STEPS
+        now = self._now()
+        starts_epoch = (step - 1) % self._steps_per_epoch == 0  # a validation came before it
+        if self._steps > WARM_UP_STEPS and not starts_epoch:
+            self._step_seconds.append(now - self._last_at)
+        self._last_at = now
+        if len(self._step_seconds) == TIMED_STEPS:
+            step_s = sum(self._step_seconds) / TIMED_STEPS
             logger.info(
                 "%.3g s a step at %s: about %s for the whole training, %s left (validation aside)",
                 step_s,
@@ -56,7 +61,6 @@ class TimeEstimate:
                 format_duration(step_s * self._equal_steps(stage)),
                 format_duration(step_s * self._equal_steps(stage, after=step)),
             )
-            self._steps += 1  # done
 
     def _equal_steps(self, stage: Stage, *, after: int = 0) -> float:
         """Steps of the run beyond number `after`, counted in steps of the size of `stage`."""

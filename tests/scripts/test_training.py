@@ -680,14 +680,16 @@ def test_the_log_says_what_trains_how_long_it_takes_and_how_each_epoch_went(
 def test_the_time_of_a_training_is_estimated_from_its_first_steps(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = iter([10.0, 15.0])
-    monkeypatch.setattr("training.estimate.time.monotonic", lambda: next(now))
+    now = 0.0
+    monkeypatch.setattr("training.estimate.time.monotonic", lambda: now)
     caplog.set_level(logging.INFO)
-    stages = run_dir.make_stages([[8, 8], [16, 16]], [3, 2], stride=8)
-    estimate = TimeEstimate(stages, steps_per_epoch=100, device=torch.device("cpu"))
+    stages = run_dir.make_stages([[8, 8], [16, 16]], [75, 50], stride=8)
+    estimate = TimeEstimate(stages, steps_per_epoch=4, device=torch.device("cpu"))
     for step in range(1, 20):
+        now += 60 if step == 1 else 1  # the first step is slow
+        now += 30 if step % 4 == 1 else 0  # a validation came before it
         estimate.after_step(step, stages[0])
-    # 5 steps in 5 s; 300 steps, and 200 of four times the pixels; 7 of them are done
+    # 1 s each of 300 steps, and of 200 with four times the pixels
     (line,) = caplog.messages
     assert line.startswith("1 s a step at 8x8: about 18 min for the whole training, 18 min left")
 
