@@ -1,10 +1,10 @@
-"""The exception tree: everything a user can mend.
+"""The exception tree: everything that a user can correct.
 
     DsetkitError            one line: what came, what was expected, what to do; exit status 2
     ├── AssetError          pictures and folders that go in
-    ├── DatasetError        a dataset that is missing, foreign, damaged, newer, or has no room left
+    ├── DatasetError        a dataset that is missing, foreign, damaged or newer, or a full disk
     │   ├── BusyError       another process is writing it
-    │   └── UnfinishedError a file so new that it does not say yet what it holds
+    │   └── UnfinishedError a file that is empty or has no manifest yet
     ├── TeacherError        a depth teacher that cannot be loaded or gives no usable depth
     └── RunError            a training or an evaluation that cannot go on as asked
 
@@ -13,7 +13,7 @@ Any other exception is a fault of ours and ends with a traceback and status 1.
 
 
 class DsetkitError(Exception):
-    """Base of all errors a user can mend."""
+    """Base of all errors that a user can correct."""
 
 
 class AssetError(DsetkitError):
@@ -29,7 +29,7 @@ class BusyError(DatasetError):
 
 
 class UnfinishedError(DatasetError):
-    """A file is empty or has no manifest: its making was cut off, or has just begun."""
+    """A file is empty or has no manifest: its writer was interrupted, or has just started."""
 
 
 class TeacherError(DsetkitError):

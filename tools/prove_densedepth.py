@@ -21,7 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.densedepth_weights import draw, keras_shapes  # noqa: E402
+from tests.helpers.densedepth_weights import draw, keras_shapes  # noqa: E402
 
 SIZES = ((64, 96), (224, 224), (480, 640))  # height, width [px]
 GOLDEN_SIZE = (64, 96)
