@@ -6,7 +6,7 @@
     python tools/prove_densedepth.py torch WORK_DIR
 
 Step 1 builds the graph in Keras 2 (tf-keras, the layout of the authors' nyu.h5) and Keras 3, with
-the random weights of `tests/densedepth_weights.py`, and saves the models and what they predict.
+the random weights of `tests/helpers/densedepth_weights.py`, and saves the models and what they predict.
 Step 2 loads every file through the teacher's loader and compares. Nothing else needs TensorFlow.
 """
 
@@ -99,7 +99,7 @@ def set_weights(model: Any) -> None:
         found[name] = dict(zip(variables, shapes, strict=True))
         layer.set_weights([draw(name, v, s) for v, s in zip(variables, shapes, strict=True)])
     if found != expected:
-        raise AssertionError("tests/densedepth_weights.py does not describe Keras's graph")
+        raise AssertionError("tests/helpers/densedepth_weights.py does not describe Keras's graph")
 
 
 def run_keras(work_dir: Path, golden: Path | None) -> None:
