@@ -6,7 +6,8 @@
     python tools/prove_densedepth.py torch WORK_DIR
 
 Step 1 builds the graph in Keras 2 (tf-keras, the layout of the authors' nyu.h5) and Keras 3, with
-the random weights of `tests/helpers/densedepth_weights.py`, and saves the models and what they predict.
+the random weights of `tests/helpers/densedepth_weights.py`, and saves the models and what they
+predict.
 Step 2 loads every file through the teacher's loader and compares. Nothing else needs TensorFlow.
 """
 
