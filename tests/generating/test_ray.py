@@ -21,6 +21,7 @@ from dsetkit.generating.plan import Plan
 from dsetkit.generating.ray import cluster as ray_cluster
 from dsetkit.generating.ray import crew
 from dsetkit.generating.ray.actor import ShardWriter
+from dsetkit.labels import score_labels
 from dsetkit.store.lmdb_store import StoreReader
 from dsetkit.store.manifest import MANIFEST_KEY, Manifest
 from dsetkit.store.shards import shard_path, shard_ranges
@@ -142,6 +143,7 @@ def cut_on_ray(planned: Callable, nodes: TwoNodes, tmp_path: Path) -> Callable:
             gated = GatedPlan.of(plan, gate, after=after)
             on_ray = {"address": None, "workers": 2, "gpus_per_worker": 0}
             ray_engine.write_on_ray(gated, pixels, **on_ray, progress=progress)
+        score_labels(plan.output)  # as `generate` does afterwards
 
     return run
 
