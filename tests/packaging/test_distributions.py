@@ -117,7 +117,7 @@ def test_the_wheel_names_the_terms_of_the_weights(distributions: dict[str, Path]
     metadata = metadata_of(distributions["wheel"])
     assert metadata["License-Expression"] == "MIT AND LicenseRef-NYU-Depth-V2-Research"
     assert set(metadata.get_all("License-File", [])) == {"LICENSE", "LICENSE-WEIGHTS"}
-    assert metadata["Author"] == "dsetkit contributors"
+    assert metadata["Author"] == "The dsetkit authors"
 
 
 def test_the_wheel_requires_what_dsetkit_imports_and_no_more(
