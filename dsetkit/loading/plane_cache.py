@@ -40,12 +40,19 @@ from dsetkit.processes import in_chunks, in_jobs
 VERSION = 2  # version 1 held depths that were shrunk by another filter
 
 _BLOCK = 4096
-_SAMPLES_AT_ONCE = 256
+SAMPLES_PER_TASK = 256
 _DEPTH_SCALE = np.float32(65535)
 _DEPTH_STEP = 1 / _DEPTH_SCALE  # multiplying is faster than dividing
 
 
-def open_cache(directory: Path, dataset: Dataset, size: Size, *, jobs: int = 1) -> "PlaneCache":
+def open_cache(
+    directory: Path,
+    dataset: Dataset,
+    size: Size,
+    *,
+    jobs: int = 1,
+    samples_per_task: int = SAMPLES_PER_TASK,
+) -> "PlaneCache":
     """The cache of a dataset at a size; makes it first if it does not exist.
 
     Args:
@@ -53,6 +60,7 @@ def open_cache(directory: Path, dataset: Dataset, size: Size, *, jobs: int = 1) 
         dataset: A complete dataset.
         size: Height and width [px].
         jobs: Processes that make it; the file does not depend on their number.
+        samples_per_task: Samples that a process takes at a time.
 
     Raises:
         DatasetError: No space left, a damaged sample, or a file that is not a complete cache.
@@ -64,7 +72,8 @@ def open_cache(directory: Path, dataset: Dataset, size: Size, *, jobs: int = 1) 
             with filelock.FileLock(f"{path}.lock"):  # one process makes it, others wait
                 if not path.exists():
                     with progress_bar("cache") as progress:
-                        _build(path, dataset, size, jobs, progress)
+                        tasks = in_chunks(range(len(dataset)), samples_per_task)
+                        _build(path, dataset, size, tasks, jobs, progress)
         except OSError as error:
             raise DatasetError(
                 f"cannot write the cache {path} ({error.strerror}): it takes "
@@ -128,7 +137,12 @@ class PlaneCache:
 
 
 def _build(
-    path: Path, dataset: Dataset, size: Size, jobs: int, progress: Callable[[int, int], None]
+    path: Path,
+    dataset: Dataset,
+    size: Size,
+    tasks: list[range],
+    jobs: int,
+    progress: Callable[[int, int], None],
 ) -> None:
     layout, length = _layout(dataset, size)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
@@ -139,7 +153,7 @@ def _build(
             file.write(_head(dataset, size))
             file.flush()
             map_parts = partial(_map, Path(temporary), layout, mode="r+")
-            _fill(map_parts, dataset, size, jobs, progress)
+            _fill(map_parts, dataset, size, tasks, jobs, progress)
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # other users of this machine read it too
         os.replace(temporary, path)
@@ -151,6 +165,7 @@ def _fill(
     map_parts: Callable[[], dict[str, np.memmap]],
     dataset: Dataset,
     size: Size,
+    tasks: list[range],
     jobs: int,
     progress: Callable[[int, int], None],
 ) -> None:
@@ -159,9 +174,8 @@ def _fill(
         for number in range(len(parts["background"])):
             parts["background"][number] = dataset.compositor.background(number, size)
     count = len(dataset)
-    chunks = in_chunks(range(count), _SAMPLES_AT_ONCE)
     progress(0, count)  # starts the clock of the rate
-    for done in in_jobs(partial(_fill_chunk, map_parts, dataset, size), chunks, jobs=jobs):
+    for done in in_jobs(partial(_fill_chunk, map_parts, dataset, size), tasks, jobs=jobs):
         progress(done, count)
 
 

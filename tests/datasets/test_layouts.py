@@ -283,12 +283,11 @@ def test_a_cache_gives_what_the_dataset_gives(
 
 @pytest.mark.parametrize("layout", ["rendered", "recipe"])
 def test_processes_never_change_a_byte_of_a_cache(
-    worlds: dict[str, Path], layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worlds: dict[str, Path], layout: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("dsetkit.loading.plane_cache._SAMPLES_AT_ONCE", 7)
     dataset, files = Dataset(worlds[layout]), []
     for jobs in (1, 2):
-        open_cache(tmp_path / str(jobs), dataset, (16, 16), jobs=jobs)
+        open_cache(tmp_path / str(jobs), dataset, (16, 16), jobs=jobs, samples_per_task=7)
         files.append(cache_path(tmp_path / str(jobs), dataset, (16, 16)).read_bytes())
     assert files[0] == files[1]
 

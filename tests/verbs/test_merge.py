@@ -19,7 +19,6 @@ from dsetkit.store import manifest as m
 from dsetkit.store.lmdb_store import StoreReader, StoreWriter
 from dsetkit.store.shards import shard_path
 from dsetkit.verbs.convert import convert
-from dsetkit.verbs.merging import gather as gather_module
 from dsetkit.verbs.merging.merge import merge
 from dsetkit.verbs.splits import split_by_asset, split_by_sample
 from dsetkit.verbs.verify import verify
@@ -97,24 +96,24 @@ def test_parts_gathered_equal_the_dataset_made_in_one_go(
 
 
 def test_continued_gathering_keeps_existing_shards(
-    whole: Path, machines: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Path, machines: list[Path], tmp_path: Path
 ) -> None:
-    plain, copied = gather_module._copy, []
+    def cut_off(done: int, total: int) -> None:
+        raise KeyboardInterrupt
 
-    def cut_off(source: Path, target: Path) -> None:
-        if copied:
-            raise KeyboardInterrupt
-        copied.append(target.name)
-        plain(source, target)
+    def files() -> list[int]:
+        """Identifies the files of the shards: a shard that is copied again is another file."""
+        return [file.stat().st_ino for file in sorted((tmp_path / "c").glob("*.lmdb"))]
 
-    monkeypatch.setattr(gather_module, "_copy", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        merge(machines, tmp_path / "c")
-    monkeypatch.setattr(gather_module, "_copy", lambda *a: (copied.append(a[1].name), plain(*a)))
+        merge(machines, tmp_path / "c", progress=cut_off)
+    (first,) = files()
     (tmp_path / "c" / ".shard-00001.lmdb.part").write_bytes(b"half of it")
     merge(machines, tmp_path / "c")
+    made = files()
+    assert len(made) == 3 and made[0] == first
     merge(machines, tmp_path / "c")  # the first shard has the scores now
-    assert copied == [shard_path(Path(), n).name for n in range(3)]
+    assert files() == made
     assert entries(tmp_path / "c", "manifest") == entries(whole, "manifest")
     assert entries(tmp_path / "c", "samples") == entries(whole, "samples")
 
