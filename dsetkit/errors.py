@@ -38,3 +38,8 @@ class TeacherError(DsetkitError):
 
 class RunError(DsetkitError):
     """A training or an evaluation cannot go on with these arguments, folders or files."""
+
+
+def one_line(error: BaseException) -> str:
+    """The start of an error's text, without line breaks."""
+    return " ".join(str(error).split())[:200]

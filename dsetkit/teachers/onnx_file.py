@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 
 from dsetkit import devices
-from dsetkit.errors import TeacherError
+from dsetkit.errors import TeacherError, one_line
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.licences import warn_if_restricted
-from dsetkit.teachers.onnx_sessions import Session, one_line, open_session
+from dsetkit.teachers.onnx_sessions import Session, open_session
 from dsetkit.teachers.options import KINDS, TeacherOptions
 from dsetkit.teachers.resizing import OnnxResizer, fitted_size
 

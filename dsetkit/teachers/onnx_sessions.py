@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dsetkit.errors import TeacherError
+from dsetkit.errors import TeacherError, one_line
 
 Session = Any  # onnxruntime.InferenceSession, which has no type hints
 
@@ -64,11 +64,6 @@ def default_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def one_line(error: Exception) -> str:
-    """The start of an error's text, without line breaks."""
-    return " ".join(str(error).split())[:200]
 
 
 def _providers(device: str, available: list[str]) -> list[str | tuple[str, dict[str, int]]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from dsetkit.devices import prepare_device
-from dsetkit.errors import TeacherError
+from dsetkit.errors import TeacherError, one_line
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -79,7 +79,7 @@ class Runner:
             except torch._dynamo.exc.TorchDynamoException as error:
                 raise TeacherError(
                     f"--teacher-compile: torch cannot compile this network here "
-                    f"({_one_line(error)}): it needs a C++ compiler (apt install g++), on CUDA "
+                    f"({one_line(error)}): it needs a C++ compiler (apt install g++), on CUDA "
                     "Triton too; without the flag the labels are the same but for last bits"
                 ) from error
 
@@ -101,7 +101,3 @@ def _as_float32(outputs: torch.Tensor | dict) -> torch.Tensor | dict:
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             outputs[name] = value.float()
     return outputs
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
