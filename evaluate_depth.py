@@ -16,8 +16,12 @@ A network of relative depth, its scale and shift fitted to each image:
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
+from dsetkit.stopping import end_at_once, leave
+
+if __name__ == "__main__":
+    end_at_once()  # on Ctrl-C, while the rest is loaded
+
 import argparse
-import sys
 from collections.abc import Sequence
 from functools import partial
 
@@ -125,4 +129,4 @@ def train_mean_map(dataset: str, size: tuple[int, int], scale: Scale) -> torch.T
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, ModelError, name=SCRIPT))
+    leave(run(main, ModelError, name=SCRIPT))

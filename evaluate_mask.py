@@ -9,8 +9,12 @@ some channel; the threshold is the best one on the train split.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
+from dsetkit.stopping import end_at_once, leave
+
+if __name__ == "__main__":
+    end_at_once()  # on Ctrl-C, while the rest is loaded
+
 import argparse
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -125,4 +129,4 @@ def tune_difference(dataset: str, size: tuple[int, int], *, threshold: float) ->
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, ModelError, name=SCRIPT))
+    leave(run(main, ModelError, name=SCRIPT))

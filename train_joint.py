@@ -13,8 +13,12 @@ training/run_dir.py. The loop is in training/fit.py.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
+from dsetkit.stopping import end_at_once, leave
+
+if __name__ == "__main__":
+    end_at_once()  # on Ctrl-C, while the rest is loaded
+
 import argparse
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
@@ -124,4 +128,4 @@ def train(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_training(main, ModelError, script=SCRIPT))
+    leave(run_training(main, ModelError, script=SCRIPT))

@@ -13,8 +13,12 @@ The loop is in training/fit.py.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
+from dsetkit.stopping import end_at_once, leave
+
+if __name__ == "__main__":
+    end_at_once()  # on Ctrl-C, while the rest is loaded
+
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -123,4 +127,4 @@ def make_loss(
 
 
 if __name__ == "__main__":
-    sys.exit(run_training(main, ModelError, script=SCRIPT))
+    leave(run_training(main, ModelError, script=SCRIPT))

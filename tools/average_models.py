@@ -12,8 +12,12 @@ score the result before you use it.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
+from dsetkit.stopping import end_at_once, leave
+
+if __name__ == "__main__":
+    end_at_once()  # on Ctrl-C, while the rest is loaded
+
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,4 +45,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, ModelError, name=SCRIPT))
+    leave(run(main, ModelError, name=SCRIPT))

@@ -13,8 +13,12 @@ under the same protocol and the same alignment only.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
+from dsetkit.stopping import end_at_once, leave
+
+if __name__ == "__main__":
+    end_at_once()  # on Ctrl-C, while the rest is loaded
+
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,4 +140,4 @@ def label(teacher: Teacher, composites: np.ndarray, *, first: int, flip: bool) -
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, ModelError, name=SCRIPT))
+    leave(run(main, ModelError, name=SCRIPT))

@@ -1,13 +1,14 @@
 """The `dsetkit` command: a parser with all verbs."""
 
 import argparse
-import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from dsetkit.cli.dataset_verbs import add_dataset_verbs
 from dsetkit.cli.making_verbs import add_making_verbs
 from dsetkit.cli.teacher_verbs import add_teacher_verbs
 from dsetkit.console import run
+from dsetkit.stopping import leave
 from dsetkit.version import VERSION
 
 
@@ -31,6 +32,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def entry_point() -> None:
+def entry_point() -> NoReturn:
     """The installed `dsetkit` command."""
-    sys.exit(run(main))
+    leave(run(main))
