@@ -2,12 +2,12 @@
 
 from typing import NoReturn
 
-from dsetkit.stopping import end_at_once
+from dsetkit.stopping import end_while_loading
 
 
 def entry_point() -> NoReturn:
     """The installed `dsetkit` command."""
-    end_at_once()  # on Ctrl-C, while the rest is loaded
+    end_while_loading("__main__")
     from dsetkit import cli
 
     cli.entry_point()

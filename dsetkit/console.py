@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dsetkit import stopping, streams
 from dsetkit.errors import DsetkitError
+from dsetkit.spawning import end_children
 from dsetkit.streams import print_error
 
 SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal
@@ -98,11 +99,14 @@ def run(
         main()
 
     try:
-        with stopping.interruptible(seconds=seconds_to_stop, at_the_end=say_stopped):
+        with stopping.interruptible(seconds=seconds_to_stop, at_the_end=say_stopped) as received:
             outcome = _outcome(guarded, user_errors, name, explain)
             fault = streams.fault_of_stdout()
+            if outcome.status and received.signal:  # the error is how a library took it
+                raise stopping.Interrupted(received.signal)
     except KeyboardInterrupt as interrupt:
         say_stopped()
+        end_children()  # before the loaders that wait for them are deleted
         return stopping.status_of(interrupt)
     if fault and (outcome.status == 0 or outcome.error_of_files):
         outcome = _Outcome(2, f"{name}: error: cannot write to stdout: {fault.strerror}")

@@ -11,11 +11,13 @@
 """
 
 import os
+import re
+import select
 import signal
 import sys
 import threading
 import time
-from multiprocessing import resource_tracker
+from multiprocessing import active_children, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess, assert_spawning
 from multiprocessing.reduction import DupFd
@@ -47,26 +49,49 @@ class BoundProcess(SpawnProcess):
         return _bound_to, (DupFd(_lifeline()),), vars(self)
 
 
+def end_children() -> None:
+    """Kills the processes that this one has started: nobody wants their results any more."""
+    # torch's handler raises an error when a process of a DataLoader is killed.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for process in active_children():
+        if isinstance(process, BoundProcess):
+            process.kill()
+
+
+def bind_while_loading() -> None:
+    """Makes a spawned process that imports the main script end with the one that started it.
+
+    Such a process does that first, and only then unpickles the `BoundProcess` that it is.
+    """
+    command = " ".join(sys.orig_argv)
+    if given := re.search(r"spawn_main\(.*pipe_handle=(\d+)", command):
+        lifeline = int(given[1])  # what the other process writes to it is read elsewhere
+        threading.Thread(target=_end_with_writer_of, args=(lifeline,), daemon=True).start()
+
+
+def _end_with_writer_of(pipe: int) -> None:
+    closing = select.poll()
+    closing.register(pipe, 0)  # a pipe without a writer is reported always
+    closing.poll()
+    os._exit(1)
+
+
 _lifelines: dict[int, int] = {}  # by process, because a fork inherits this dict
 
 
 def _lifeline() -> int:
-    """The end of a pipe that can be read from once this process is gone, whatever ended it."""
+    """A pipe whose only writer is this process, so that it ends with it."""
     if os.getpid() not in _lifelines:
-        _lifelines[os.getpid()], _ = os.pipe()  # the other end is closed by this process's end
+        _lifelines[os.getpid()], _ = os.pipe()  # nothing is written; the end closes it
     return _lifelines[os.getpid()]
 
 
 def _bound_to(lifeline: Any) -> BoundProcess:
     starter = os.getppid()
-    for watch, given in ((_end_at_the_end_of, lifeline.detach()), (_end_on_sigterm_of, starter)):
+    for watch, given in ((_end_with_writer_of, lifeline.detach()), (_end_on_sigterm_of, starter)):
         threading.Thread(target=watch, args=(given,), daemon=True).start()
     return BoundProcess.__new__(BoundProcess)
-
-
-def _end_at_the_end_of(lifeline: int) -> None:
-    os.read(lifeline, 1)  # nothing is ever written to it
-    os._exit(1)
 
 
 def _end_on_sigterm_of(starter: int) -> None:

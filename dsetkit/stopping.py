@@ -11,8 +11,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
+
+from dsetkit.spawning import bind_while_loading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -39,10 +42,21 @@ def handled_signals() -> list[signal.Signals]:
     return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
+@dataclass
+class Received:
+    """What has reached a block.
+
+    Attributes:
+        signal: Number of the first signal; None before one comes.
+    """
+
+    signal: int | None = None
+
+
 @contextmanager
 def interruptible(
     *, seconds: float | None, at_the_end: Callable[[], None] = lambda: None
-) -> Iterator[None]:
+) -> Iterator[Received]:
     """Within the block, signals raise `Interrupted`.
 
     Python sets handlers in the main thread alone; in another one nothing changes.
@@ -52,25 +66,29 @@ def interruptible(
             are ignored; then `at_the_end` is called and the process ends. None lets it go on, and
             each signal raises.
         at_the_end: See above; called in another thread.
+
+    Yields:
+        The signal that came: a library may turn `Interrupted` into an error of its own.
     """
+    received = Received()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield received
         return
-    is_first = True
 
     def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal is_first
+        is_first = received.signal is None
+        if is_first:
+            received.signal = number
         if is_first or seconds is None:
-            is_first = False
             raise Interrupted(number)
 
     former = {number: signal.signal(number, handle) for number in handled_signals()}
     try:
         if seconds is None:
-            yield
+            yield received
         else:
             with _deadline(seconds, at_the_end):
-                yield
+                yield received
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
@@ -119,10 +137,17 @@ def leave(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def end_at_once() -> None:
-    """Lets Ctrl-C end this process without a traceback, until `interruptible` takes over.
+# Names of a script in the process that runs it, and in those that multiprocessing starts for it.
+SCRIPT_NAMES = ("__main__", "__mp_main__")
 
-    A script calls it before the imports that take seconds.
+
+def end_while_loading(name: str) -> None:
+    """Makes a script that still imports end with its starter, and at Ctrl-C without a traceback.
+
+    Args:
+        name: The script's `__name__`, one of SCRIPT_NAMES.
     """
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if name == "__mp_main__":
+        bind_while_loading()
+    elif signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `interruptible` takes over

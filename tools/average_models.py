@@ -12,10 +12,10 @@ score the result before you use it.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
-from dsetkit.stopping import end_at_once, leave
+from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
 
-if __name__ == "__main__":
-    end_at_once()  # on Ctrl-C, while the rest is loaded
+if __name__ in SCRIPT_NAMES:
+    end_while_loading(__name__)
 
 import argparse
 from collections.abc import Sequence
