@@ -16,7 +16,7 @@ from dsetkit.errors import DatasetError
 from dsetkit.spawning import SPAWN, BoundProcess
 
 TASKS_AHEAD = 2  # per process; limits the memory of finished results
-SECONDS_TO_STOP = 1.0  # for a task that sends news, which can be asked to stop
+SECONDS_TO_STOP = 1.0
 
 _DIED = (
     "a worker process died; all committed samples are safe: run the same command again, with fewer "
@@ -109,6 +109,8 @@ class Workers(Generic[Task, Result]):
         work: A function of one task that can be pickled. Each process gets it once.
         count: Number of processes; each is started when there is a task for it.
         on_news: Called, in those threads, with what a task hands to `send_news`.
+        seconds_to_stop: How long tasks that send news may go on when the block is left by an error
+            [s]; other tasks are stopped at once.
     """
 
     def __init__(
@@ -117,8 +119,9 @@ class Workers(Generic[Task, Result]):
         count: int,
         *,
         on_news: Callable[[Any], None] | None = None,
+        seconds_to_stop: float = SECONDS_TO_STOP,
     ) -> None:
-        self._work, self._on_news = work, on_news
+        self._work, self._on_news, self._seconds_to_stop = work, on_news, seconds_to_stop
         # Spawned, because a fork would break the threads of torch and OpenCV.
         self._threads = ThreadPoolExecutor(count, "dsetkit-workers")
         self._of_thread = threading.local()
@@ -138,7 +141,7 @@ class Workers(Generic[Task, Result]):
             self._is_over = True
             started = dict(self._started)
         if kind is not None and self._on_news:
-            _ask_to_stop(started)
+            _ask_to_stop(started, self._seconds_to_stop)
         for process in started:
             process.kill()  # it has nothing to do, or its result is not wanted
         self._threads.shutdown()
@@ -175,14 +178,14 @@ class Workers(Generic[Task, Result]):
         return ours
 
 
-def _ask_to_stop(processes: dict[BoundProcess, Connection]) -> None:
+def _ask_to_stop(processes: dict[BoundProcess, Connection], seconds: float) -> None:
     for connection in processes.values():
         try:
             connection.send(("stop", None))
         except OSError:  # it has ended already
             pass
     waiting = [process.sentinel for process in processes]
-    while waiting and (ended := wait(waiting, SECONDS_TO_STOP)):
+    while waiting and (ended := wait(waiting, seconds)):
         waiting = [sentinel for sentinel in waiting if sentinel not in ended]
 
 

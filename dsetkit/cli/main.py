@@ -14,11 +14,12 @@ from dsetkit.version import VERSION
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses the command line and calls the verb."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     args.verb(args)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
     parser = argparse.ArgumentParser(
         prog="dsetkit",
         description="Makes LMDB datasets of composites, masks and depths from two folders of "
