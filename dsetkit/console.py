@@ -151,6 +151,8 @@ def _reason_of_system(error: Exception) -> str | None:
         return None
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full ({error}): make room"
+    if error.errno == errno.EFBIG:
+        return f"a file would become larger than this account may write ({error}): see `ulimit -f`"
     if error.filename is None:
         return None
     return f"{error.filename}: {error.strerror}"
