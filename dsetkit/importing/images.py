@@ -14,7 +14,7 @@ from typing import Any
 import xxhash
 
 from dsetkit.assets import MAX_JOBS, BadFile, assign_splits, encode_asset, fingerprint
-from dsetkit.datasets import DatasetWriter, StoredAsset
+from dsetkit.datasets import DatasetWriter
 from dsetkit.errors import AssetError
 from dsetkit.importing.backgrounds import (
     as_assets,
@@ -32,7 +32,7 @@ from dsetkit.importing.splits import split_samples
 from dsetkit.importing.systems import FIELDS, SYSTEMS
 from dsetkit.importing.tables import plan_by_table
 from dsetkit.processes import in_order
-from dsetkit.store import DEFAULT_CODECS, ENGINE_VERSION
+from dsetkit.store import DEFAULT_CODECS, ENGINE_VERSION, StoredAsset
 from dsetkit.store import manifest as m
 
 PROBLEMS_SHOWN = 20

@@ -176,8 +176,8 @@ def _record(pair: Pair, *, max_depth_m: float) -> Record:
     depth[depth > max_depth_m * 1000] = 0
     return Record(
         background=None,
-        foreground=None,
-        recipe={"name": pair.colour.name},
+        objects=(),
+        name=pair.colour.name,
         fields={"composite": colour, "depth": CODECS["png16"].encode(depth)},
     )
 
@@ -193,7 +193,7 @@ def _with_paste(
         "composite": codecs["composite"].encode(pasted.image),
         "depth": codecs["depth"].encode(pasted.depth),
     }
-    return replace(record, recipe=record.recipe | pasted.recipe, fields=fields)
+    return replace(record, objects=(pasted.placed,), fields=fields)
 
 
 def _fingerprint(pairs: Sequence[Pair]) -> str:

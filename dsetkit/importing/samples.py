@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +20,7 @@ from dsetkit.importing.decoding import DepthScale, composite_facts, decode_mask
 from dsetkit.importing.plan import PlannedSample
 from dsetkit.importing.sources import File
 from dsetkit.processes import in_order
-from dsetkit.store import CODECS, DEFAULT_CODECS, Record
+from dsetkit.store import CODECS, DEFAULT_CODECS, PlacedObject, Record
 
 AHEAD = 256  # samples that threads may work ahead
 
@@ -105,7 +104,7 @@ class SampleReader:
         """
         planned = sample.planned
         fields: dict[str, bytes] = {}
-        recipe: dict[str, Any] = {"index": sample.index, "name": planned.name}
+        box: tuple[int, int, int, int] | None = None
         for name in _stored_fields(planned):
             try:
                 encoded = planned.files[name].read()
@@ -115,13 +114,19 @@ class SampleReader:
             if image is not None:
                 encoded = CODECS[DEFAULT_CODECS[name]].encode(image)
                 if name == "mask":
-                    recipe["box"] = list(cv2.boundingRect(image))
+                    x, y, width, height = cv2.boundingRect(image)
+                    box = (x, y, width, height)
             fields[name] = encoded
-        known = {"foreground": planned.foreground, "flip": planned.flip}
-        recipe |= {name: value for name, value in known.items() if value is not None}
+        placed = PlacedObject(name=planned.foreground or "", flip=planned.flip, box=box)
         background = planned.files.get("background")
         background_id = None if background is None else background_ids[background]
-        return Record(background=background_id, foreground=None, recipe=recipe, fields=fields)
+        return Record(
+            background=background_id,
+            objects=(placed,) if placed != PlacedObject() else (),
+            fields=fields,
+            index=sample.index,
+            name=planned.name,
+        )
 
 
 def check_samples(

@@ -116,8 +116,8 @@ def _export_assets(dataset: Dataset, output: Path) -> list[str]:
     """Writes the backgrounds; returns their files by id, relative to the output."""
     files: list[str] = []
     for number, asset in enumerate(dataset.assets("backgrounds")):
-        files.append(f"background/{number:04d}{_suffix(asset['image'])}")
-        _write_new(output / files[-1], asset["image"])
+        files.append(f"background/{number:04d}{_suffix(asset.image)}")
+        _write_new(output / files[-1], asset.image)
     return files
 
 

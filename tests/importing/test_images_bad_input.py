@@ -93,11 +93,11 @@ def test_a_picture_that_cannot_be_used_is_named_and_can_be_left_out(
     assert manifest.num_samples == BACKGROUNDS * PER_BACKGROUND - lost
     assert verify(path) == []
     whole = Dataset(imported("004", {}))
-    kept = {whole.record(i).recipe["name"]: whole.record(i).fields for i in range(len(whole))}
+    kept = {whole.record(i).name: whole.record(i).fields for i in range(len(whole))}
     dataset = Dataset(path)
     for index in range(len(dataset)):
         record = dataset.record(index)
-        assert record.fields == kept[record.recipe["name"]]
+        assert record.fields == kept[record.name]
 
 
 def test_a_composite_of_another_size_is_named(tmp_path: Path) -> None:
