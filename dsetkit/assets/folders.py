@@ -20,6 +20,7 @@ import numpy as np
 
 from dsetkit.assets.pictures import read_background, read_foreground
 from dsetkit.errors import AssetError, DatasetError
+from dsetkit.store import decode_picture
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".jpe")  # upper case or lower case
 
@@ -299,10 +300,10 @@ def decode_asset(encoded: bytes) -> np.ndarray:
     """Decodes what `encode_asset` encoded: uint8 (h,w,3) RGB or (h,w,4) RGBA.
 
     Raises:
-        DatasetError: The bytes are not a picture.
+        DatasetError: The bytes are not such a picture.
     """
-    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
+    pixels = decode_picture(encoded, cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
         raise DatasetError("an encoded asset cannot be decoded")
     return _swap_red_and_blue(pixels)
 

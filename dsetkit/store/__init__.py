@@ -1,7 +1,13 @@
 """The stored bytes: records, codecs, manifest, LMDB files, shards and cache."""
 
 from dsetkit.store import manifest
-from dsetkit.store.codecs import CODECS, DEFAULT_CODECS, LAYOUT_CODECS, chosen_codecs
+from dsetkit.store.codecs import (
+    CODECS,
+    DEFAULT_CODECS,
+    LAYOUT_CODECS,
+    chosen_codecs,
+    decode_picture,
+)
 from dsetkit.store.environments import ENGINE_VERSION
 from dsetkit.store.lmdb_store import LARGEST_MAP_SIZE, StoreReader, StoreWriter, u32_key, u64_key
 from dsetkit.store.manifest import (
@@ -76,6 +82,7 @@ __all__ = [
     "UrlShards",
     "cells_entry",
     "chosen_codecs",
+    "decode_picture",
     "depth_share",
     "is_remote",
     "list_shards",

@@ -12,6 +12,7 @@ import xxhash
 from dsetkit.errors import DatasetError
 from dsetkit.store.records import FORMAT_VERSION, IMAGE_FIELDS, LARGEST_DEPTH_M, LARGEST_SIDE
 from dsetkit.store.sealed import decode, one_of, seal, unseal
+from dsetkit.store.shard_list import MOST_SHARDS
 from dsetkit.version import VERSION
 
 ONLY_SHARD = {"number": 0, "shards": 1}  # `Manifest.shard` of a dataset with one shard
@@ -39,7 +40,6 @@ SPLITS = {
 }
 
 MOST_SAMPLES = 2**40
-MOST_SHARDS = 99_999
 MOST_TEACHER_BATCH = 2**20
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_SAMPLES)]
@@ -149,8 +149,6 @@ class Manifest:
         Raises:
             DatasetError: Entries that do not fit together, or are out of their range.
         """
-        if not set(self.codecs) <= set(self.fields):
-            raise DatasetError(f"codecs {self.codecs}: expected codecs of {self.fields}")
         number, shards = self.shard.get("number", -1), self.shard.get("shards", 0)
         if not 0 <= number < shards <= MOST_SHARDS:
             raise DatasetError(f"shard {self.shard}: expected a number below 'shards'")

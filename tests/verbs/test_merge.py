@@ -522,7 +522,7 @@ def test_allowed_labels_of_two_teachers_are_recorded(tmp_path: Path) -> None:
     manifest = merge([a, tmp_path / "b"], tmp_path / "c", allow_mixed_teachers=True)
     assert_holds(tmp_path / "c", a, tmp_path / "b")
     assert manifest.teacher["name"] == "mixed"
-    assert [one.name for one in manifest.teacher["teachers"]] == ["smooth", "sharp"]
+    assert [one["name"] for one in manifest.teacher["teachers"]] == ["smooth", "sharp"]
     with pytest.raises(DatasetError, match="labels of teacher"):
         merge([tmp_path / "c", tiny_dataset(tmp_path / "e", placements=2)], tmp_path / "f")
 
