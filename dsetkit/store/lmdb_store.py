@@ -94,20 +94,9 @@ class StoreWriter:
         except OSError as error:
             raise DatasetError(f"cannot write {self.path}: {error.strerror}") from None
         try:
-            size = self._existing_size()
+            self._prepare_file()
             close_environments(self.path.resolve())
-            self._env = lmdb.open(
-                str(self.path),
-                subdir=False,
-                lock=False,  # `self._lock` keeps other writers out
-                max_dbs=len(DATABASES),
-                map_size=min(max(FIRST_MAP_SIZE, size), map_limit),
-            )
-            # One transaction creates all databases: a reader finds all of them or none.
-            with self._env.begin(write=True) as txn:
-                self._databases = {
-                    name: self._env.open_db(name.encode(), txn=txn) for name in DATABASES
-                }
+            self._open()
         except (lmdb.Error, DatasetError) as error:
             self._lock.release()
             raise self._dataset_error(error) from None
@@ -136,6 +125,11 @@ class StoreWriter:
                 with self._env.begin(write=True) as txn:
                     for database, key, value in entries:
                         txn.put(key, value, db=self._databases[database])
+                # LMDB remembers which pages it freed, and where it looked for free ones. Each
+                # transaction shall follow from the file alone, so that a run that was killed and
+                # continued writes the same file.
+                self._env.close()
+                self._open()
                 return
             except lmdb.MapFullError as error:
                 self._grow(error)
@@ -152,20 +146,30 @@ class StoreWriter:
         with self._env.begin() as txn:
             return txn.stat(self._databases[database])["entries"]
 
-    def _existing_size(self) -> int:
-        """The size of the file that is continued, after it was checked; 0 if it holds nothing.
-
-        A file that was cut off while LMDB created it is emptied: LMDB writes the two meta pages
-        first, so nothing can have been committed.
-        """
+    def _prepare_file(self) -> None:
+        """Checks the file that is continued; empties one that was cut off while LMDB created it."""
         if not self.path.exists():
-            return 0
+            return
         if is_unborn(self.path):
             os.truncate(self.path, 0)
-            return 0
-        size = checked_size(self.path)
-        check_structure(self.path, DATABASES, thorough=True)
-        return size
+        else:
+            checked_size(self.path)
+            check_structure(self.path, DATABASES, thorough=True)
+
+    def _open(self) -> None:
+        size = self.path.stat().st_size if self.path.exists() else 0
+        self._env = lmdb.open(
+            str(self.path),
+            subdir=False,
+            lock=False,  # `self._lock` keeps other writers out
+            max_dbs=len(DATABASES),
+            map_size=min(max(FIRST_MAP_SIZE, 1 << (2 * size).bit_length()), self._map_limit),
+        )
+        # One transaction creates all databases: a reader finds all of them or none.
+        with self._env.begin(write=True) as txn:
+            self._databases = {
+                name: self._env.open_db(name.encode(), txn=txn) for name in DATABASES
+            }
 
     def _grow(self, error: lmdb.Error) -> None:
         size = self._env.info()["map_size"]
