@@ -1,7 +1,8 @@
 """import-images: existing composites, masks, depths and backgrounds become a dataset.
 
 Every picture is decoded once before anything is written, so that all bad files are reported at once
-and the manifest is final from the start. Composites keep the bytes of their files.
+and the manifest is final from the start. Composites keep the bytes of their files, unless readers
+would not see the same pixels: see `decode_composite`.
 """
 
 import os
@@ -158,7 +159,7 @@ def _raise_if_bad(bad: list[BadFile], *, num_usable: int, skip_bad: bool) -> Non
 
 
 def _codecs(samples: Sequence[CheckedSample], fields: Sequence[str]) -> dict[str, str]:
-    all_png = all(sample.composite_format == "PNG" for sample in samples)
+    all_png = all(sample.codec == "png" for sample in samples)
     codecs = {name: DEFAULT_CODECS[name] for name in fields if name != "background"}
     return codecs | {"composite": "png" if all_png else "jpeg95"}
 
