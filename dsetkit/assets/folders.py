@@ -144,7 +144,10 @@ def raise_if_bad(*loaded: LoadedAssets, skip_bad: bool = False) -> None:
 
 
 def describe_bad(*loaded: LoadedAssets) -> str:
-    """Lists the unusable files: a summary line, then one line with the reason for each file."""
+    """Lists the unusable files: a summary line, then a line with the reason for each file.
+
+    The reason against a single file stands in the summary line.
+    """
     counts = " and ".join(
         f"{len(folder.bad)} of {len(folder.bad) + len(folder.assets)} {folder.kind}"
         for folder in loaded
@@ -155,11 +158,11 @@ def describe_bad(*loaded: LoadedAssets) -> str:
     else:
         advice = ", and at least one of each kind is needed"
     lines = [
-        f"  {printable(folder.folder / bad.name)}: {bad.reason}"
+        f"{printable(folder.folder / bad.name)}: {bad.reason}"
         for folder in loaded
         for bad in folder.bad
     ]
-    return "\n".join([f"{counts} cannot be used{advice}:", *lines])
+    return (" " if len(lines) == 1 else "\n  ").join([f"{counts} cannot be used{advice}:", *lines])
 
 
 def _load(

@@ -235,11 +235,19 @@ def _is_usable(file: File) -> bool:
 # ---- folders and archives ----------------------------------------------------------------------
 
 
-def walk(root: Path) -> Iterator[Path]:
+def walk(root: Path, *, never_folders: tuple[str, ...] = PICTURE_SUFFIXES) -> Iterator[Path]:
     """Paths of everything but folders below a folder, relative to it, in the order of their names.
 
     Links to folders are followed, but not back into a folder that they lie in. Hidden files and
     folders, and those that macOS adds to archives, are left out.
+
+    Args:
+        root: The folder.
+        never_folders: Suffixes of files. Folders named so are given, too, for `read_file` to
+            refuse them by name.
+
+    Raises:
+        AssetError: A folder cannot be opened.
     """
 
     def below(folder: Path, inside: tuple[tuple[int, int], ...]) -> Iterator[Path]:
@@ -255,7 +263,7 @@ def walk(root: Path) -> Iterator[Path]:
         for entry in entries:
             if entry.name.startswith(".") or entry.name == FOREIGN_FOLDER:
                 continue
-            if entry.is_dir():
+            if entry.is_dir() and not entry.name.lower().endswith(never_folders):
                 yield from below(folder / entry.name, (*inside, here))
             else:
                 yield folder / entry.name
