@@ -73,4 +73,4 @@ def _fits(size: Size, composite: Size, *, may_be_scaled: bool) -> bool:
     if not may_be_scaled:
         return size == composite
     # Equal shapes, but for a pixel of rounding.
-    return abs(size[0] * composite[1] - size[1] * composite[0]) <= max(*size, *composite)
+    return abs(size[0] * composite[1] - size[1] * composite[0]) <= min(composite)
