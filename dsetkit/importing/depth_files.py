@@ -65,9 +65,9 @@ def read_depth(content: bytes, *, units_per_m: float | None, max_depth_m: float)
     values, orientation = _values(content)
     is_float = values.dtype.kind == "f"
     units = units_per_m or (1.0 if is_float else UNITS_PER_M)
-    depth_m = values.astype(np.float64)
-    depth_m /= units
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN and the like are invalid below
+        depth_m = values.astype(np.float64)
+        depth_m /= units
         num_far = int(((depth_m > max_depth_m) & np.isfinite(depth_m)).sum())
         stored = quantise_metric(depth_m, max_depth_m)
     return MeasuredDepth(Label(stored, orientation), int(np.count_nonzero(stored)), num_far)

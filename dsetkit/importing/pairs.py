@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from dsetkit.assets import NOT_UTF_8, BadFile, is_utf8, read_file
 from dsetkit.errors import AssetError, printable
 from dsetkit.importing.depth_files import DEPTH_SUFFIXES
-from dsetkit.importing.settings import WILDCARDS, PairNaming
+from dsetkit.importing.settings import LITERALS, WILDCARDS, PairNaming
 from dsetkit.importing.sources import PICTURE_SUFFIXES, split_path, walk
 from dsetkit.importing.tables import csv_rows
 
@@ -118,7 +118,7 @@ def glob_as_regex(pattern: str) -> re.Pattern[str]:
     """
     text, at = "", 0
     for piece in WILDCARDS.finditer(pattern):
-        text += re.escape(pattern[at : piece.start()])
+        text += _literal(pattern[at : piece.start()])
         folders, star, one, choice = piece.groups()
         if folders:
             text += r"((?:[^/]+/)*)"
@@ -127,13 +127,21 @@ def glob_as_regex(pattern: str) -> re.Pattern[str]:
         elif one:
             text += r"([^/])"
         else:
-            inside = choice[1:-1].replace("\\", r"\\")
-            text += f"([{'^' if inside.startswith('!') else ''}{inside.removeprefix('!')}])"
+            others, inside = choice[1] == "!", choice[1:-1].removeprefix("!")
+            text += f"([{'^/' * others}{_with_ranges(inside)}])"
         at = piece.end()
     try:
-        return re.compile(text + re.escape(pattern[at:]), re.IGNORECASE)
+        return re.compile(text + _literal(pattern[at:]), re.IGNORECASE)
     except re.error as error:
         raise AssetError(f"{printable(pattern)} is not a pattern of paths ({error})") from None
+
+
+def _literal(text: str) -> str:
+    return re.escape(LITERALS.sub(r"\1", text))
+
+
+def _with_ranges(characters: str) -> str:
+    return re.escape(characters).replace(r"\-", "-")
 
 
 def _by_key(

@@ -11,8 +11,10 @@ from dsetkit.importing.systems import PER_BACKGROUND, SYSTEMS
 from dsetkit.store import LARGEST_DEPTH_M, SPLITS
 
 LEAST_UNITS_PER_M, MOST_UNITS_PER_M = 1e-3, 1e9
-# Wildcards of a pattern of paths: folders, any text but slashes, one character, a choice of them
-WILDCARDS = re.compile(r"(\*\*/)|(\*+)|(\?)|(\[[^\]/]+\])")
+# Wildcards of a pattern of paths: folders, any text but slashes, one character, one of several.
+# A choice of one is that character, so that [*] is a star.
+WILDCARDS = re.compile(r"(\*\*/)|(\*+)|(\?)|(\[[^\]/]{2,}\])")
+LITERALS = re.compile(r"\[([^\]/])\]")
 
 SPLITS_BY = ("asset", "sample", "table")
 

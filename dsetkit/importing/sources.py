@@ -152,7 +152,8 @@ class Files:
         """The picture that a path in a table refers to.
 
         The file name and, if the path has one, the innermost folder must match. Outer folders may
-        differ, because tables are written on one machine and read on another.
+        differ, because tables are written on one machine and read on another. Upper and lower case
+        count only where files differ in nothing else.
 
         Args:
             text: A path or a file name; slashes or backslashes.
@@ -162,12 +163,19 @@ class Files:
             AssetError: No picture matches, or several do.
         """
         wanted, shown = split_path(text), text[:MAX_SHOWN]
-        candidates = self._by_name.get(wanted[-1], []) if wanted else []
+        candidates = self._by_name.get(wanted[-1].lower(), []) if wanted else []
         preferred = [file for file in candidates if file.folder_among(folders)]
-        scores = {file: _common_tail(file.parts, wanted) for file in preferred or candidates}
-        best = max(scores.values(), default=0)
+        lower = [part.lower() for part in wanted]
+        scores = {
+            file: (
+                _common_tail([part.lower() for part in file.parts], lower),
+                _common_tail(file.parts, wanted),
+            )
+            for file in preferred or candidates
+        }
+        best = max(scores.values(), default=(0, 0))
         matches = [file for file, score in scores.items() if score == best]
-        if best < min(2, len(wanted)) or not matches:
+        if best[0] < min(2, len(wanted)) or not matches:
             raise AssetError(f"{shown!r} was not found in {self.roots}")
         if len(matches) > 1:
             raise AssetError(
@@ -180,7 +188,7 @@ class Files:
     def _by_name(self) -> dict[str, list[File]]:
         by_name = defaultdict(list)
         for file in self.pictures:
-            by_name[file.name].append(file)
+            by_name[file.name.lower()].append(file)
         return by_name
 
     def read_table(self, path: Path) -> str:
@@ -263,12 +271,19 @@ def walk(root: Path, *, never_folders: tuple[str, ...] = PICTURE_SUFFIXES) -> It
         for entry in entries:
             if entry.name.startswith(".") or entry.name == FOREIGN_FOLDER:
                 continue
-            if entry.is_dir() and not entry.name.lower().endswith(never_folders):
+            if _is_folder(entry) and not entry.name.lower().endswith(never_folders):
                 yield from below(folder / entry.name, (*inside, here))
             else:
                 yield folder / entry.name
 
     return below(Path(), ())
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def read_member(archive: zipfile.ZipFile, name: str, *, at_most: int = MAX_FILE_BYTES) -> bytes:
