@@ -181,9 +181,7 @@ def make_tiers(
             fields = ("--fields", "background", *FIELDS)
             readers.append(Reader("rendered, with background", store, fields))
     assets = sum(
-        len(asset["image"])
-        for kind in ("backgrounds", "foregrounds")
-        for asset in source.assets(kind)
+        len(asset.image) for kind in ("backgrounds", "foregrounds") for asset in source.assets(kind)
     )
     notes["bytes a sample"] = f"with the assets, {assets:,} bytes in each tier but the cache"
     return rendered, readers

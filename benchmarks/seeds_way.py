@@ -47,9 +47,10 @@ def make(
     folder.mkdir()
     count = 0
     for count, record in enumerate(records, start=1):
-        x, y, width, height = record.recipe["box"]
-        cut_out = foregrounds[record.foreground].resize((width, height))
-        if record.recipe["flip"]:
+        (placed,) = record.objects
+        x, y, width, height = placed.box
+        cut_out = foregrounds[placed.foreground].resize((width, height))
+        if placed.flip:
             cut_out = ImageOps.mirror(cut_out)
         composite = backgrounds[record.background].copy()
         composite.paste(cut_out, (x, y), cut_out)

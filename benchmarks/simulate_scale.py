@@ -31,7 +31,7 @@ from benchmarks.common import keep, markdown_table
 from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.compositing.selection import select, split_cells
 from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.writer import SAMPLES_BETWEEN_COMMITS, SECONDS_BETWEEN_COMMITS
+from dsetkit.datasets.writer import LABELLED_PER_COMMIT
 from dsetkit.loading.loader import EpochBatches, epoch_order
 
 SAMPLES = 10**9
@@ -181,7 +181,7 @@ def makespan_over_ideal(
             if life_s >= before_s + count / speed:
                 heapq.heappush(working, (now + before_s + count / speed, worker, 0.0))
                 continue
-            commit_s = min(SECONDS_BETWEEN_COMMITS, SAMPLES_BETWEEN_COMMITS / speed)
+            commit_s = LABELLED_PER_COMMIT / speed
             commits = max(life_s - before_s, 0) // commit_s if resumes else 0
             left = count - commits * commit_s * speed
             heapq.heappush(working, (now + life_s, worker, left))

@@ -43,3 +43,13 @@ class RunError(DsetkitError):
 def one_line(error: BaseException) -> str:
     """The start of an error's text, without line breaks."""
     return " ".join(str(error).split())[:200]
+
+
+def printable(text: object) -> str:
+    r"""Text or a path in one line of printable characters, the others as escapes such as \n.
+
+    File names may hold line breaks, control codes, and bytes that are not UTF-8.
+    """
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in str(text)
+    )

@@ -1,4 +1,4 @@
-"""Assets: checked pictures from folders, each with an id and a split."""
+"""Assets: checked pictures from folders, each with an id and a split; any foreign picture."""
 
 from dsetkit.assets.folders import (
     MAX_JOBS,
@@ -13,19 +13,47 @@ from dsetkit.assets.folders import (
     load_foregrounds,
     raise_if_bad,
 )
+from dsetkit.assets.foreign import (
+    MAX_FILE_BYTES,
+    MAX_MEGAPIXELS,
+    NOT_UTF_8,
+    Picture,
+    decode_picture,
+    is_utf8,
+    pillow_warnings_ignored,
+    read_file,
+    stored_orientation,
+    too_many_bytes,
+    turn,
+    turned_size,
+    without_metadata,
+)
 from dsetkit.assets.shared import SharedAssets
 
 __all__ = [
+    "MAX_FILE_BYTES",
     "MAX_JOBS",
+    "MAX_MEGAPIXELS",
+    "NOT_UTF_8",
     "Asset",
     "BadFile",
+    "Picture",
     "SharedAssets",
     "assign_splits",
     "decode_asset",
+    "decode_picture",
     "describe_bad",
     "encode_asset",
     "fingerprint",
+    "is_utf8",
     "load_backgrounds",
     "load_foregrounds",
+    "pillow_warnings_ignored",
     "raise_if_bad",
+    "read_file",
+    "stored_orientation",
+    "too_many_bytes",
+    "turn",
+    "turned_size",
+    "without_metadata",
 ]

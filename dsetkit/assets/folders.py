@@ -7,7 +7,6 @@ ignores hidden files, other files and sub-folders. `pictures` reads the single f
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dsetkit.assets.foreign import NOT_UTF_8, is_utf8, pillow_warnings_ignored
 from dsetkit.assets.pictures import read_background, read_foreground
-from dsetkit.errors import AssetError, DatasetError
+from dsetkit.errors import AssetError, DatasetError, printable
+from dsetkit.store import decode_picture
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".jpe")  # upper case or lower case
 
@@ -144,7 +145,10 @@ def raise_if_bad(*loaded: LoadedAssets, skip_bad: bool = False) -> None:
 
 
 def describe_bad(*loaded: LoadedAssets) -> str:
-    """Lists the unusable files: a summary line, then one line with the reason for each file."""
+    """Lists the unusable files: a summary line, then a line with the reason for each file.
+
+    The reason against a single file stands in the summary line.
+    """
     counts = " and ".join(
         f"{len(folder.bad)} of {len(folder.bad) + len(folder.assets)} {folder.kind}"
         for folder in loaded
@@ -155,9 +159,11 @@ def describe_bad(*loaded: LoadedAssets) -> str:
     else:
         advice = ", and at least one of each kind is needed"
     lines = [
-        f"  {folder.folder / bad.name}: {bad.reason}" for folder in loaded for bad in folder.bad
+        f"{printable(folder.folder / bad.name)}: {bad.reason}"
+        for folder in loaded
+        for bad in folder.bad
     ]
-    return "\n".join([f"{counts} cannot be used{advice}:", *lines])
+    return (" " if len(lines) == 1 else "\n  ").join([f"{counts} cannot be used{advice}:", *lines])
 
 
 def _load(
@@ -173,17 +179,15 @@ def _load(
     usable: list[tuple[str, np.ndarray]] = []
     bad: list[BadFile] = []
     with (
-        warnings.catch_warnings(),
+        pillow_warnings_ignored(),
         ThreadPoolExecutor(jobs or min(MAX_JOBS, os.cpu_count() or 1)) as pool,
     ):
-        # Pillow warns about large pictures and invalid EXIF data, and `pictures` handles both.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
         outcomes = pool.map(partial(_pixels_or_reason, read=read), paths)
         for done, (path, outcome) in enumerate(zip(paths, outcomes, strict=True), start=1):
             if isinstance(outcome, np.ndarray):
                 usable.append((path.stem, outcome))
             else:
-                bad.append(BadFile(_as_utf8(path.name), outcome))
+                bad.append(BadFile(printable(path.name), outcome))
             progress(done, len(paths))
     splits = assign_splits([name for name, _ in usable], seed=seed)
     assets = [
@@ -199,12 +203,12 @@ def _find(folder: Path, kind: str) -> list[Path]:
         paths = sorted(path for path in folder.iterdir() if _is_candidate(path))
     except OSError as error:
         raise AssetError(
-            f"cannot open {folder} ({error.strerror}): expected the folder of the {kind}"
+            f"cannot open {printable(folder)} ({error.strerror}): expected the folder of the {kind}"
         ) from None
     if not paths:
         raise AssetError(
-            f"no {kind} in {folder}: expected files ending in {', '.join(SUFFIXES)} in the folder "
-            "itself (sub-folders are not searched)"
+            f"no {kind} in {printable(folder)}: expected files ending in {', '.join(SUFFIXES)} in "
+            "the folder itself (sub-folders are not searched)"
         )
     _check_names(paths)
     return paths
@@ -222,7 +226,8 @@ def _check_names(paths: Iterable[Path]) -> None:
     if clashes:
         others = f" (and {len(clashes) - 1} more)" if len(clashes) > 1 else ""
         raise AssetError(
-            f"{' and '.join(path.name for path in clashes[0])} in {clashes[0][0].parent} differ "
+            f"{' and '.join(printable(path.name) for path in clashes[0])} in "
+            f"{printable(clashes[0][0].parent)} differ "
             f"only in their suffix{others}: rename or remove all but one"
         )
 
@@ -232,17 +237,12 @@ def _stem(path: Path) -> str:
 
 
 def _pixels_or_reason(path: Path, *, read: Callable[[Path], np.ndarray]) -> np.ndarray | str:
-    if _as_utf8(path.name) != path.name:
-        return "its name is not UTF-8: rename it"
+    if not is_utf8(path.name):
+        return NOT_UTF_8
     try:
         return read(path)
     except AssetError as error:
         return str(error)
-
-
-def _as_utf8(name: str) -> str:
-    r"""The name with undecodable bytes written as \udcXX, for messages and the manifest."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 # ---- splits ------------------------------------------------------------------------------------
@@ -299,10 +299,10 @@ def decode_asset(encoded: bytes) -> np.ndarray:
     """Decodes what `encode_asset` encoded: uint8 (h,w,3) RGB or (h,w,4) RGBA.
 
     Raises:
-        DatasetError: The bytes are not a picture.
+        DatasetError: The bytes are not such a picture.
     """
-    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
+    pixels = decode_picture(encoded, cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
         raise DatasetError("an encoded asset cannot be decoded")
     return _swap_red_and_blue(pixels)
 

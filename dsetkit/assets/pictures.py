@@ -8,35 +8,18 @@
 
 16-bit channels keep their upper 8 bits. Animations give their first picture. The orientation in
 EXIF data is applied; unreadable EXIF data and colour profiles are ignored. The content of a file,
-not its suffix, decides whether it is PNG, JPEG or WebP.
+not its suffix, decides whether it is PNG, JPEG or WebP. `foreign` decodes and checks.
 """
 
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
 
+from dsetkit.assets.foreign import decode_picture, read_file
 from dsetkit.errors import AssetError
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-
 MIN_SIDE = 8  # px
-MAX_MEGAPIXELS = 100
-
-# EXIF orientation -> (mirrored left to right, then quarter turns counter-clockwise)
-ORIENTATIONS = {
-    2: (True, 0),
-    3: (False, 2),
-    4: (True, 2),
-    5: (True, 1),
-    6: (False, 3),
-    7: (True, 3),
-    8: (False, 1),
-}
-
-# Offset of the bit depth: signature 8 bytes, chunk length 4, "IHDR" 4, width 4, height 4.
-PNG_BIT_DEPTH = 24
 
 
 # ---- reading a picture -------------------------------------------------------------------------
@@ -55,10 +38,11 @@ def read_foreground(path: Path, *, max_side: int) -> np.ndarray:
     Raises:
         AssetError: The file cannot be used; the message is the reason, without the path.
     """
-    image = _decode(path)
-    if not image.has_transparency_data:
+    picture = decode_picture(read_file(path))
+    _check_sides(*picture.size)
+    if not picture.image.has_transparency_data:
         raise AssetError("no alpha: expected a cut-out, PNG or WebP with transparency")
-    return shrink_rgba(_visible_part(_upright(image, "RGBA")), max_side=max_side)
+    return shrink_rgba(_visible_part(picture.upright("RGBA")), max_side=max_side)
 
 
 def read_background(path: Path, *, size: int) -> np.ndarray:
@@ -74,85 +58,17 @@ def read_background(path: Path, *, size: int) -> np.ndarray:
     Raises:
         AssetError: The file cannot be used; the message is the reason, without the path.
     """
-    image = _decode(path, side_needed=2 * size)
-    return _resized_square(_upright(image, "RGB"), size)
-
-
-# ---- decoding ----------------------------------------------------------------------------------
-
-
-def _decode(path: Path, *, side_needed: int | None = None) -> Image.Image:
-    """Decodes a whole picture to 8 bits per channel.
-
-    Args:
-        path: The file.
-        side_needed: Both sides keep at least this length [px]. A larger JPEG may be decoded at 1/2,
-            1/4 or 1/8 of its size, which is much faster. None decodes at full size.
-
-    Raises:
-        AssetError: The file cannot be used.
-    """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            _check_sides(*image.size)
-            if side_needed is not None:
-                image.draft(None, (side_needed, side_needed))
-            image.load()
-    except AssetError:
-        raise
-    except Image.DecompressionBombError:
-        raise AssetError(f"over {MAX_MEGAPIXELS} megapixels") from None
-    except UnidentifiedImageError:
-        raise AssetError("not a PNG, JPEG or WebP picture") from None
-    except Exception as error:  # Pillow's decoders raise many types of errors for damaged data
-        if isinstance(error, OSError) and error.strerror:
-            raise AssetError(f"cannot be read ({error.strerror})") from None
-        raise AssetError(f"damaged or cut off ({error})") from None
-    return _to_8_bits(image, path)
-
-
-def _check_sides(width: int, height: int, *, what: str = "") -> None:
-    if width * height > MAX_MEGAPIXELS * 1_000_000:
-        raise AssetError(f"{what}{width} x {height} px, over {MAX_MEGAPIXELS} megapixels")
-    if min(width, height) < MIN_SIDE:
-        raise AssetError(f"{what}{width} x {height} px, expected at least {MIN_SIDE} px each way")
-
-
-def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
-    """Converts 16-bit grey pixels and the transparent colour of a PNG to 8 bits.
-
-    Pillow converts all other pixels itself, but keeps the transparent colour in the file's depth.
-    """
-    key = image.info.get("transparency")
-    if image.mode == "I;16":
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if key is not None and image.mode in ("L", "RGB"):
-        bits = _png_bit_depth(path)
-        values = np.atleast_1d(key)
-        values = values >> 8 if bits == 16 else values * 255 // (2**bits - 1)
-        image.info["transparency"] = tuple(values.tolist()) if image.mode == "RGB" else int(*values)
-    return image
-
-
-def _png_bit_depth(path: Path) -> int:
-    with path.open("rb") as file:
-        return file.read(PNG_BIT_DEPTH + 1)[PNG_BIT_DEPTH]
-
-
-def _upright(image: Image.Image, mode: str) -> np.ndarray:
-    """Pixels in a Pillow mode, rotated as the EXIF data says: uint8 (h,w,channels)."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except SyntaxError:  # Pillow raises it for unreadable EXIF data
-        orientation = 1
-    pixels = np.asarray(image.convert(mode))
-    mirrored, quarter_turns = ORIENTATIONS.get(orientation, (False, 0))
-    if mirrored:
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+    picture = decode_picture(read_file(path), side_needed=2 * size)
+    _check_sides(*picture.size)
+    return _resized_square(picture.upright("RGB"), size)
 
 
 # ---- preparing ---------------------------------------------------------------------------------
+
+
+def _check_sides(height: int, width: int, *, what: str = "") -> None:
+    if min(width, height) < MIN_SIDE:
+        raise AssetError(f"{what}{width} x {height} px, expected at least {MIN_SIDE} px each way")
 
 
 def _visible_part(rgba: np.ndarray) -> np.ndarray:
@@ -160,7 +76,7 @@ def _visible_part(rgba: np.ndarray) -> np.ndarray:
     x, y, width, height = cv2.boundingRect(rgba[..., 3])
     if width == 0:
         raise AssetError("alpha is 0 everywhere: there is nothing to see")
-    _check_sides(width, height, what="visible part ")
+    _check_sides(height, width, what="visible part ")
     return rgba[y : y + height, x : x + width]
 
 

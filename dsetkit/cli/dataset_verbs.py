@@ -45,6 +45,7 @@ def _add_verify(verbs: Verbs) -> None:
     add = add_dataset_verb(
         verbs, "verify", _verify, "check every checksum, image, count and id"
     ).add_argument
+    add("--quick", action="store_true", help="compare checksums alone, and decode no picture")
     add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="threads")
     add("--output", type=Path, metavar="FILE.json", help="also write all problems there")
 
@@ -53,7 +54,7 @@ def _verify(args: argparse.Namespace) -> None:
     from dsetkit.verbs.verify import as_report, raise_if_bad, verify
 
     with progress_bar("verify") as progress:
-        problems = verify(args.dataset, jobs=args.jobs, progress=progress)
+        problems = verify(args.dataset, quick=args.quick, jobs=args.jobs, progress=progress)
     for problem in problems[:PROBLEMS_SHOWN]:
         print(problem)
     if len(problems) > PROBLEMS_SHOWN:

@@ -168,6 +168,23 @@ def _add_import_rgbd(verbs: Verbs) -> None:
         "make a dataset of colour + depth pairs (NAME_color.jpg, NAME_depth.png in mm)",
     ).add_argument
     add("--root", type=Path, required=True, metavar="DIR", help="folder of pairs")
+    add(
+        "--color-glob",
+        metavar="PATTERN",
+        help="other names: pattern of the colour pictures below the folder, as in 'rgb/*.jpg'",
+    )
+    add(
+        "--depth-glob",
+        metavar="PATTERN",
+        help="pattern of the depth files, as in 'depth/*.png'; the files of a pair have the same "
+        "text in place of the wildcards",
+    )
+    add(
+        "--table",
+        type=Path,
+        metavar="FILE.csv",
+        help="or a table with the columns color and depth: paths below the folder",
+    )
     add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
     add(
         "--split",
@@ -176,6 +193,13 @@ def _add_import_rgbd(verbs: Verbs) -> None:
         help="split of all pairs; auto = train, except for a share kept for val",
     )
     add("--val-share", type=float, default=0.05, help="share of val under --split auto")
+    add(
+        "--depth-scale",
+        type=float,
+        metavar="UNITS",
+        help="units per metre in the depth files: 5000 TUM, 256 KITTI, 100 centimetres (default: "
+        "1000 for whole numbers, 1 for floating point)",
+    )
     add("--max-depth", type=float, default=10.0, metavar="M", help="larger depths are invalid [m]")
     add("--seed", type=int, default=0, help="key of the choice under --split auto, and of pasting")
     add(
@@ -186,10 +210,14 @@ def _add_import_rgbd(verbs: Verbs) -> None:
         "what it hides (default: only the pairs)",
     )
     add("--pastes", type=at_least_1, default=3, metavar="N", help="such copies of each pair")
+    add(
+        "--jobs", type=at_least_1, metavar="N", help="threads (default: one for each core, up to 8)"
+    )
+    add("--skip-bad", action="store_true", help="leave out pairs that cannot be used")
 
 
 def _import_rgbd(args: argparse.Namespace) -> None:
-    from dsetkit.importing import PairSplit, Pasting, import_rgbd
+    from dsetkit.importing import DepthUnits, PairNaming, PairSplit, Pasting, import_rgbd
 
     pasting = None
     if args.foregrounds:
@@ -198,10 +226,15 @@ def _import_rgbd(args: argparse.Namespace) -> None:
         count = import_rgbd(
             args.root,
             args.output,
+            naming=PairNaming(
+                color_glob=args.color_glob, depth_glob=args.depth_glob, table=args.table
+            ),
+            units=DepthUnits(units_per_m=args.depth_scale, max_depth_m=args.max_depth),
             split=PairSplit(split=args.split, val_share=args.val_share),
-            max_depth_m=args.max_depth,
             pasting=pasting,
             seed=args.seed,
+            jobs=args.jobs,
+            skip_bad=args.skip_bad,
             progress=progress,
         )
     print(f"{args.output}: {count:,} samples, complete")

@@ -11,9 +11,12 @@ from dsetkit.compositing.compositor import (
     COMPOSITED,
     AssetPixels,
     Compositor,
+    Placement,
+    check_box,
     compositing_fingerprint,
     has_recipe,
     pixels_checksum,
+    placements,
 )
 from dsetkit.compositing.placing import ForegroundPyramid, fitting_level, place, scaled_box
 from dsetkit.compositing.randomness import Stream, uniform
@@ -31,9 +34,11 @@ __all__ = [
     "Compositor",
     "ForegroundPyramid",
     "FullSet",
+    "Placement",
     "Stream",
     "cells_by_sample",
     "cells_of",
+    "check_box",
     "compositing_fingerprint",
     "concatenate",
     "encode_composite",
@@ -41,6 +46,7 @@ __all__ = [
     "has_recipe",
     "pixels_checksum",
     "place",
+    "placements",
     "resize_depth",
     "resize_image",
     "resize_in_one_step",

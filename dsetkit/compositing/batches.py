@@ -92,15 +92,14 @@ class BatchCompositor:
     def _composite_one(
         self, recipe: CompositeRecipe
     ) -> tuple[Record, np.ndarray | None, np.ndarray | None]:
-        stored = {"index": recipe.index, "flip": recipe.flip, "box": list(recipe.box)}
-        record = Record(recipe.background, recipe.foreground, stored, {})
+        record = Record(recipe.background, recipe.objects, {}, recipe.index)
         if not (self._codecs or self._keep_composites):
             return record, None, None
         image, mask = self._compositor.composite(record)
         if self._codecs:
             record = encode_composite(record, image, mask, self._codecs)
         else:
-            record = replace(record, drawn=pixels_checksum(image, mask))
+            record = replace(record, pixels=pixels_checksum(image, mask))
         return record, image, mask
 
 
@@ -139,4 +138,4 @@ def encode_composite(
     """
     pixels = zip(COMPOSITED, (image, mask), strict=True)
     fields = {name: CODECS[codecs[name]].encode(values) for name, values in pixels}
-    return replace(record, fields=fields | record.fields, drawn=None)
+    return replace(record, fields=fields | record.fields, pixels=None)

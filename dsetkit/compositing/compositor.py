@@ -11,14 +11,16 @@ comes from an area-filtered level, and the edges of its box are rounded to whole
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
 
-from dsetkit.compositing.placing import Box, ForegroundPyramid, place, scaled_box
+from dsetkit.compositing.placing import Box, ForegroundPyramid, covered, place, scaled_box
 from dsetkit.compositing.randomness import uniform
 from dsetkit.compositing.resizing import resize_image
-from dsetkit.store import Record
+from dsetkit.errors import DatasetError
+from dsetkit.store import PlacedObject, Record
 
 COMPOSITED = ("composite", "mask")  # the fields that a compositor makes, in this order
 
@@ -27,6 +29,14 @@ ASSETS_KEPT = 1024  # prepared assets of each kind in memory; each is used by ve
 # Maps ("backgrounds", id) to uint8 (h,w,3) RGB and ("foregrounds", id) to uint8 (h,w,4) straight
 # RGBA.
 AssetPixels = Callable[[str, int], np.ndarray]
+
+
+class Placement(NamedTuple):
+    """Id of a foreground, whether it is mirrored left to right, and x, y, width, height [px]."""
+
+    foreground: int
+    flip: bool
+    box: Box
 
 
 class Compositor:
@@ -80,7 +90,7 @@ class Compositor:
             Composite uint8 (H,W,3) RGB, and mask uint8 (H,W).
 
         Raises:
-            DatasetError: The sample has no background or no foreground.
+            DatasetError: The sample has no background, or its objects cannot be placed.
         """
         height, width = size or self.canvas
         image, mask = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint8)
@@ -96,26 +106,72 @@ class Compositor:
             mask: Becomes the mask, uint8 (H,W).
 
         Raises:
-            DatasetError: The sample has no background or no foreground.
+            DatasetError: The sample has no background, or its objects cannot be placed.
         """
         height, width = mask.shape
-        image[...] = self.background(record.asset_id("background"), (height, width))
+        image[...] = self.background(record.background_id(), (height, width))
         mask[...] = 0
-        box: Box = tuple(record.recipe["box"])
-        if (height, width) != self.canvas:
-            box = scaled_box(box, self.canvas, (height, width))
-        pyramid = self._pyramid(record.asset_id("foreground"))
-        place(pyramid, box, flip=record.recipe["flip"], image=image, mask=mask)
+        first, *others = placements(record, self.canvas)
+        self._place(first, image, mask)
+        for other in others:
+            alpha = np.zeros_like(mask)
+            self._place(other, image, alpha)
+            mask[...] = covered(mask, alpha)
+
+    def _place(self, placement: Placement, image: np.ndarray, mask: np.ndarray) -> None:
+        foreground, flip, box = placement
+        if mask.shape != self.canvas:
+            box = scaled_box(box, self.canvas, mask.shape)
+        place(self._pyramid(foreground), box, flip=flip, image=image, mask=mask)
+
+
+def placements(record: Record, canvas: tuple[int, int]) -> list[Placement]:
+    """How each object of a sample is placed, the one in front last.
+
+    Args:
+        record: The sample.
+        canvas: (height, width) of the canvas [px].
+
+    Raises:
+        DatasetError: There is no object, one lacks an entry, or its box is not inside the canvas.
+    """
+    if not has_recipe(record):
+        raise DatasetError("the sample has no recipe: it was imported, not composited")
+    placed: list[Placement] = []
+    for one in record.objects:
+        # `has_recipe` has looked: no entry is None.
+        assert one.foreground is not None and one.flip is not None and one.box is not None
+        check_box(one.box, canvas)
+        placed.append(Placement(one.foreground, one.flip, one.box))
+    return placed
+
+
+def check_box(box: Box, canvas: tuple[int, int]) -> None:
+    """Checks that a box is inside a canvas.
+
+    Args:
+        box: x, y, width, height [px].
+        canvas: (height, width) of the canvas [px].
+
+    Raises:
+        DatasetError: It is not.
+    """
+    x, y, width, height = box
+    if not (0 <= x < x + width <= canvas[1] and 0 <= y < y + height <= canvas[0]):
+        raise DatasetError(f"box {list(box)} is outside the canvas of {canvas[1]} x {canvas[0]} px")
 
 
 def has_recipe(record: Record) -> bool:
-    """Whether a record has all that compositing needs: background, foreground, flip and box."""
-    has_assets = record.background is not None and record.foreground is not None
-    return has_assets and {"flip", "box"} <= record.recipe.keys()
+    """Whether a record has all that compositing needs: background, foregrounds, flips and boxes."""
+    return (
+        record.background is not None
+        and len(record.objects) > 0
+        and all(None not in (one.foreground, one.flip, one.box) for one in record.objects)
+    )
 
 
 def pixels_checksum(image: np.ndarray, mask: np.ndarray) -> bytes:
-    """The `drawn` entry of a record: xxh3-64, 8 bytes, over composite and then mask.
+    """The `pixels` entry of a record: xxh3-64, 8 bytes, over composite and then mask.
 
     Args:
         image: Composite, uint8 (H,W,3) RGB.
@@ -145,8 +201,8 @@ def compositing_fingerprint() -> str:
     compositor = Compositor(lambda kind, number: assets[kind][number], (side, side))
     digest = xxhash.xxh3_128()
     for number, box in enumerate(((0, 0, 31, 40), (5, 7, 20, 26), (17, 3, 9, 12), (1, 1, 47, 28))):
-        recipe = {"flip": number % 2 == 1, "box": box}
-        record = Record(number % 2, number // 2, recipe, {})
+        placed = PlacedObject(foreground=number // 2, flip=number % 2 == 1, box=box)
+        record = Record(number % 2, (placed,), {})
         for size in ((side, side), (20, 28)):
             digest.update(pixels_checksum(*compositor.composite(record, size)))
     return digest.hexdigest()

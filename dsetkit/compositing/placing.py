@@ -122,6 +122,20 @@ def place(
     mask[rows, columns] = placed[..., 3]
 
 
+def covered(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The alpha of two foregrounds together, the second in front of the first.
+
+    Args:
+        mask: Alpha of the first, uint8 (H,W).
+        alpha: Alpha of the second, uint8 (H,W).
+
+    Returns:
+        uint8 (H,W).
+    """
+    behind = cv2.multiply(mask, cv2.bitwise_not(alpha), scale=1 / 255)
+    return cv2.add(behind, alpha)
+
+
 def scaled_box(box: Box, canvas: tuple[int, int], size: tuple[int, int]) -> Box:
     """Scales a box from one canvas to another. Its edges are rounded to whole pixels.
 

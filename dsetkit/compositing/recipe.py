@@ -7,6 +7,7 @@ import numpy as np
 
 from dsetkit.compositing.randomness import Stream, uniform
 from dsetkit.errors import DsetkitError
+from dsetkit.store import PlacedObject
 
 PLACEMENTS = ("uniform", "grid")
 GRID_COLUMNS, GRID_ROWS = 5, 4  # as in system 000
@@ -52,16 +53,12 @@ class CompositeRecipe:
     Attributes:
         index: Index in the full set.
         background: Id of the background.
-        foreground: Id of the foreground.
-        flip: Whether the foreground is mirrored left to right.
-        box: x, y, width, height of the placed foreground, inside the canvas [px].
+        objects: The placed foregrounds, inside the canvas; the one in front last.
     """
 
     index: int
     background: int
-    foreground: int
-    flip: bool
-    box: tuple[int, int, int, int]
+    objects: tuple[PlacedObject, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +105,8 @@ class FullSet:
         scale = (low + (high - low) * scale_share) * size / max(shape)
         height, width = (max(1, round(scale * side)) for side in shape)
         x, y = round(x_share * (size - width)), round(y_share * (size - height))
-        return CompositeRecipe(index, background, foreground, bool(flip), (x, y, width, height))
+        placed = PlacedObject(foreground=foreground, flip=bool(flip), box=(x, y, width, height))
+        return CompositeRecipe(index, background, (placed,))
 
     def assets_of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Background ids and foreground ids of many samples, int of the shape of `index`."""

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import numpy as np
 
 from dsetkit.assets import decode_asset
@@ -25,10 +24,14 @@ from dsetkit.store import (
     FolderShards,
     Record,
     Shards,
+    StoredAsset,
     UrlShards,
     depth_share,
     is_remote,
     u32_key,
+    u64_key,
+    unpack_asset,
+    unpack_cells,
     unpack_record,
 )
 from dsetkit.store import manifest as m
@@ -72,14 +75,25 @@ class Dataset:
 
     @cached_property
     def cells(self) -> np.ndarray:
-        """The split cell of every sample: uint8 (num_samples,), indices into CELL_NAMES."""
+        """The split cell of every sample: uint8 (num_samples,), indices into CELL_NAMES.
+
+        Raises:
+            DatasetError: They are missing, damaged, or not as many as the samples.
+        """
         packed = self.shards.first.get("manifest", m.CELLS_KEY)
-        if packed is None:
+        try:
+            if packed is None:
+                raise DatasetError("missing")
+            cells = unpack_cells(packed)
+            if len(cells) != self.manifest.num_samples:
+                total = self.manifest.num_samples
+                raise DatasetError(f"there are {len(cells):,} for {total:,} samples")
+        except DatasetError as error:
             raise DatasetError(
-                f"{self.path} has no split cells: copy it again from its source, or generate it "
-                "again"
-            )
-        return np.frombuffer(packed, np.uint8)
+                f"the split cells of {self.path} cannot be used ({error}): copy it again from its "
+                "source, or generate it again"
+            ) from None
+        return cells
 
     def indices(self, split: str | None) -> np.ndarray:
         """The indices of the samples of a split, int64 (N,), ascending; None means all samples.
@@ -88,7 +102,7 @@ class Dataset:
             DatasetError: The split is unknown.
         """
         if split is None:
-            return np.arange(len(self))
+            return np.arange(len(self.cells))[: len(self)]
         if split not in m.SPLITS:
             raise DatasetError(f"no split {split!r}: expected one of {', '.join(m.SPLITS)}")
         return np.flatnonzero(np.isin(self.cells, m.SPLITS[split]))
@@ -119,7 +133,7 @@ class Dataset:
         if packed is None:
             raise DatasetError(f"{self.path} has no sample {index}: it holds {len(self):,}")
         try:
-            return unpack_record(packed)
+            return unpack_record(packed, u64_key(int(index)))
         except DatasetError as error:
             raise DatasetError(f"{self.path}, sample {index}: {error}") from None
 
@@ -189,7 +203,7 @@ class Dataset:
             images["composite"], images["mask"] = self.compositor.composite(record, size)
         for name in fields:
             if name == "background":
-                images[name] = self.compositor.background(record.asset_id("background"), size)
+                images[name] = self.compositor.background(record.background_id(), size)
             elif name == "depth":
                 depth = self.depth(record)
                 images[name] = depth if size is None else resize_depth(depth, size)
@@ -205,7 +219,7 @@ class Dataset:
         Raises:
             DatasetError: This version composites other pixels than the one that made the dataset.
         """
-        maker = self.manifest.drawing
+        maker = self.manifest.compositing
         if maker and maker != compositing_fingerprint():
             raise DatasetError(
                 f"{self.path} stores recipes, not composites, and was made by dsetkit "
@@ -231,16 +245,24 @@ class Dataset:
         packed = self.shards.first.get(database, u32_key(number))
         if packed is None:
             raise DatasetError(f"{self.path} has no number {number} in its {database}")
-        return decode_asset(msgpack.unpackb(packed)["image"])
+        return decode_asset(self._unpack_asset(database, u32_key(number), packed).image)
 
     def background(self, number: int) -> np.ndarray:
         """The pixels of a background: uint8 (H,W,3) RGB."""
         return self.asset("backgrounds", number)
 
-    def assets(self, database: str) -> Iterator[dict[str, Any]]:
-        """All `backgrounds` or `foregrounds` in the order of their ids.
+    def assets(self, database: str) -> Iterator[StoredAsset]:
+        """All `backgrounds` or `foregrounds`, still encoded, in the order of their ids.
 
-        Each is a map of `name`, `split` and `image`, which is encoded; see `decode_asset`.
+        Raises:
+            DatasetError: An asset is damaged.
         """
-        for _, packed in self.shards.first.items(database):
-            yield msgpack.unpackb(packed)
+        for key, packed in self.shards.first.items(database):
+            yield self._unpack_asset(database, key, packed)
+
+    def _unpack_asset(self, database: str, key: bytes, packed: bytes) -> StoredAsset:
+        try:
+            return unpack_asset(packed, database=database, key=key)
+        except DatasetError as error:
+            number = int.from_bytes(key, "big")
+            raise DatasetError(f"{self.path}, number {number} of its {database}: {error}") from None

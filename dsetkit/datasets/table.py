@@ -4,7 +4,7 @@ import numpy as np
 
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DatasetError
-from dsetkit.store import CELL_NAMES, SPLITS, Record
+from dsetkit.store import CELL_NAMES, SPLITS, PlacedObject, Record
 
 COLUMNS = ("index", "split", "cell", "background", "foreground", "flip", "box", "name")
 
@@ -20,33 +20,32 @@ class SampleTable:
     | `split`, `cell`            | train, val or test; one of CELL_NAMES                          |
     | `background`, `foreground` | names of the assets; empty if an import does not know them     |
     | `flip`, `box`              | 0 or 1; `x y w h` [px]; empty if an import does not know them  |
+    |                            | (of several objects: each value, separated by `;`)             |
     | `name`                     | name of the colour file; empty in generated datasets           |
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self._cells = dataset.cells
-        self._backgrounds = [asset["name"] for asset in dataset.assets("backgrounds")]
-        self._foregrounds = [asset["name"] for asset in dataset.assets("foregrounds")]
+        self._backgrounds = [asset.name for asset in dataset.assets("backgrounds")]
+        self._foregrounds = [asset.name for asset in dataset.assets("foregrounds")]
 
     def row(self, index: int, record: Record) -> dict[str, int | str]:
         """The row of a sample. Its keys are COLUMNS, in this order."""
         cell = int(self._cells[index])
         row: dict[str, int | str] = dict.fromkeys(COLUMNS, "")
         row |= {"index": index, "split": CELL_SPLIT[cell], "cell": CELL_NAMES[cell]}
-        recipe = record.recipe  # of an imported sample it may lack any of the keys below
         if record.background is not None:
             row["background"] = self._backgrounds[record.background]
-        row["foreground"] = (
-            recipe.get("foreground", "")
-            if record.foreground is None
-            else self._foregrounds[record.foreground]
-        )
-        if "flip" in recipe:
-            row["flip"] = int(recipe["flip"])
-        return row | {
-            "box": " ".join(map(str, recipe.get("box", ()))),
-            "name": recipe.get("name", ""),
+        of_objects = {
+            "foreground": [self._name(one) for one in record.objects],
+            "flip": ["" if one.flip is None else str(int(one.flip)) for one in record.objects],
+            "box": [" ".join(map(str, one.box or ())) for one in record.objects],
         }
+        row |= {column: ";".join(values) for column, values in of_objects.items()}
+        return row | {"name": record.name}
+
+    def _name(self, placed: PlacedObject) -> str:
+        return placed.name if placed.foreground is None else self._foregrounds[placed.foreground]
 
 
 def indices_of(dataset: Dataset, split: str | None) -> np.ndarray:

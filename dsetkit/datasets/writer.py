@@ -4,20 +4,22 @@ The committed samples are always a prefix of the dataset, so an interrupted writ
 """
 
 import logging
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
-import msgpack
 import numpy as np
 
-from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.store import (
     LARGEST_MAP_SIZE,
     Record,
+    StoredAsset,
     StoreWriter,
+    cells_entry,
+    manifest_entry,
+    pack_asset,
     pack_record,
     shard_number,
     shard_path,
@@ -27,31 +29,12 @@ from dsetkit.store import (
 )
 from dsetkit.store import manifest as m
 
-SECONDS_BETWEEN_COMMITS = 2.0
-SAMPLES_BETWEEN_COMMITS = 2048  # limits the memory of the uncommitted samples
+# Commits go by counts, not by the clock, so that equal runs write equal files.
+SAMPLES_PER_COMMIT = 2048
+LABELLED_PER_COMMIT = 128  # where a teacher labels them, which takes a second or more
+BYTES_PER_COMMIT = 1 << 26  # limits the memory of the uncommitted samples
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StoredAsset:
-    """An asset as a dataset stores it.
-
-    Attributes:
-        name: Its name, unique among the assets of its kind.
-        split: `train`, `val` or `test`.
-        image: The picture, encoded by `encode_asset`.
-    """
-
-    name: str
-    split: str
-    image: bytes
-
-
-def stored_assets(source: Dataset, database: str) -> Iterator[StoredAsset]:
-    """The `backgrounds` or `foregrounds` of a dataset, still encoded, in the order of their ids."""
-    for asset in source.assets(database):
-        yield StoredAsset(asset["name"], asset["split"], asset["image"])
 
 
 class DatasetWriter:
@@ -67,8 +50,8 @@ class DatasetWriter:
         only: The number of the only shard to write, while other writers may write other shards.
             None writes all shards, one after another.
         map_limit: Largest size of a shard's map [bytes].
-        commit_every_s: Longest time between commits [s]; 0 commits after each `add`; None means
-            SECONDS_BETWEEN_COMMITS.
+        samples_per_commit: Samples after which `add` commits; fewer if they take more than
+            BYTES_PER_COMMIT.
 
     Attributes:
         count: The index of the next sample. All samples before it that belong to the shards of this
@@ -90,19 +73,19 @@ class DatasetWriter:
         foregrounds: Iterable[StoredAsset] = (),
         only: int | None = None,
         map_limit: int = LARGEST_MAP_SIZE,
-        commit_every_s: float | None = None,
+        samples_per_commit: int = SAMPLES_PER_COMMIT,
     ) -> None:
         self.path = Path(path)
         self._incomplete_manifest = replace(manifest, complete=False)
         self._cells = cells
         self._assets = {"backgrounds": backgrounds, "foregrounds": foregrounds}
         self._map_limit = map_limit
-        self._commit_every_s = SECONDS_BETWEEN_COMMITS if commit_every_s is None else commit_every_s
+        self._samples_per_commit = samples_per_commit
         self._ranges = shard_ranges(manifest)
         self._last = len(self._ranges) - 1 if only is None else only
         self.stop = self._ranges[self._last].stop
         self._uncommitted: list[tuple[str, bytes, bytes]] = []
-        self._last_commit = time.monotonic()
+        self._uncommitted_bytes = 0
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -117,25 +100,41 @@ class DatasetWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None:
+            # What was added is whole, also when the user or a teacher ended the run.
+            with suppress(DatasetError) if kind else nullcontext():
                 self._commit()
         finally:
             self._store.close()
 
     def add(self, records: Sequence[Record]) -> None:
-        """Appends samples. They are committed together with later ones, every few seconds.
+        """Appends samples. They are committed together with later ones.
+
+        An interrupted run keeps either all samples of a call or none, unless they belong to two
+        shards.
 
         Raises:
             DatasetError: The disk is full or cannot be written to.
         """
-        for record in records:
+        records = list(records)
+        while records:
             if self.count == self._ranges[self._number].stop and self._number < self._last:
                 self._complete()
                 self._open_next()
-            self._uncommitted.append(("samples", u64_key(self.count), pack_record(record)))
-            self.count += 1
-        elapsed_s = time.monotonic() - self._last_commit
-        if elapsed_s >= self._commit_every_s or len(self._uncommitted) >= SAMPLES_BETWEEN_COMMITS:
+            room = self._ranges[self._number].stop - self.count
+            if room <= 0:
+                raise ValueError(f"more samples than the {self.stop} of the manifest")
+            entries = []
+            for index, record in enumerate(records[:room], start=self.count):
+                key = u64_key(index)
+                entries.append(("samples", key, pack_record(record, key)))
+            records = records[room:]
+            self._uncommitted += entries
+            self._uncommitted_bytes += sum(len(value) for _, _, value in entries)
+            self.count += len(entries)
+        if (
+            len(self._uncommitted) >= self._samples_per_commit
+            or self._uncommitted_bytes >= BYTES_PER_COMMIT
+        ):
             self._commit()
 
     def finish(self) -> m.Manifest:
@@ -178,18 +177,18 @@ class DatasetWriter:
         """Marks the open shard complete, in the same commit as its last samples."""
         if not self._manifest.complete:
             self._manifest = replace(self._manifest, complete=True)
-            self._uncommitted.append(m.manifest_entry(self._manifest))
+            self._uncommitted.append(manifest_entry(self._manifest))
             self._commit()
 
     def _begin(self) -> None:
         """Writes the manifest of a new shard; into the first shard also cells and assets."""
-        entries = [m.manifest_entry(self._manifest)]
+        entries = [manifest_entry(self._manifest)]
         if self._number == 0:
-            entries.append(("manifest", m.CELLS_KEY, self._cells.astype(np.uint8).tobytes()))
+            entries.append(cells_entry(self._cells))
             for database, assets in self._assets.items():
                 for number, asset in enumerate(assets):
-                    content = {"name": asset.name, "split": asset.split, "image": asset.image}
-                    entries.append((database, u32_key(number), msgpack.packb(content)))
+                    key = u32_key(number)
+                    entries.append((database, key, pack_asset(asset, database=database, key=key)))
         self._store.put(entries)
 
     def _continue(self, stored: m.Manifest) -> None:
@@ -218,5 +217,4 @@ class DatasetWriter:
     def _commit(self) -> None:
         if self._uncommitted:
             self._store.put(self._uncommitted)
-        self._uncommitted = []
-        self._last_commit = time.monotonic()
+        self._uncommitted, self._uncommitted_bytes = [], 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from dsetkit.assets import SharedAssets
 from dsetkit.compositing import BatchCompositor, Canvas, FullSet, select, split_cells
+from dsetkit.datasets import LABELLED_PER_COMMIT, SAMPLES_PER_COMMIT
 from dsetkit.errors import DsetkitError
 from dsetkit.generating.plan import AssetSet, Plan, describe_dataset
 from dsetkit.generating.settings import Spread
@@ -100,7 +101,15 @@ def generate(
         shards=spread.shards,
     )
     spread.check_shard_index(len(shard_ranges(manifest)))
-    plan = Plan(output, manifest, full_set, chosen, cells[chosen], teacher)
+    plan = Plan(
+        output,
+        manifest,
+        full_set,
+        chosen,
+        cells[chosen],
+        teacher,
+        samples_per_commit=LABELLED_PER_COMMIT if network else SAMPLES_PER_COMMIT,
+    )
     written = _write(plan, assets, network, spread, progress)
     return score_labels(output) or written
 

@@ -25,9 +25,9 @@ from dsetkit.compositing import (
     FullSet,
     compositing_fingerprint,
 )
-from dsetkit.datasets import StoredAsset
+from dsetkit.datasets import SAMPLES_PER_COMMIT
 from dsetkit.labels import TeacherChoice
-from dsetkit.store import ENGINE_VERSION, shard_ranges
+from dsetkit.store import ENGINE_VERSION, StoredAsset, shard_ranges
 from dsetkit.store import manifest as m
 from dsetkit.teachers import Teacher
 
@@ -47,7 +47,7 @@ class Plan:
         cells: Their split cells: uint8 (num_samples,). Empty in the plan of one shard.
         teacher: What gives the depth.
         first: Index of the first of `chosen`.
-        commit_every_s: As of `DatasetWriter`.
+        samples_per_commit: As of `DatasetWriter`.
     """
 
     output: Path
@@ -57,7 +57,7 @@ class Plan:
     cells: np.ndarray
     teacher: TeacherChoice
     first: int = 0
-    commit_every_s: float | None = None
+    samples_per_commit: int = SAMPLES_PER_COMMIT
 
     def part(self, number: int) -> "Plan":
         """The plan of one shard, which is as small as the shard."""
@@ -190,6 +190,6 @@ def describe_dataset(
         num_foregrounds=len(assets.foregrounds),
         layout=layout,
         shard=m.ONLY_SHARD | {"shards": shards},
-        drawing=compositing_fingerprint() if layout == "recipe" else "",
+        compositing=compositing_fingerprint() if layout == "recipe" else "",
         engine=ENGINE_VERSION,
     )

@@ -10,12 +10,12 @@ from concurrent.futures import FIRST_COMPLETED, wait
 import numpy as np
 
 from dsetkit.compositing import AssetPixels, BatchCompositor, CompositeBatch
-from dsetkit.datasets import DatasetWriter, StoredAsset
+from dsetkit.datasets import DatasetWriter
 from dsetkit.errors import DatasetError, DsetkitError
 from dsetkit.generating.plan import Plan
 from dsetkit.labels import label_batches
 from dsetkit.processes import WorkerDiedError, Workers, in_processes, send_news
-from dsetkit.store import Manifest, shard_ranges
+from dsetkit.store import Manifest, StoredAsset, shard_ranges
 from dsetkit.teachers import Teacher, with_recorded_range
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
@@ -41,7 +41,7 @@ def _writer(plan: Plan, stored: StoredAssets, *, only: int | None) -> DatasetWri
         backgrounds=stored.get("backgrounds", ()),
         foregrounds=stored.get("foregrounds", ()),
         only=only,
-        commit_every_s=plan.commit_every_s,
+        samples_per_commit=plan.samples_per_commit,
     )
 
 

@@ -2,11 +2,21 @@
 
 from dsetkit.importing.images import import_images
 from dsetkit.importing.rgbd import import_rgbd
-from dsetkit.importing.settings import DepthMeaning, FileNaming, PairSplit, Pasting, SplitRule
+from dsetkit.importing.settings import (
+    DepthMeaning,
+    DepthUnits,
+    FileNaming,
+    PairNaming,
+    PairSplit,
+    Pasting,
+    SplitRule,
+)
 
 __all__ = [
     "DepthMeaning",
+    "DepthUnits",
     "FileNaming",
+    "PairNaming",
     "PairSplit",
     "Pasting",
     "SplitRule",

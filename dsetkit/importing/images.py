@@ -1,7 +1,8 @@
 """import-images: existing composites, masks, depths and backgrounds become a dataset.
 
 Every picture is decoded once before anything is written, so that all bad files are reported at once
-and the manifest is final from the start. Composites keep the bytes of their files.
+and the manifest is final from the start. Composites keep the bytes of their files, unless readers
+would not see the same pixels: see `decode_composite`.
 """
 
 import os
@@ -13,9 +14,14 @@ from typing import Any
 
 import xxhash
 
-from dsetkit.assets import MAX_JOBS, BadFile, assign_splits, encode_asset, fingerprint
-from dsetkit.datasets import DatasetWriter, StoredAsset
-from dsetkit.errors import AssetError
+from dsetkit.assets import (
+    MAX_JOBS,
+    assign_splits,
+    encode_asset,
+    fingerprint,
+    pillow_warnings_ignored,
+)
+from dsetkit.datasets import DatasetWriter
 from dsetkit.importing.backgrounds import (
     as_assets,
     background_names,
@@ -24,7 +30,7 @@ from dsetkit.importing.backgrounds import (
 )
 from dsetkit.importing.decoding import DepthScale
 from dsetkit.importing.names import plan_by_names
-from dsetkit.importing.plan import Plan
+from dsetkit.importing.plan import Plan, raise_if_bad
 from dsetkit.importing.samples import AHEAD, CheckedSample, SampleReader, check_samples
 from dsetkit.importing.settings import DepthMeaning, FileNaming, SplitRule
 from dsetkit.importing.sources import Files
@@ -32,10 +38,8 @@ from dsetkit.importing.splits import split_samples
 from dsetkit.importing.systems import FIELDS, SYSTEMS
 from dsetkit.importing.tables import plan_by_table
 from dsetkit.processes import in_order
-from dsetkit.store import DEFAULT_CODECS, ENGINE_VERSION
+from dsetkit.store import DEFAULT_CODECS, ENGINE_VERSION, StoredAsset
 from dsetkit.store import manifest as m
-
-PROBLEMS_SHOWN = 20
 
 
 def import_images(
@@ -70,11 +74,12 @@ def import_images(
     """
     depth, splits = depth or DepthMeaning(), splits or SplitRule()
     with (
+        pillow_warnings_ignored(),
         Files(roots) as files,
         ThreadPoolExecutor(jobs or min(MAX_JOBS, os.cpu_count() or 1)) as pool,
     ):
         plan = _plan(files, naming)
-        _raise_if_bad(plan.bad, num_usable=len(plan.samples), skip_bad=skip_bad)
+        raise_if_bad(plan.bad, num_usable=len(plan.samples), skip_bad=skip_bad)
         num_planned = len(plan.samples)
         fields = [name for name in FIELDS if name in plan.samples[0].files]
         scale = depth.scale(naming.system) if "depth" in fields else None
@@ -93,7 +98,7 @@ def import_images(
             bad += bad_backgrounds
         else:
             backgrounds = {}
-        _raise_if_bad(bad, num_usable=len(samples), skip_bad=skip_bad)
+        raise_if_bad(bad, num_usable=len(samples), skip_bad=skip_bad)
 
         # Describe the dataset.
         names = background_names(list(backgrounds))
@@ -142,23 +147,11 @@ def _plan(files: Files, naming: FileNaming) -> Plan:
     return plan_by_names(files, rule, per_background=naming.per_background)
 
 
-def _raise_if_bad(bad: list[BadFile], *, num_usable: int, skip_bad: bool) -> None:
-    """Raises one error for all bad files, unless they may be skipped and usable samples remain."""
-    if num_usable and (skip_bad or not bad):
-        return
-    advice = " (--skip-bad leaves out their samples)" if num_usable else ", no sample is left"
-    lines = [f"  {file.name}: {file.reason}" for file in bad[:PROBLEMS_SHOWN]]
-    if len(bad) > PROBLEMS_SHOWN:
-        lines.append(f"  ... and {len(bad) - PROBLEMS_SHOWN:,} more")
-    what = f"{len(bad):,} file{'s' * (len(bad) != 1)} cannot be used" if bad else "nothing found"
-    raise AssetError("\n".join([f"{what}{advice}:" if lines else f"{what}{advice}", *lines]))
-
-
 # ---- the manifest ------------------------------------------------------------------------------
 
 
 def _codecs(samples: Sequence[CheckedSample], fields: Sequence[str]) -> dict[str, str]:
-    all_png = all(sample.composite_format == "PNG" for sample in samples)
+    all_png = all(sample.codec == "png" for sample in samples)
     codecs = {name: DEFAULT_CODECS[name] for name in fields if name != "background"}
     return codecs | {"composite": "png" if all_png else "jpeg95"}
 

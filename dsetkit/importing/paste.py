@@ -8,13 +8,13 @@ hides, and its depth ends where its alpha does (copy-paste as in Ghiasi et al. 2
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from dsetkit.assets import Asset
 from dsetkit.compositing import ForegroundPyramid, Stream, place, uniform
 from dsetkit.errors import AssetError
+from dsetkit.store import PlacedObject
 
 SCALE_RANGE = (0.25, 0.8)  # longer side of the cut-out as a share of the picture's shorter side
 DEPTH_RANGE = (0.35, 0.95)  # depth of the cut-out as a share of the nearest depth behind it
@@ -30,12 +30,12 @@ class Pasted:
     Attributes:
         image: uint8 (H,W,3) RGB.
         depth: uint16 (H,W) [mm], 0 = invalid.
-        recipe: `foreground` (name), `flip`, `box` (x, y, width, height [px]), `depth_m`.
+        placed: The cut-out: its name, flip, box and plane.
     """
 
     image: np.ndarray
     depth: np.ndarray
-    recipe: dict[str, Any]
+    placed: PlacedObject
 
 
 class Paster:
@@ -87,8 +87,8 @@ class Paster:
         nearest_m = np.percentile(behind, NEAREST_PERCENTILE) / 1000 if len(behind) else 0.0
         depth_m = max(NEAREST_M, _between(DEPTH_RANGE, near) * nearest_m)
         depth = np.where(hard, np.uint16(round(depth_m * 1000)), depth)
-        recipe = {"foreground": name, "flip": flip < 0.5, "box": list(box), "depth_m": depth_m}
-        return Pasted(image, depth, recipe)
+        placed = PlacedObject(name=name, flip=flip < 0.5, box=box, plane_depth_m=float(depth_m))
+        return Pasted(image, depth, placed)
 
 
 def _box(

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dsetkit.assets import BadFile
+from dsetkit.errors import AssetError
 from dsetkit.importing.sources import File
+
+PROBLEMS_SHOWN = 20  # with reasons of their own
+NAMES_SHOWN = 5  # that share a reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +54,28 @@ class Plan:
     samples: Sequence[PlannedSample]
     bad: list[BadFile]
     tables: list[str] = field(default_factory=list)
+
+
+def raise_if_bad(bad: list[BadFile], *, num_usable: int, skip_bad: bool) -> None:
+    """Raises one error for all bad files, unless they may be skipped and usable samples remain.
+
+    Raises:
+        AssetError: A summary, then a line for each of the first bad files.
+    """
+    if num_usable and (skip_bad or not bad):
+        return
+    advice = " (--skip-bad leaves out their samples)" if num_usable else ", no sample is left"
+    what = f"{len(bad):,} file{'s' * (len(bad) != 1)} cannot be used" if bad else "nothing found"
+    raise AssetError(summary_and_lines(f"{what}{advice}", bad))
+
+
+def summary_and_lines(summary: str, bad: Sequence[BadFile]) -> str:
+    """A summary and the first bad files: in one line if they share a reason, else a line each."""
+    if len({file.reason for file in bad}) == 1:
+        names = ", ".join(file.name for file in bad[:NAMES_SHOWN])
+        more = f" and {len(bad) - NAMES_SHOWN:,} more" if len(bad) > NAMES_SHOWN else ""
+        return f"{summary}: {names}{more}: {bad[0].reason}"
+    lines = [f"{file.name}: {file.reason}" for file in bad[:PROBLEMS_SHOWN]]
+    if len(bad) > PROBLEMS_SHOWN:
+        lines.append(f"... and {len(bad) - PROBLEMS_SHOWN:,} more")
+    return "\n  ".join([f"{summary}:", *lines]) if lines else summary

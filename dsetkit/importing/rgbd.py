@@ -1,52 +1,92 @@
 """import-rgbd: registered colour + depth pairs become a dataset without backgrounds and masks.
 
 If cut-outs are given, each pair is followed by copies with a cut-out pasted in front: see
-`paste`.
+`paste`. `pairs` tells which files make a pair, `depth_files` what depth files hold, `turning` which
+way up they belong.
 
-A pair is `NAME_color.jpg` (or .png) and `NAME_depth.png` (uint16 millimetres, 0 = invalid). Many
-RGB-D collections are distributed in this form.
+Every file is decoded once before anything is written, so that all bad files are reported at once,
+and wrong units of depth are told before the work is done.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import xxhash
 
-from dsetkit.assets import Asset, fingerprint, load_foregrounds, raise_if_bad
+from dsetkit.assets import (
+    MAX_JOBS,
+    Asset,
+    BadFile,
+    fingerprint,
+    load_foregrounds,
+    pillow_warnings_ignored,
+    raise_if_bad,
+)
 from dsetkit.compositing import Stream, uniform
 from dsetkit.datasets import DatasetWriter
-from dsetkit.errors import AssetError
+from dsetkit.errors import AssetError, printable
+from dsetkit.importing import plan
+from dsetkit.importing.decoding import Composite, decode_composite
+from dsetkit.importing.depth_files import UNITS_PER_M, MeasuredDepth, read_depth
+from dsetkit.importing.pairs import Pair, find_pairs
 from dsetkit.importing.paste import Paster
-from dsetkit.importing.settings import PairSplit, Pasting
+from dsetkit.importing.settings import DepthUnits, PairNaming, PairSplit, Pasting
+from dsetkit.importing.turning import fitted
+from dsetkit.processes import in_order
 from dsetkit.store import CODECS, ENGINE_VERSION, Record
 from dsetkit.store import manifest as m
 
-COLOUR_SUFFIXES = ("_color.jpg", "_color.jpeg", "_color.png")
-DEPTH_SUFFIX = "_depth.png"
 LARGEST_PASTED = 512  # longer side of a cut-out that is pasted [px]
+AHEAD = 16  # pairs that threads may work ahead; each may hold a picture of many megapixels
+# From here on the measured depths look wrong, and a warning asks for their units.
+FAR_SHARE, INVALID_SHARE, NEAR_MEDIAN_M = 0.5, 0.5, 0.4
 
 SPLIT_OF_CELL = {cells[0]: split for split, cells in m.SPLITS.items()}
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
-class Pair:
-    """The two files of a sample."""
+class CheckedPair:
+    """A pair whose files can be used.
 
-    colour: Path
-    depth: Path
+    Attributes:
+        pair: The files.
+        codec: Name of the codec that encodes such colour pictures as this one is stored.
+        digest: Hash of the name and the bytes of both files.
+        num_pixels: Of the depth.
+        num_far: Pixels beyond the largest depth.
+        depths_mm: The valid depths that occur, ascending: uint16 (n,).
+        counts: How many pixels have each of them: int64 (n,).
+    """
+
+    pair: Pair
+    codec: str
+    digest: bytes
+    num_pixels: int
+    num_far: int
+    depths_mm: np.ndarray
+    counts: np.ndarray
 
 
 def import_rgbd(
     root: Path,
     output: Path,
     *,
+    naming: PairNaming | None = None,
+    units: DepthUnits | None = None,
     split: PairSplit | None = None,
-    max_depth_m: float = 10.0,
     pasting: Pasting | None = None,
     seed: int = 0,
+    jobs: int | None = None,
+    skip_bad: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Writes the pairs below `root`, sub-folders included, as a dataset.
@@ -54,56 +94,86 @@ def import_rgbd(
     Args:
         root: Folder of pairs.
         output: Dataset directory to create or continue.
+        naming: How pairs are found; None goes by the suffixes of their names.
+        units: What the numbers in depth files mean; None is the default.
         split: How pairs are split; None is the default, `auto`.
-        max_depth_m: Larger depths count as invalid; a training target of 1 stands for it [m].
         pasting: Cut-outs to paste in front; None pastes nothing.
         seed: Key of the choice under `auto`, and of what is pasted where.
-        progress: Called with (samples done, samples in all).
+        jobs: Threads; None = one for each core, at most 8. The result does not depend on it.
+        skip_bad: Leave out pairs that cannot be used.
+        progress: Called with (steps done, steps in all); each pair is checked, each sample written.
 
     Returns:
         Number of samples.
 
     Raises:
-        AssetError: No pairs, a colour picture without depth, pictures that do not fit together, or
-            a value out of its range.
+        AssetError: No pairs, files that cannot be used, that do not fit together, or without any
+            valid depth, or a value out of its range.
         DatasetError: The output cannot be written.
     """
-    split = split or PairSplit()
-    if max_depth_m <= 0:
-        raise AssetError(f"--max-depth {max_depth_m:g}: expected more than 0")
-    pairs = _find_pairs(Path(root))
-    cut_outs = _load_cut_outs(pasting, seed=seed)
-    paster = Paster(cut_outs, seed=seed) if pasting else None
-    samples_per_pair = 1 + (pasting.copies if pasting else 0)
-    cells = np.repeat(_cells(len(pairs), split, seed), samples_per_pair)
-    colour_codec = "png" if all(pair.colour.suffix == ".png" for pair in pairs) else "jpeg95"
-    manifest = m.Manifest(
-        num_samples=len(cells),
-        complete=False,
-        size=[0, 0],
-        fields=["composite", "depth"],
-        codecs={"composite": colour_codec, "depth": "png16"},
-        depth_kind="metric",
-        max_depth_m=max_depth_m,
-        teacher={"name": "sensor", "hash": "", "batch_size": 1},
-        recipe=_recipe_entry(pasting, len(cut_outs), seed),
-        splits={"by": "import", "split": split.split, "val_share": split.val_share, "seed": seed},
-        assets_fingerprint=_fingerprint(pairs) + (fingerprint(cut_outs) if pasting else ""),
-        engine=ENGINE_VERSION,
-    )
-    with DatasetWriter(output, manifest, cells) as writer:
-        plain: Record | None = None  # the record of the current pair
-        for index in range(writer.count, len(cells)):
-            number, copy = divmod(index, samples_per_pair)
-            if plain is None or copy == 0:
-                plain = _record(pairs[number], max_depth_m=max_depth_m)
-            record = plain
-            if paster is not None and copy > 0:
-                split_name = SPLIT_OF_CELL[int(cells[index])]
-                record = _with_paste(plain, paster, colour_codec, split=split_name, index=index)
-            writer.add([record])
-            progress(index + 1, len(cells))
-        writer.finish()
+    split, units = split or PairSplit(), units or DepthUnits()
+    pairs, bad = find_pairs(Path(root), naming or PairNaming())
+    with (
+        pillow_warnings_ignored(),
+        ThreadPoolExecutor(jobs or min(MAX_JOBS, os.cpu_count() or 1)) as pool,
+    ):
+        # Check every file.
+        checked: list[CheckedPair] = []
+        outcomes = in_order(pool, partial(_check, units=units), pairs, ahead=AHEAD)
+        for done, outcome in enumerate(outcomes, start=1):
+            if isinstance(outcome, CheckedPair):
+                checked.append(outcome)
+            else:
+                bad += outcome
+            progress(done, 2 * len(pairs))
+        plan.raise_if_bad(bad, num_usable=len(checked), skip_bad=skip_bad)
+        _tell_depths(checked, units)
+        cut_outs = _load_cut_outs(pasting, seed=seed)
+
+        # Describe the dataset.
+        paster = Paster(cut_outs, seed=seed) if pasting else None
+        per_pair = 1 + (pasting.copies if pasting else 0)
+        cells = np.repeat(_cells(len(checked), split, seed), per_pair)
+        colour_codec = "png" if all(pair.codec == "png" for pair in checked) else "jpeg95"
+        manifest = m.Manifest(
+            num_samples=len(cells),
+            complete=False,
+            size=[0, 0],
+            fields=["composite", "depth"],
+            codecs={"composite": colour_codec, "depth": "png16"},
+            depth_kind="metric",
+            max_depth_m=units.max_depth_m,
+            teacher={"name": "sensor", "hash": "", "batch_size": 1},
+            recipe=_recipe_entry(pasting, len(cut_outs), seed, units),
+            splits={
+                "by": "import",
+                "split": split.split,
+                "val_share": split.val_share,
+                "seed": seed,
+            },
+            assets_fingerprint=_fingerprint(checked) + (fingerprint(cut_outs) if pasting else ""),
+            skipped=[[file.name, file.reason] for file in bad],
+            engine=ENGINE_VERSION,
+        )
+
+        # Write it.
+        with DatasetWriter(output, manifest, cells) as writer:
+            first, copies_there = divmod(writer.count, per_pair)
+            rest = [one.pair for one in checked[first:]]
+            for number, plain in enumerate(
+                in_order(pool, partial(_record, units=units), rest, ahead=AHEAD), start=first
+            ):
+                for copy in range(copies_there if number == first else 0, per_pair):
+                    index = number * per_pair + copy
+                    record = plain
+                    if paster is not None and copy > 0:
+                        split_name = SPLIT_OF_CELL[int(cells[index])]
+                        record = _with_paste(
+                            plain, paster, colour_codec, split=split_name, index=index
+                        )
+                    writer.add([record])
+                    progress(len(pairs) + index + 1, len(pairs) + len(cells))
+            writer.finish()
     return len(cells)
 
 
@@ -115,35 +185,15 @@ def _load_cut_outs(pasting: Pasting | None, *, seed: int) -> list[Asset]:
     return found.assets
 
 
-def _recipe_entry(pasting: Pasting | None, num_cut_outs: int, seed: int) -> dict[str, int]:
-    if pasting is None:
-        return {}
-    return {"seed": seed, "pastes": pasting.copies, "foregrounds": num_cut_outs}
-
-
-def _find_pairs(root: Path) -> list[Pair]:
-    """The pairs below a folder, in the order of their names."""
-    if not root.is_dir():
-        raise AssetError(
-            f"{root} is not a folder: expected one with NAME_color.jpg, NAME_depth.png"
-        )
-    pairs = list(_pairs(root))
-    if not pairs:
-        raise AssetError(f"no pairs in {root}: expected NAME_color.jpg (or .png), NAME_depth.png")
-    without_depth = [pair.colour.name for pair in pairs if not pair.depth.exists()]
-    if without_depth:
-        raise AssetError(
-            f"{len(without_depth)} colour pictures have no depth picture beside them: "
-            f"{', '.join(without_depth[:5])}"
-        )
-    return pairs
-
-
-def _pairs(root: Path) -> Iterator[Pair]:
-    for path in sorted(root.rglob("*_color.*")):
-        for suffix in COLOUR_SUFFIXES:
-            if path.name.lower().endswith(suffix):
-                yield Pair(path, path.with_name(path.name[: -len(suffix)] + DEPTH_SUFFIX))
+def _recipe_entry(
+    pasting: Pasting | None, num_cut_outs: int, seed: int, units: DepthUnits
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    if pasting is not None:
+        entry |= {"seed": seed, "pastes": pasting.copies, "foregrounds": num_cut_outs}
+    if units.units_per_m is not None:
+        entry["units_per_m"] = units.units_per_m
+    return entry
 
 
 def _cells(count: int, split: PairSplit, seed: int) -> np.ndarray:
@@ -156,29 +206,92 @@ def _cells(count: int, split: PairSplit, seed: int) -> np.ndarray:
     return cells
 
 
-def _record(pair: Pair, *, max_depth_m: float) -> Record:
-    """A pair as a record: the colour file's own bytes, and depth without values out of range."""
-    colour = pair.colour.read_bytes()
-    image = cv2.imdecode(np.frombuffer(colour, np.uint8), cv2.IMREAD_COLOR)
-    depth = cv2.imread(str(pair.depth), cv2.IMREAD_UNCHANGED)
-    if image is None or depth is None:
-        bad = pair.colour if image is None else pair.depth
-        raise AssetError(f"{bad} cannot be decoded: replace it or remove the pair")
-    if depth.dtype != np.uint16 or depth.ndim != 2:
+# ---- a pair ------------------------------------------------------------------------------------
+
+
+def _check(pair: Pair, *, units: DepthUnits) -> CheckedPair | list[BadFile]:
+    """Decodes both files of a pair; returns the bad ones if there are any."""
+    bad: list[BadFile] = []
+    digest = xxhash.xxh3_64(pair.colour.encode(errors="surrogateescape"))
+    colour: Composite | None = None
+    measured: MeasuredDepth | None = None
+    try:
+        content = pair.read(pair.colour)
+        digest.update(content)
+        colour = decode_composite(content)
+    except AssetError as error:
+        bad.append(BadFile(printable(pair.colour), str(error)))
+    try:
+        content = pair.read(pair.depth)
+        digest.update(content)
+        measured = _measured(content, units)
+        depth = _fitted(measured, colour) if colour else measured.label.pixels
+    except AssetError as error:
+        bad.append(BadFile(printable(pair.depth), str(error)))
+    if bad or colour is None or measured is None:
+        return bad
+    depths_mm, counts = np.unique(depth[depth > 0], return_counts=True)
+    return CheckedPair(
+        pair,
+        colour.codec,
+        digest.digest(),
+        depth.size,
+        measured.num_far,
+        depths_mm,
+        counts,
+    )
+
+
+def _measured(content: bytes, units: DepthUnits) -> MeasuredDepth:
+    measured = read_depth(content, units_per_m=units.units_per_m, max_depth_m=units.max_depth_m)
+    if measured.num_valid == 0:
+        advice = ""
+        if measured.num_far:
+            advice = (
+                f"; {measured.num_far / measured.label.pixels.size:.0%} of its pixels lie beyond: "
+                "is --depth-scale or --max-depth missing?"
+            )
         raise AssetError(
-            f"{pair.depth} is {depth.dtype} {depth.shape}: expected 16-bit grey in millimetres"
+            f"no pixel has a valid depth, more than 0 and at most {units.max_depth_m:g} m{advice}"
         )
-    if depth.shape != image.shape[:2]:
+    return measured
+
+
+def _fitted(measured: MeasuredDepth, colour: Composite) -> np.ndarray:
+    """The depth of a pair, the same way up as its colour picture: uint16 (H,W) [mm].
+
+    Raises:
+        AssetError: They do not fit together.
+    """
+    pixels, orientation = measured.label
+    depth = fitted(pixels, orientation, composite=colour.orientation, size=colour.size)
+    if depth.shape != colour.size:
+        height, width = depth.shape
         raise AssetError(
-            f"{pair.colour.name} is {image.shape[:2]} but its depth is {depth.shape}: "
-            "expected registered pairs of one size"
+            f"{width} x {height} px, but its colour picture is {colour.size[1]} x "
+            f"{colour.size[0]} px: expected registered pairs of one size"
         )
-    depth[depth > max_depth_m * 1000] = 0
+    return depth
+
+
+def _record(pair: Pair, *, units: DepthUnits) -> Record:
+    """A pair as a record.
+
+    Raises:
+        AssetError: A file can no longer be used, though it could when it was checked.
+    """
+    name = pair.colour
+    try:
+        colour = decode_composite(pair.read(name))
+        name = pair.depth
+        depth = _fitted(_measured(pair.read(name), units), colour)
+    except AssetError as error:
+        raise AssetError(f"{printable(name)}: {error}") from None
     return Record(
         background=None,
-        foreground=None,
-        recipe={"name": pair.colour.name},
-        fields={"composite": colour, "depth": CODECS["png16"].encode(depth)},
+        objects=(),
+        name=pair.colour,
+        fields={"composite": colour.encoded, "depth": CODECS["png16"].encode(depth)},
     )
 
 
@@ -193,14 +306,50 @@ def _with_paste(
         "composite": codecs["composite"].encode(pasted.image),
         "depth": codecs["depth"].encode(pasted.depth),
     }
-    return replace(record, recipe=record.recipe | pasted.recipe, fields=fields)
+    return replace(record, objects=(pasted.placed,), fields=fields)
 
 
-def _fingerprint(pairs: Sequence[Pair]) -> str:
+# ---- all pairs ---------------------------------------------------------------------------------
+
+
+def _tell_depths(pairs: Sequence[CheckedPair], units: DepthUnits) -> None:
+    """Logs how much of the depth is valid, and its median; warns where the units look wrong."""
+    histogram = np.zeros(2**16, np.int64)
+    for pair in pairs:
+        histogram[pair.depths_mm] += pair.counts
+    num_pixels = sum(pair.num_pixels for pair in pairs)
+    num_far = sum(pair.num_far for pair in pairs)
+    num_valid = int(histogram.sum())
+    median_m = int(np.searchsorted(histogram.cumsum(), (num_valid + 1) // 2)) / 1000
+    invalid = 1 - num_valid / num_pixels
+    log.log(
+        logging.WARNING if invalid > INVALID_SHARE else logging.INFO,
+        "depth: %.1f %% of all pixels are invalid; the median of the others is %.3g m",
+        100 * invalid,
+        median_m,
+    )
+    counted = f"{units.units_per_m or UNITS_PER_M:g} units per metre"
+    if num_far > FAR_SHARE * (num_far + num_valid):
+        log.warning(
+            "most pixels with a depth (%.0f %%) lie beyond the largest depth (--max-depth %g m) at "
+            "%s: if the files count otherwise, say so with --depth-scale (5000 in TUM's files, 256 "
+            "in KITTI's, 100 for centimetres)",
+            100 * num_far / (num_far + num_valid),
+            units.max_depth_m,
+            counted,
+        )
+    elif median_m < NEAR_MEDIAN_M:
+        log.warning(
+            "the median depth of %.3g m is very near at %s: if the files count otherwise, say so "
+            "with --depth-scale (100 for centimetres)",
+            median_m,
+            counted,
+        )
+
+
+def _fingerprint(pairs: Sequence[CheckedPair]) -> str:
     """Hash of the names and contents of all files."""
     digest = xxhash.xxh3_128()
     for pair in pairs:
-        for path in (pair.colour, pair.depth):
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
+        digest.update(pair.digest)
     return digest.hexdigest()

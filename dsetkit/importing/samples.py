@@ -1,7 +1,8 @@
 """Reads the files of a planned sample: first to check them, later to store them.
 
 A sample is bad if one of its files cannot be read or decoded, its mask shows no foreground, its
-mask or depth is not grey, or its size differs from that of the other samples.
+mask or depth is not grey, its size differs from that of the other samples, or it cannot be told
+which way up its mask or depth belongs (see `turning`).
 """
 
 from collections import Counter
@@ -9,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,15 +18,16 @@ import xxhash
 
 from dsetkit.assets import BadFile
 from dsetkit.errors import AssetError
-from dsetkit.importing.decoding import DepthScale, composite_facts, decode_mask
+from dsetkit.importing.decoding import DepthScale, Label, decode_composite, decode_mask
 from dsetkit.importing.plan import PlannedSample
 from dsetkit.importing.sources import File
+from dsetkit.importing.turning import Size, fitted, in_px
 from dsetkit.processes import in_order
-from dsetkit.store import CODECS, DEFAULT_CODECS, Record
+from dsetkit.store import CODECS, DEFAULT_CODECS, PlacedObject, Record
 
 AHEAD = 256  # samples that threads may work ahead
 
-Size = tuple[int, int]  # height, width [px]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,11 @@ class CheckedSample:
     Attributes:
         index: Its number in the plan.
         planned: Its files.
-        size: Height and width of the composite [px].
-        depth_size: Height and width of the depth [px]; None without depth.
-        composite_format: `PNG` or `JPEG`.
+        size: Height and width of the composite, upright [px].
+        depth_size: Height and width of the depth, upright [px]; None without depth.
+        codec: Name of the codec that encodes such composites as this one is stored.
+        orientation: EXIF orientation of the composite, 1 to 8.
+        composite_is_kept: Whether the composite is stored as its file's bytes.
         digest: Hash of the bytes of all its files but the background.
     """
 
@@ -45,7 +49,9 @@ class CheckedSample:
     planned: PlannedSample
     size: Size
     depth_size: Size | None
-    composite_format: str
+    codec: str
+    orientation: int
+    composite_is_kept: bool
     digest: bytes
 
 
@@ -58,7 +64,7 @@ class SampleReader:
     """
 
     def __init__(self, scale: DepthScale | None, mask_threshold: int | None) -> None:
-        self._decoders: dict[str, Callable[[bytes], np.ndarray]] = {
+        self._decoders: dict[str, Callable[[bytes], Label]] = {
             "mask": partial(decode_mask, threshold=mask_threshold)
         }
         if scale:
@@ -67,34 +73,71 @@ class SampleReader:
     def check(self, index: int, planned: PlannedSample) -> CheckedSample | list[BadFile]:
         """Decodes all files of a sample; returns the bad ones if there are any."""
         bad: list[BadFile] = []
-        sizes: dict[str, Size] = {}
-        composite_format, digest = "", xxhash.xxh3_64()
-        for name in _stored_fields(planned):
+        digest = xxhash.xxh3_64()
+
+        def attempt(name: str, read: Callable[[bytes], Result]) -> Result | None:
             try:
                 encoded = planned.files[name].read()
                 digest.update(encoded)
-                if name == "composite":
-                    sizes[name], composite_format = composite_facts(encoded)
-                else:
-                    height, width = self._decoders[name](encoded).shape
-                    sizes[name] = (height, width)
+                return read(encoded)
             except AssetError as error:
                 bad.append(BadFile(planned.label(name), str(error)))
-        if not bad and sizes.get("mask", sizes["composite"]) != sizes["composite"]:
+                return None
+
+        composite = attempt("composite", decode_composite)
+        sizes: dict[str, Size] = {}
+        for name in _stored_fields(planned):
+            if name == "composite":
+                continue
+            if composite is None:
+                attempt(name, self._decoders[name])
+                continue
+            read = partial(self.label, name, size=composite.size, orientation=composite.orientation)
+            pixels = attempt(name, read)
+            if pixels is not None:
+                height, width = pixels.shape
+                sizes[name] = (height, width)
+        if bad or composite is None:
+            return bad
+        if sizes.get("mask", composite.size) != composite.size:
             reason = (
-                f"{_in_px(sizes['mask'])}, but its composite is {_in_px(sizes['composite'])}: "
+                f"{in_px(sizes['mask'])}, but its composite is {in_px(composite.size)}: "
                 "expected the same size"
             )
-            bad.append(BadFile(planned.label("mask"), reason))
-        if bad:
-            return bad
+            return [BadFile(planned.label("mask"), reason)]
         return CheckedSample(
             index,
             planned,
-            sizes["composite"],
+            composite.size,
             sizes.get("depth"),
-            composite_format,
+            composite.codec,
+            composite.orientation,
+            composite.is_file,
             digest.digest(),
+        )
+
+    def label(self, name: str, encoded: bytes, *, size: Size, orientation: int) -> np.ndarray:
+        """Decodes the mask or the depth of a sample, the same way up as its composite.
+
+        Args:
+            name: `mask` or `depth`.
+            encoded: The file's bytes.
+            size: Height and width of the upright composite [px].
+            orientation: EXIF orientation of the composite.
+
+        Returns:
+            Mask uint8 (H,W), or depth uint16 (h,w) as the dataset stores it.
+
+        Raises:
+            AssetError: It cannot be used.
+        """
+        label = self._decoders[name](encoded)
+        return fitted(
+            label.pixels,
+            label.orientation,
+            composite=orientation,
+            size=size,
+            may_be_scaled=name == "depth",
         )
 
     def record(self, sample: CheckedSample, *, background_ids: Mapping[File, int]) -> Record:
@@ -105,23 +148,32 @@ class SampleReader:
         """
         planned = sample.planned
         fields: dict[str, bytes] = {}
-        recipe: dict[str, Any] = {"index": sample.index, "name": planned.name}
+        box: tuple[int, int, int, int] | None = None
         for name in _stored_fields(planned):
             try:
                 encoded = planned.files[name].read()
-                image = self._decoders[name](encoded) if name in self._decoders else None
+                if name == "composite":
+                    if not sample.composite_is_kept:
+                        encoded = decode_composite(encoded).encoded
+                    fields[name] = encoded
+                    continue
+                image = self.label(name, encoded, size=sample.size, orientation=sample.orientation)
             except AssetError as error:
                 raise AssetError(f"{planned.label(name)}: {error}") from None
-            if image is not None:
-                encoded = CODECS[DEFAULT_CODECS[name]].encode(image)
-                if name == "mask":
-                    recipe["box"] = list(cv2.boundingRect(image))
-            fields[name] = encoded
-        known = {"foreground": planned.foreground, "flip": planned.flip}
-        recipe |= {name: value for name, value in known.items() if value is not None}
+            fields[name] = CODECS[DEFAULT_CODECS[name]].encode(image)
+            if name == "mask":
+                x, y, width, height = cv2.boundingRect(image)
+                box = (x, y, width, height)
+        placed = PlacedObject(name=planned.foreground or "", flip=planned.flip, box=box)
         background = planned.files.get("background")
         background_id = None if background is None else background_ids[background]
-        return Record(background=background_id, foreground=None, recipe=recipe, fields=fields)
+        return Record(
+            background=background_id,
+            objects=(placed,) if placed != PlacedObject() else (),
+            fields=fields,
+            index=sample.index,
+            name=planned.name,
+        )
 
 
 def check_samples(
@@ -177,12 +229,8 @@ def _of_most_common_size(
     for sample in samples:
         if size_of(sample) != most_common:
             reason = (
-                f"{_in_px(size_of(sample))}, but most are {_in_px(most_common)}: expected one size "
+                f"{in_px(size_of(sample))}, but most are {in_px(most_common)}: expected one size "
                 "in an import"
             )
             bad.append(BadFile(sample.planned.label(name), reason))
     return [sample for sample in samples if size_of(sample) == most_common]
-
-
-def _in_px(size: Size | None) -> str:
-    return f"{size[1]} x {size[0]} px" if size else "missing"

@@ -1,13 +1,20 @@
 """Settings of an import: how files are named, what depth means, how samples are split."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsetkit.errors import AssetError
+from dsetkit.errors import AssetError, printable
 from dsetkit.importing.decoding import POLARITIES, DepthScale
 from dsetkit.importing.systems import PER_BACKGROUND, SYSTEMS
 from dsetkit.store import LARGEST_DEPTH_M, SPLITS
+
+LEAST_UNITS_PER_M, MOST_UNITS_PER_M = 1e-3, 1e9
+# Wildcards of a pattern of paths: folders, any text but slashes, one character, one of several.
+# A choice of one is that character, so that [*] is a star.
+WILDCARDS = re.compile(r"(\*\*/)|(\*+)|(\?)|(\[[^\]/]{2,}\])")
+LITERALS = re.compile(r"\[([^\]/])\]")
 
 SPLITS_BY = ("asset", "sample", "table")
 
@@ -103,6 +110,68 @@ class SplitRule:
     def __post_init__(self) -> None:
         if self.by is not None and self.by not in SPLITS_BY:
             raise AssetError(f"--split-by {self.by}: expected {_either(SPLITS_BY)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairNaming:
+    """How the two files of a colour + depth pair are found; see `pairs`.
+
+    Attributes:
+        color_glob: Pattern of the paths of colour pictures below the root; None goes by suffixes.
+        depth_glob: Pattern of the paths of depth files, with as many wildcards.
+        table: CSV table that names the files.
+
+    Raises:
+        AssetError: Values that do not go together.
+    """
+
+    color_glob: str | None = None
+    depth_glob: str | None = None
+    table: Path | None = None
+
+    def __post_init__(self) -> None:
+        globs = (self.color_glob, self.depth_glob)
+        if self.table and any(globs):
+            raise AssetError("--table with --color-glob or --depth-glob: expected one way, not two")
+        if (self.color_glob is None) != (self.depth_glob is None):
+            raise AssetError("--color-glob and --depth-glob: expected both of them, or neither")
+        counts = {len(WILDCARDS.findall(glob)) for glob in globs if glob is not None}
+        if 0 in counts or len(counts) > 1:
+            raise AssetError(
+                f"--color-glob {printable(self.color_glob)} --depth-glob "
+                f"{printable(self.depth_glob)}: expected patterns with equally many wildcards, at "
+                "least one, as in 'rgb/*.jpg' and 'depth/*.png'"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthUnits:
+    """What the numbers in the depth files of colour + depth pairs mean.
+
+    Attributes:
+        units_per_m: How much a metre counts: 5000 in TUM's files, 256 in KITTI's, 100 for
+            centimetres. None: 1000 in files of whole numbers, 1 in files of floating point.
+        max_depth_m: Larger depths are invalid; a training target of 1 stands for it [m].
+
+    Raises:
+        AssetError: A value out of its range.
+    """
+
+    units_per_m: float | None = None
+    max_depth_m: float = 10.0
+
+    def __post_init__(self) -> None:
+        units = self.units_per_m
+        if units is not None and not LEAST_UNITS_PER_M <= units <= MOST_UNITS_PER_M:
+            raise AssetError(
+                f"--depth-scale {units:g}: expected {LEAST_UNITS_PER_M:g} to "
+                f"{MOST_UNITS_PER_M:g} units per metre"
+            )
+        if not 0 < self.max_depth_m <= LARGEST_DEPTH_M:
+            raise AssetError(
+                f"--max-depth {self.max_depth_m:g}: expected more than 0 and at most "
+                f"{LARGEST_DEPTH_M} (millimetres in 16 bits)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from dsetkit.errors import AssetError
+from dsetkit.assets import MAX_FILE_BYTES, NOT_UTF_8, is_utf8, read_file, too_many_bytes
+from dsetkit.errors import AssetError, one_line, printable
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe")  # in any case
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".webp")  # in any case
 TABLE_SUFFIXES = (".csv", ".txt")
 ARCHIVE_SUFFIX = ".zip"
 FOREIGN_FOLDER = "__MACOSX"  # copies of all files that macOS adds to archives
+
+MAX_SHOWN = 200  # characters of a path in a message
+MAX_MEMBER_NAME = 4096  # characters of a path in an archive: what a file system allows
+# Bytes of a member that are unpacked at once. Of these methods, zipfile limits what it unpacks;
+# the others may turn every packed byte into thousands.
+LIMITED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+LIMITED_STEP, OTHER_STEP = 2**20, 2**12
 
 NUMBER_AT_END = re.compile(r"[ _-]*(?:part)?[ _-]*\d+$")
 
@@ -65,8 +73,8 @@ class File(NamedTuple):
 
     @property
     def path(self) -> str:
-        """`parts` joined by slashes, for messages; safe for any output encoding."""
-        return "/".join(self.parts).encode("utf-8", "backslashreplace").decode()
+        """`parts` joined by slashes, for messages: printable, in one line."""
+        return printable("/".join(self.parts))
 
     @property
     def name(self) -> str:
@@ -79,7 +87,9 @@ class File(NamedTuple):
         return self.name.rpartition(".")[0]
 
     def read(self) -> bytes:
-        """See `Source.read`."""
+        """See `Source.read`; names that cannot be stored are refused, too."""
+        if not is_utf8(self.member):
+            raise AssetError(NOT_UTF_8)
         return self.source.read(self.member)
 
     def folder_among(self, names: Collection[str]) -> str | None:
@@ -107,7 +117,7 @@ class Files:
     """
 
     def __init__(self, roots: Sequence[Path]) -> None:
-        self.roots = ", ".join(str(root) for root in roots)
+        self.roots = ", ".join(printable(root) for root in roots)
         self._sources: list[Source] = []
         try:
             for root in roots:
@@ -142,7 +152,8 @@ class Files:
         """The picture that a path in a table refers to.
 
         The file name and, if the path has one, the innermost folder must match. Outer folders may
-        differ, because tables are written on one machine and read on another.
+        differ, because tables are written on one machine and read on another. Upper and lower case
+        count only where files differ in nothing else.
 
         Args:
             text: A path or a file name; slashes or backslashes.
@@ -151,17 +162,24 @@ class Files:
         Raises:
             AssetError: No picture matches, or several do.
         """
-        wanted = split_path(text)
-        candidates = self._by_name.get(wanted[-1], []) if wanted else []
+        wanted, shown = split_path(text), text[:MAX_SHOWN]
+        candidates = self._by_name.get(wanted[-1].lower(), []) if wanted else []
         preferred = [file for file in candidates if file.folder_among(folders)]
-        scores = {file: _common_tail(file.parts, wanted) for file in preferred or candidates}
-        best = max(scores.values(), default=0)
+        lower = [part.lower() for part in wanted]
+        scores = {
+            file: (
+                _common_tail([part.lower() for part in file.parts], lower),
+                _common_tail(file.parts, wanted),
+            )
+            for file in preferred or candidates
+        }
+        best = max(scores.values(), default=(0, 0))
         matches = [file for file, score in scores.items() if score == best]
-        if best < min(2, len(wanted)) or not matches:
-            raise AssetError(f"{text!r} was not found in {self.roots}")
+        if best[0] < min(2, len(wanted)) or not matches:
+            raise AssetError(f"{shown!r} was not found in {self.roots}")
         if len(matches) > 1:
             raise AssetError(
-                f"{text!r} matches {matches[0].path} and {matches[1].path}: keep one of them, or "
+                f"{shown!r} matches {matches[0].path} and {matches[1].path}: keep one of them, or "
                 "write its folder into the table"
             )
         return matches[0]
@@ -170,7 +188,7 @@ class Files:
     def _by_name(self) -> dict[str, list[File]]:
         by_name = defaultdict(list)
         for file in self.pictures:
-            by_name[file.name].append(file)
+            by_name[file.name.lower()].append(file)
         return by_name
 
     def read_table(self, path: Path) -> str:
@@ -180,18 +198,19 @@ class Files:
             AssetError: The table is missing, is there twice, or is not UTF-8 text.
         """
         inside = [file for file in self._tables if file.name == path.name]
-        if path.is_file() or not inside:
-            content = _read_path(path)
-        elif len(inside) == 1:
-            content = inside[0].read()
-        else:
+        if len(inside) > 1 and not path.exists():
             raise AssetError(
-                f"{path} matches {inside[0].path} and {inside[1].path}: unpack one of them"
+                f"{printable(path)} matches {inside[0].path} and {inside[1].path}: unpack one of "
+                "them"
             )
+        try:
+            content = read_file(path) if path.exists() or not inside else inside[0].read()
+        except AssetError as error:
+            raise AssetError(f"{printable(path)}: {error}") from None
         try:
             return content.decode("utf-8-sig")  # spreadsheets write a byte order mark
         except UnicodeDecodeError:
-            raise AssetError(f"{path} is not UTF-8 text: expected a CSV table") from None
+            raise AssetError(f"{printable(path)} is not UTF-8 text: expected a CSV table") from None
 
 
 def natural(text: str) -> tuple[int | str, ...]:
@@ -224,12 +243,85 @@ def _is_usable(file: File) -> bool:
 # ---- folders and archives ----------------------------------------------------------------------
 
 
+def walk(root: Path, *, never_folders: tuple[str, ...] = PICTURE_SUFFIXES) -> Iterator[Path]:
+    """Paths of everything but folders below a folder, relative to it, in the order of their names.
+
+    Links to folders are followed, but not back into a folder that they lie in. Hidden files and
+    folders, and those that macOS adds to archives, are left out.
+
+    Args:
+        root: The folder.
+        never_folders: Suffixes of files. Folders named so are given, too, for `read_file` to
+            refuse them by name.
+
+    Raises:
+        AssetError: A folder cannot be opened.
+    """
+
+    def below(folder: Path, inside: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+        try:
+            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+            facts = os.stat(root / folder)
+        except OSError as error:
+            place = printable(root / folder)
+            raise AssetError(f"cannot open the folder {place} ({error.strerror})") from None
+        here = (facts.st_dev, facts.st_ino)
+        if here in inside:
+            return
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name == FOREIGN_FOLDER:
+                continue
+            if _is_folder(entry) and not entry.name.lower().endswith(never_folders):
+                yield from below(folder / entry.name, (*inside, here))
+            else:
+                yield folder / entry.name
+
+    return below(Path(), ())
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def read_member(archive: zipfile.ZipFile, name: str, *, at_most: int = MAX_FILE_BYTES) -> bytes:
+    """Unpacks a member of an archive in bounded memory.
+
+    Args:
+        archive: The archive.
+        name: Name of the member.
+        at_most: Limit of its unpacked size [bytes].
+
+    Raises:
+        AssetError: It cannot be unpacked, or is too large; the message is the reason alone.
+    """
+    parts, count = [], 0
+    try:
+        info = archive.getinfo(name)
+        if info.file_size > at_most:
+            raise AssetError(too_many_bytes(info.file_size, at_most))
+        step = LIMITED_STEP if info.compress_type in LIMITED_METHODS else OTHER_STEP
+        with archive.open(info) as member:
+            while part := member.read(step):
+                parts.append(part)
+                count += len(part)
+                if count > at_most:
+                    raise AssetError(too_many_bytes(count, at_most))
+    except AssetError:
+        raise
+    except Exception as error:  # damaged data raises errors of many types
+        raise AssetError(f"cannot be read from its archive ({one_line(error)})") from None
+    return b"".join(parts)
+
+
 def _open(root: Path) -> Source:
     if root.is_dir():
         return _Folder(root)
     if root.suffix.lower() == ARCHIVE_SUFFIX and root.is_file():
         return _Archive(root)
-    raise AssetError(f"cannot open {root}: expected a folder or a .zip archive")
+    raise AssetError(f"cannot open {printable(root)}: expected a folder or a .zip archive")
 
 
 class _Folder:
@@ -238,15 +330,10 @@ class _Folder:
         self.name = root.resolve().name
 
     def members(self) -> Iterator[str]:
-        for folder, _, names in os.walk(self._root, followlinks=True):
-            inside = os.path.relpath(folder, self._root)
-            yield from (os.path.join(inside, name) for name in names)
+        return map(str, walk(self._root))
 
     def read(self, member: str) -> bytes:
-        try:
-            return (self._root / member).read_bytes()
-        except OSError as error:
-            raise AssetError(f"cannot be read ({error.strerror})") from None
+        return read_file(self._root / member)
 
     def close(self) -> None: ...
 
@@ -258,10 +345,17 @@ class _Archive:
         self.name = path.stem
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except Exception as error:  # damaged data raises errors of many types
             raise AssetError(
-                f"{path} is not a complete .zip archive ({error}): copy it again from its source"
+                f"{printable(path)} is not a complete .zip archive ({one_line(error)}): copy it "
+                "again from its source"
             ) from None
+        if any(len(name) > MAX_MEMBER_NAME for name in self._zip.namelist()):
+            self.close()
+            raise AssetError(
+                f"{printable(path)} has a name of over {MAX_MEMBER_NAME:,} characters: pack it "
+                "again with shorter names"
+            )
 
     def members(self) -> Iterator[str]:
         # An archive that was appended to may hold a name twice; reading gives the last one.
@@ -269,17 +363,7 @@ class _Archive:
         return (name for name in unique if not name.endswith("/"))
 
     def read(self, member: str) -> bytes:
-        try:
-            return self._zip.read(member)
-        except Exception as error:  # damaged data raises errors of many types
-            raise AssetError(f"cannot be read from its archive ({error})") from None
+        return read_member(self._zip, member)
 
     def close(self) -> None:
         self._zip.close()
-
-
-def _read_path(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise AssetError(f"cannot read {path}: {error.strerror}") from None

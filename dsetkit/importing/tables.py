@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dsetkit.assets import BadFile
-from dsetkit.errors import AssetError
+from dsetkit.errors import AssetError, printable
 from dsetkit.importing.names import NamedFiles
 from dsetkit.importing.plan import Plan, PlannedSample
 from dsetkit.importing.sources import File, Files, split_path
@@ -16,6 +16,9 @@ from dsetkit.store import SPLITS
 
 # File name of a table of system 002 -> split of its samples
 SPLIT_OF_TABLE = {"train": "train", "test": "test", "val": "val", "valid": "val"}
+
+MAX_ROW = 100_000  # characters
+MAX_SHOWN = 200  # characters of a table's text in a message
 
 Row = tuple[str, dict[str, str]]  # line for messages; field, `foreground` or `split` -> value
 
@@ -49,7 +52,7 @@ def plan_by_table(files: Files, system: str, tables: Sequence[Path]) -> Plan:
                 sample = planner.sample(where, row | ({"split": split} if split else {}))
                 first = first_line.setdefault(sample.files["composite"], where)
                 if first != where:
-                    raise AssetError(f"the composite {row['composite']} is also in {first}")
+                    raise AssetError(f"the composite {_shown(row['composite'])} is also in {first}")
                 samples.append(sample)
             except AssetError as error:
                 bad.append(BadFile(where, str(error)))
@@ -74,7 +77,7 @@ class _RowPlanner:
 
     def sample(self, where: str, row: dict[str, str]) -> PlannedSample:
         if row.get("split", "train") not in SPLITS:
-            raise AssetError(f"split {row['split']!r}: expected {', '.join(SPLITS)}")
+            raise AssetError(f"split {_shown(row['split'])!r}: expected {', '.join(SPLITS)}")
         found = {
             name: self._files.find(row[name], folders=self._folders[name])
             for name in FIELDS
@@ -101,13 +104,14 @@ class _PairPlanner:
         composite, depth = pair.files["composite"], pair.files["depth"]
         if composite.stem != depth.stem:
             raise AssetError(
-                f"input_path is {composite.name}, depth_path is {depth.name}: expected the same "
+                f"input_path is {printable(composite.name)}, depth_path is "
+                f"{printable(depth.name)}: expected the same "
                 "name in both (the two folders may have been listed in different orders)"
             )
         key = self._named.key_of(composite)
         problem = self._named.problem(key)
         if problem:
-            raise AssetError(f"{composite.name}: {problem}")
+            raise AssetError(f"{printable(composite.name)}: {problem}")
         named = self._named.sample(key)
         return PlannedSample(
             named.files | pair.files, where, named.foreground, named.flip, split=pair.split
@@ -117,26 +121,63 @@ class _PairPlanner:
 # ---- rows --------------------------------------------------------------------------------------
 
 
+def csv_rows(text: str, table: str, *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a CSV table, in bounded memory.
+
+    Args:
+        text: The table.
+        table: Its name, for messages.
+        delimiter: Character between two values.
+
+    Yields:
+        The number of the last line of each row, from 1 on, and the row's values.
+
+    Raises:
+        AssetError: It is no CSV table, or a row is too long.
+    """
+    pending = 0  # characters of the row that is being read
+
+    def lines() -> Iterator[str]:
+        nonlocal pending
+        for line in io.StringIO(text, newline=""):
+            pending += len(line)
+            if pending > MAX_ROW:
+                raise AssetError(
+                    f"{table}, line {reader.line_num + 1}: a row of over {MAX_ROW:,} characters, "
+                    "expected a CSV table (is a quotation mark left open?)"
+                )
+            yield line
+
+    reader = csv.reader(lines(), delimiter=delimiter, skipinitialspace=True)
+    try:
+        for values in reader:
+            pending = 0
+            yield reader.line_num, [value.strip() for value in values]
+    except csv.Error as error:
+        raise AssetError(
+            f"{table}, line {reader.line_num}: {error}; expected a CSV table"
+        ) from None
+
+
 def _rows(files: Files, table: Path, form: TableForm, bad: list[BadFile]) -> Iterator[Row]:
     """Yields the rows of a table; appends incomplete rows to `bad`."""
-    text = io.StringIO(files.read_table(table), newline="")
-    lines = csv.reader(text, delimiter=form.delimiter, skipinitialspace=True)
+    shown = printable(table.name)
+    lines = csv_rows(files.read_table(table), shown, delimiter=form.delimiter)
     names = list(form.columns)
     if form.has_header:
-        names = _header(next(lines, []), table, form)
-    for number, values in enumerate(lines):
-        values = [value.strip() for value in values]
+        names = _header(next(lines, (1, []))[1], table, form)
+    for number, (line, values) in enumerate(lines):
         repeats_names = [value.lower() for value in values] == [name.lower() for name in names]
         if not any(values) or (number == 0 and repeats_names):
             continue
-        where = f"{table.name}, line {lines.line_num}"
+        where = f"{shown}, line {line}"
         row = dict(zip(names, values, strict=False))
         if len(values) != len(names) or not all(row.values()):
             bad.append(
                 BadFile(
                     where,
-                    f"{len(values)} values ({form.delimiter.join(values)}): expected one value "
-                    f"for each of {', '.join(names)}",
+                    f"{len(values)} values ({_shown(form.delimiter.join(values))}): expected one "
+                    f"value for each of {', '.join(names)}",
                 )
             )
         else:
@@ -150,14 +191,21 @@ def _header(values: list[str], table: Path, form: TableForm) -> list[str]:
         AssetError: A required column is missing, or a column is unknown or repeated.
     """
     names = [value.strip() for value in values]
-    found = ", ".join(names) or "empty"
+    found = _shown(", ".join(names)) or "empty"
     known = ", ".join(form.columns)
     for name in form.required:
         if name not in names:
             raise AssetError(
-                f"{table} has no column {name}: its header is {found}; expected {known}"
+                f"{printable(table)} has no column {name}: its header is {found}; expected {known}"
             )
     for name in names:
         if name not in form.columns or names.count(name) > 1:
-            raise AssetError(f"{table} has a column {name!r}: expected each of {known} once")
+            raise AssetError(
+                f"{printable(table)} has a column {_shown(name)!r}: expected each of {known} once"
+            )
     return names
+
+
+def _shown(text: str) -> str:
+    """A table's text for messages, in one line that is not too long."""
+    return printable(text[:MAX_SHOWN]) + "…" * (len(text) > MAX_SHOWN)

@@ -62,7 +62,7 @@ def measure_labels(dataset: Dataset, *, samples: int = SCORED_SAMPLES) -> dict:
     manifest = dataset.manifest
     if not {"mask", "depth"} <= set(manifest.fields):
         return {}
-    if manifest.drawing not in ("", compositing_fingerprint()):
+    if manifest.compositing not in ("", compositing_fingerprint()):
         return {}
     quality = LabelQuality(manifest.depth_kind)
     indices = evenly_spread(manifest.num_samples, samples)

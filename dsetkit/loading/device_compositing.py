@@ -18,10 +18,13 @@ import torch
 from dsetkit.compositing import (
     AssetPixels,
     ForegroundPyramid,
+    Placement,
     fitting_level,
+    placements,
     resize_image,
     scaled_box,
 )
+from dsetkit.errors import DatasetError
 from dsetkit.store import Record
 
 # Pixels composited at a time: limits the memory of the neighbours, 64 bytes a pixel in float32.
@@ -101,25 +104,29 @@ class DeviceCompositor:
         """The recipes of a batch as tensors on the CPU.
 
         Args:
-            records: Samples with recipes; see `has_recipe`.
+            records: Samples with recipes of one object each; see `has_recipe`.
+
+        Raises:
+            DatasetError: A sample has no recipe, or several objects.
         """
-        boxes = [tuple(record.recipe["box"]) for record in records]
+        placed = [_only_placement(record, self.canvas) for record in records]
+        boxes = [one.box for one in placed]
         if self.size != self.canvas:
             boxes = [scaled_box(box, self.canvas, self.size) for box in boxes]
         levels = [
-            self._level(record, max(box[2:])) for record, box in zip(records, boxes, strict=True)
+            self._level(one.foreground, max(box[2:]))
+            for one, box in zip(placed, boxes, strict=True)
         ]
         return Placements(
-            torch.tensor([record.background for record in records]),
+            torch.tensor([record.background_id() for record in records]),
             torch.tensor(levels),
             torch.tensor(boxes),
-            torch.tensor([record.recipe["flip"] for record in records]),
+            torch.tensor([one.flip for one in placed]),
         )
 
-    def _level(self, record: Record, longer_side: int) -> Level:
+    def _level(self, foreground: int, longer_side: int) -> Level:
         """The level from which a foreground is resized, for the longer side of its box [px]."""
-        assert record.foreground is not None  # recipes name their assets
-        levels = self._levels[record.foreground]
+        levels = self._levels[foreground]
         return levels[fitting_level((max(level[1:]) for level in levels), longer_side)]
 
     def backgrounds(self, batch: Placements) -> torch.Tensor:
@@ -166,6 +173,13 @@ class DeviceCompositor:
         behind = (self._backgrounds[batch.backgrounds] * (255 - alpha) / 255).round()
         image = (behind + placed[..., :3]).clamp(max=255)
         return image.to(torch.uint8), alpha[..., 0].to(torch.uint8)
+
+
+def _only_placement(record: Record, canvas: tuple[int, int]) -> Placement:
+    first, *others = placements(record, canvas)
+    if others:
+        raise DatasetError(f"a sample has {1 + len(others)} objects: composite it on the CPU")
+    return first
 
 
 def _neighbours(

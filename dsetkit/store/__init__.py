@@ -1,7 +1,13 @@
 """The stored bytes: records, codecs, manifest, LMDB files, shards and cache."""
 
 from dsetkit.store import manifest
-from dsetkit.store.codecs import CODECS, DEFAULT_CODECS, LAYOUT_CODECS, chosen_codecs
+from dsetkit.store.codecs import (
+    CODECS,
+    DEFAULT_CODECS,
+    LAYOUT_CODECS,
+    chosen_codecs,
+    decode_picture,
+)
 from dsetkit.store.environments import ENGINE_VERSION
 from dsetkit.store.lmdb_store import LARGEST_MAP_SIZE, StoreReader, StoreWriter, u32_key, u64_key
 from dsetkit.store.manifest import (
@@ -16,15 +22,22 @@ from dsetkit.store.manifest import (
     TRAIN,
     VAL,
     Manifest,
+    cells_entry,
     manifest_entry,
+    unpack_cells,
 )
 from dsetkit.store.records import (
     LARGEST_DEPTH_M,
+    LARGEST_SIDE,
+    PlacedObject,
     Record,
+    StoredAsset,
     depth_share,
+    pack_asset,
     pack_record,
     quantise_metric,
     quantise_relative,
+    unpack_asset,
     unpack_record,
 )
 from dsetkit.store.remote import is_remote
@@ -47,6 +60,7 @@ __all__ = [
     "ENGINE_VERSION",
     "LARGEST_DEPTH_M",
     "LARGEST_MAP_SIZE",
+    "LARGEST_SIDE",
     "LAYOUT_CODECS",
     "SHARD_NAME",
     "SPLITS",
@@ -59,17 +73,22 @@ __all__ = [
     "VAL",
     "FolderShards",
     "Manifest",
+    "PlacedObject",
     "Record",
     "Shards",
     "StoreReader",
     "StoreWriter",
+    "StoredAsset",
     "UrlShards",
+    "cells_entry",
     "chosen_codecs",
+    "decode_picture",
     "depth_share",
     "is_remote",
     "list_shards",
     "manifest",
     "manifest_entry",
+    "pack_asset",
     "pack_record",
     "quantise_metric",
     "quantise_relative",
@@ -78,5 +97,7 @@ __all__ = [
     "shard_ranges",
     "u32_key",
     "u64_key",
+    "unpack_asset",
+    "unpack_cells",
     "unpack_record",
 ]

@@ -5,6 +5,7 @@ The zstd and pco codecs decode faster, but a reader needs the packages `zstandar
 docs/results.md gives microseconds and bytes for each codec, measured on real photographs.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +20,10 @@ from dsetkit.errors import DatasetError
 from dsetkit.store import png
 
 UNDECODABLE = "an encoded image cannot be decoded"
+
+MOST_PIXELS = 1 << 26  # of an image; a header may promise more than the bytes hold
+# OpenCV reads this setting before it decodes its first image, and refuses larger ones.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,26 @@ def _imencode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes
     return encoded.tobytes()
 
 
+def decode_picture(encoded: bytes, flags: int) -> np.ndarray | None:
+    """Decodes a picture with OpenCV, of at most MOST_PIXELS.
+
+    Args:
+        encoded: The bytes.
+        flags: As of `cv2.imdecode`.
+
+    Returns:
+        The pixels. None if OpenCV cannot decode them.
+    """
+    if not encoded:
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
 def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if encoded else None
+    image = decode_picture(encoded, flags)
     if image is None:
         raise DatasetError(UNDECODABLE)
     return image
@@ -84,9 +107,22 @@ def _decode_half(encoded: bytes) -> np.ndarray:
 # ---- masks and depths --------------------------------------------------------------------------
 
 
-def _decode_grey_png(encoded: bytes) -> np.ndarray:
-    image = png.decode(encoded)
-    return image if image is not None else _imdecode(encoded, cv2.IMREAD_UNCHANGED)
+def _decode_grey_png(encoded: bytes, dtype: type) -> np.ndarray:
+    image = png.decode(encoded, most_pixels=MOST_PIXELS)
+    if image is None:
+        image = _imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    if image.ndim != 2 or image.dtype != dtype:
+        expected = f"{np.dtype(dtype)} with 2 axes"
+        raise DatasetError(f"an image is {image.dtype} {image.shape}, expected {expected}")
+    return image
+
+
+def _decode_png8(encoded: bytes) -> np.ndarray:
+    return _decode_grey_png(encoded, np.uint8)
+
+
+def _decode_png16(encoded: bytes) -> np.ndarray:
+    return _decode_grey_png(encoded, np.uint16)
 
 
 # zstd and pco fields begin with height and width as two little-endian u16. One zstd frame or one
@@ -156,7 +192,8 @@ def _zstd_decompress(encoded: bytes, *, itemsize: int) -> tuple[tuple[int, int],
     """
     try:
         (height, width), frame = _split_shape(encoded)
-        if zstandard.frame_content_size(frame) != height * width * itemsize:
+        promised = height * width
+        if promised > MOST_PIXELS or zstandard.frame_content_size(frame) != promised * itemsize:
             raise ValueError
         octets = _zstd().decompress(frame)
     except (zstandard.ZstdError, ValueError):
@@ -180,6 +217,8 @@ def _pco_encode_depth(depth: np.ndarray) -> bytes:
 def _pco_decode_depth(encoded: bytes) -> np.ndarray:
     try:
         (height, width), file = _split_shape(encoded)
+        if height * width > MOST_PIXELS:
+            raise ValueError
         depth = np.empty(height * width, np.uint16)
         progress = pcodec.standalone.simple_decompress_into(bytes(file), depth)
         if not progress.finished or progress.n_processed != depth.size:
@@ -215,9 +254,9 @@ CODECS = {
         ),
         Codec("png", ("composite",), _encode_colour_png, _decode_colour, lossless=True),
         # uint8 (H,W)
-        Codec("png8", ("mask",), png.encode, _decode_grey_png, lossless=True),
+        Codec("png8", ("mask", "instances"), png.encode, _decode_png8, lossless=True),
         # uint16 (H,W)
-        Codec("png16", ("depth",), png.encode, _decode_grey_png, lossless=True),
+        Codec("png16", ("depth",), png.encode, _decode_png16, lossless=True),
         # uint8 (H,W), uint16 (H,W)
         Codec("zstd8", ("mask",), _zstd_encode_mask, _zstd_decode_mask, lossless=True),
         Codec("zstd16", ("depth",), _zstd_encode_depth, _zstd_decode_depth, lossless=True),

@@ -1,10 +1,11 @@
 """The LMDB environments that a process reads from.
 
-A pool opens each file once, checks its size before LMDB maps it, and keeps only a few files open.
+A pool opens each file once, checks its size and its pages before LMDB maps it, and keeps only a few
+files open. A file may grow while it is read: its writer appends. LMDB maps more than the file's
+size, so that this rarely matters; when the file outgrows the map, it is opened again.
 """
 
 import os
-import struct
 import threading
 import weakref
 from collections import OrderedDict
@@ -15,6 +16,7 @@ from typing import Any
 import lmdb
 
 from dsetkit.errors import DatasetError, UnfinishedError
+from dsetkit.store.structure import check_structure, promised_size, transaction_of
 
 DATABASES = ("manifest", "backgrounds", "foregrounds", "samples")
 ENGINE_VERSION = ".".join(map(str, lmdb.version()))
@@ -22,11 +24,9 @@ ENGINE_VERSION = ".".join(map(str, lmdb.version()))
 # Files that a process keeps open. Each takes a file handle and address space of the file's size.
 MOST_OPEN = 64
 
-_META = struct.Struct("<16xII16xI92xQQ")  # magic, version, page size, last page, transaction
-_MAGIC = 0xBEEFC0DE
-_DATA_VERSION = 1  # of LMDB 0.9; LMDB 1.0 writes another format
+_ROOM_TO_GROW = 1 << 26  # bytes that are mapped beyond the file's size, or its size if that is more
 
-Identity = tuple[int, int, int, int]  # process, device, inode, size [bytes]
+Identity = tuple[int, int, int]  # process, device, inode
 
 
 @dataclass(eq=False)
@@ -36,6 +36,7 @@ class OpenEnvironment:
     Attributes:
         path: Its file.
         identity: The process that opened it, and the file as it was then.
+        size: The file's size then [bytes].
         env: The environment.
         databases: LMDB handles by name of the database.
         readers: How many threads are reading it.
@@ -43,6 +44,7 @@ class OpenEnvironment:
 
     path: Path
     identity: Identity
+    size: int
     env: lmdb.Environment
     databases: dict[str, Any]  # lmdb has no public type for a handle
     readers: int = 0
@@ -59,14 +61,10 @@ class EnvironmentPool:
 
     def __init__(self, max_open: int = MOST_OPEN) -> None:
         self._max_open = max_open
-        self._lock = threading.RLock()
+        self._lock = threading.Condition(threading.RLock())
         # The least recently used environment comes first.
         self._environments: OrderedDict[Path, OpenEnvironment] = OrderedDict()
         _pools.add(self)
-
-    def open_paths(self) -> list[Path]:
-        """The files that are open, the least recently used first."""
-        return list(self._environments)
 
     def acquire(self, path: Path, known: OpenEnvironment | None = None) -> OpenEnvironment:
         """The environment of a file; it stays open until `release`.
@@ -91,11 +89,14 @@ class EnvironmentPool:
         """Ends the use of an environment that `acquire` gave."""
         with self._lock:
             opened.readers -= 1
+            self._lock.notify_all()
 
     def close(self, path: Path) -> None:
-        """Closes the environment of a file, if it is open."""
+        """Closes the environment of a file, if it is open, once nobody is reading it."""
         with self._lock:
-            if path in self._environments:
+            while (opened := self._environments.get(path)) and opened.readers:
+                self._lock.wait()
+            if opened:
                 self._environments.pop(path).env.close()
 
     def reset_after_fork(self) -> None:
@@ -103,22 +104,23 @@ class EnvironmentPool:
 
         In the parent, other threads may have held the lock or been reading.
         """
-        self._lock = threading.RLock()
+        self._lock = threading.Condition(threading.RLock())
         for opened in self._environments.values():
             opened.readers = 0
 
     def _open(self, path: Path) -> OpenEnvironment:
         status = _stat(path)
-        identity = (os.getpid(), status.st_dev, status.st_ino, status.st_size)
-        if path in self._environments:
-            if self._environments[path].identity == identity:
-                return self._environments[path]
-            # A parent process opened it, or the file was replaced or has grown since.
-            self._environments.pop(path).env.close()
+        identity = (os.getpid(), status.st_dev, status.st_ino)
+        if opened := self._environments.get(path):
+            if opened.identity == identity and opened.size <= status.st_size:
+                return opened
+            # A parent process opened it, or the file was replaced or has shrunk since.
+            self.close(path)
         env, databases = _open_environment(path)
-        self._environments[path] = OpenEnvironment(path, identity, env, databases)
+        opened = OpenEnvironment(path, identity, status.st_size, env, databases)
+        self._environments[path] = opened
         self._close_unused()
-        return self._environments[path]
+        return opened
 
     def _close_unused(self) -> None:
         """Closes the least recently used environments, except the newest and those being read."""
@@ -149,6 +151,7 @@ os.register_at_fork(after_in_child=_reset_pools)
 def _open_environment(path: Path) -> tuple[lmdb.Environment, dict[str, Any]]:
     """Opens an environment for reading, and its databases by name."""
     size = checked_size(path)
+    _check_structure(path)
     try:
         env = lmdb.open(
             str(path),
@@ -157,12 +160,19 @@ def _open_environment(path: Path) -> tuple[lmdb.Environment, dict[str, Any]]:
             lock=False,
             max_dbs=len(DATABASES),
             readahead=size < _physical_memory() // 2,
-            map_size=size,
+            map_size=size + max(size, _ROOM_TO_GROW),
         )
         return env, {name: env.open_db(name.encode(), create=False) for name in DATABASES}
     except lmdb.NotFoundError:
+        names = {name for name in DATABASES if _has(env, name)}
         has_entries = env.stat()["entries"] > 0
         env.close()
+        if names:
+            missing = ", ".join(name for name in DATABASES if name not in names)
+            raise DatasetError(
+                f"{path} is damaged (no database {missing}): copy it again from its source, or "
+                "generate it again"
+            ) from None
         if has_entries:
             raise DatasetError(
                 f"{path} is an LMDB file of another program (no database 'manifest'): "
@@ -191,10 +201,11 @@ def checked_size(path: Path) -> int:
     """The size of an LMDB file in bytes.
 
     Raises:
+        UnfinishedError: The file is empty.
         DatasetError: The file is smaller than its LMDB header says, or it is not an LMDB file.
     """
+    promised = promised_size(path)  # first: a writer lets the file grow before it says so
     size = _stat(path).st_size
-    promised = _promised_size(path)
     if size < promised:
         raise DatasetError(
             f"{path} is truncated: {size:,} bytes, but its header promises {promised:,}; "
@@ -203,28 +214,22 @@ def checked_size(path: Path) -> int:
     return size
 
 
-def _promised_size(path: Path) -> int:
-    """The size in bytes that the newer of the two meta pages gives."""
+def _check_structure(path: Path) -> None:
+    """As `check_structure`, of a file that a writer may be changing."""
+    while True:
+        before = transaction_of(path)
+        try:
+            check_structure(path, DATABASES)
+            return
+        except DatasetError:
+            # A writer uses the pages of a state again two transactions later.
+            if transaction_of(path) <= before + 1:
+                raise
+
+
+def _has(env: lmdb.Environment, name: str) -> bool:
     try:
-        with open(path, "rb") as file:
-            first = file.read(_META.size)
-            page_size = _META.unpack(first)[2] if len(first) == _META.size else 0
-            file.seek(page_size)
-            second = file.read(_META.size)
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}") from None
-    if not first:
-        raise UnfinishedError(
-            f"{path} is empty, not an LMDB file: run the command that makes it again"
-        )
-    metas = [_META.unpack(page) for page in (first, second) if len(page) == _META.size]
-    if len(metas) < 2 or any(meta[0] != _MAGIC for meta in metas):
-        raise DatasetError(f"{path} is not an LMDB file (no LMDB header): expected a dataset shard")
-    other_versions = [meta[1] for meta in metas if meta[1] != _DATA_VERSION]
-    if other_versions:
-        raise DatasetError(
-            f"{path} has LMDB data version {other_versions[0]}, this LMDB {ENGINE_VERSION} reads "
-            f"{_DATA_VERSION}: convert it with the LMDB that wrote it"
-        )
-    last_page = max(metas, key=lambda meta: meta[4])[3]
-    return (last_page + 1) * page_size
+        env.open_db(name.encode(), create=False)
+    except lmdb.Error:
+        return False
+    return True

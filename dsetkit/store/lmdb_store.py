@@ -11,16 +11,20 @@ of LMDB:
     map growth           when the map is full, it doubles and the transaction is repeated
     truncated file       the file's size is compared with LMDB's header *before* it is mapped;
                          reading past the end of a mapped file would kill the process (SIGBUS)
+    damaged pages        all pages are checked before LMDB reads them, see `structure`; LMDB's own
+                         assertions would kill the process (SIGABRT)
+    a writer beside      a state of the file is safe to read until two transactions later; what was
+                         read from an older one is read again
 
 Sources: LMDB's `lmdb.h` and `mdb.c` (meta page layout), py-lmdb's documentation.
 """
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import filelock
 import lmdb
@@ -34,9 +38,13 @@ from dsetkit.store.environments import (
     checked_size,
     close_environments,
 )
+from dsetkit.store.structure import check_structure, is_unborn
 
 FIRST_MAP_SIZE = 1 << 26  # 64 MiB; doubles as needed (sparse on disk)
 LARGEST_MAP_SIZE = 1 << 44  # 16 TiB of address space
+ITEMS_AT_ONCE = 16  # read in one transaction; an asset may take megabytes
+
+Value = TypeVar("Value")
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # LMDB: EIO for short writes
 
@@ -56,7 +64,7 @@ class _Transaction(Protocol):
 
     def get(self, key: bytes, *, db: Any) -> bytes | None: ...
 
-    def cursor(self, db: Any) -> Iterable[tuple[bytes, bytes]]: ...
+    def cursor(self, db: Any) -> Any: ...
 
     def stat(self, db: Any) -> dict[str, int]: ...
 
@@ -86,16 +94,9 @@ class StoreWriter:
         except OSError as error:
             raise DatasetError(f"cannot write {self.path}: {error.strerror}") from None
         try:
-            size = checked_size(self.path) if self.path.exists() else 0
+            self._prepare_file()
             close_environments(self.path.resolve())
-            self._env = lmdb.open(
-                str(self.path),
-                subdir=False,
-                lock=False,  # `self._lock` keeps other writers out
-                max_dbs=len(DATABASES),
-                map_size=min(max(FIRST_MAP_SIZE, size), map_limit),
-            )
-            self._databases = {name: self._env.open_db(name.encode()) for name in DATABASES}
+            self._open()
         except (lmdb.Error, DatasetError) as error:
             self._lock.release()
             raise self._dataset_error(error) from None
@@ -124,6 +125,11 @@ class StoreWriter:
                 with self._env.begin(write=True) as txn:
                     for database, key, value in entries:
                         txn.put(key, value, db=self._databases[database])
+                # LMDB remembers which pages it freed, and where it looked for free ones. Each
+                # transaction shall follow from the file alone, so that a run that was killed and
+                # continued writes the same file.
+                self._env.close()
+                self._open()
                 return
             except lmdb.MapFullError as error:
                 self._grow(error)
@@ -139,6 +145,31 @@ class StoreWriter:
         """Number of entries of a database."""
         with self._env.begin() as txn:
             return txn.stat(self._databases[database])["entries"]
+
+    def _prepare_file(self) -> None:
+        """Checks the file that is continued; empties one that was cut off while LMDB created it."""
+        if not self.path.exists():
+            return
+        if is_unborn(self.path):
+            os.truncate(self.path, 0)
+        else:
+            checked_size(self.path)
+            check_structure(self.path, DATABASES, thorough=True)
+
+    def _open(self) -> None:
+        size = self.path.stat().st_size if self.path.exists() else 0
+        self._env = lmdb.open(
+            str(self.path),
+            subdir=False,
+            lock=False,  # `self._lock` keeps other writers out
+            max_dbs=len(DATABASES),
+            map_size=min(max(FIRST_MAP_SIZE, 1 << (2 * size).bit_length()), self._map_limit),
+        )
+        # One transaction creates all databases: a reader finds all of them or none.
+        with self._env.begin(write=True) as txn:
+            self._databases = {
+                name: self._env.open_db(name.encode(), txn=txn) for name in DATABASES
+            }
 
     def _grow(self, error: lmdb.Error) -> None:
         size = self._env.info()["map_size"]
@@ -177,8 +208,7 @@ class StoreReader:
         self.path = Path(path).resolve()
         self._pool = pool
         self._opened: OpenEnvironment | None = None
-        with self._reading():
-            pass
+        self._read(lambda txn, handles: None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
@@ -186,35 +216,70 @@ class StoreReader:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.path, self._pool, self._opened = state["path"], SHARED_POOL, None
 
+    def check(self) -> None:
+        """Checks all pages of the file; see `check_structure`.
+
+        Raises:
+            DatasetError: The file is damaged.
+        """
+        check_structure(self.path, DATABASES, thorough=True)
+
     def get(self, database: str, key: bytes) -> bytes | None:
         """The value under a key; None if the database has no such key."""
         return self.get_many(database, [key])[0]
 
     def get_many(self, database: str, keys: Iterable[bytes]) -> list[bytes | None]:
         """The values under many keys, read in one transaction; None for keys that are missing."""
-        with self._reading() as (txn, databases):
-            return [txn.get(key, db=databases[database]) for key in keys]
+        keys = list(keys)
+        return self._read(lambda txn, handles: [txn.get(key, db=handles[database]) for key in keys])
 
     def count(self, database: str) -> int:
         """Number of entries of a database."""
-        with self._reading() as (txn, databases):
-            return txn.stat(databases[database])["entries"]
+        return self._read(lambda txn, handles: txn.stat(handles[database])["entries"])
 
     def items(self, database: str) -> Iterator[tuple[bytes, bytes]]:
         """All (key, value) pairs of a database, in the order of the keys."""
-        with self._reading() as (txn, databases):
-            yield from txn.cursor(databases[database])
 
-    @contextmanager
-    def _reading(self) -> Iterator[tuple["_Transaction", dict[str, Any]]]:
-        opened = self._opened = self._pool.acquire(self.path, self._opened)
-        try:
-            with opened.env.begin() as txn:
-                yield cast(_Transaction, txn), opened.databases
-        except lmdb.Error as error:
-            raise DatasetError(
-                f"{self.path} is damaged ({error}): copy it again from its source, or generate it "
-                "again"
-            ) from None
-        finally:
-            self._pool.release(opened)
+        def following(txn: _Transaction, handles: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+            cursor = txn.cursor(handles[database])
+            if not cursor.set_range(last + b"\0" if last else b"\0"):
+                return []
+            return list(islice(cursor.iternext(), ITEMS_AT_ONCE))
+
+        last = b""
+        while found := self._read(following):
+            yield from found
+            last = found[-1][0]
+
+    def _read(self, read: Callable[["_Transaction", dict[str, Any]], Value]) -> Value:
+        """What `read` gives for a transaction and the databases by name.
+
+        Raises:
+            DatasetError: LMDB finds the file damaged.
+        """
+        while True:
+            opened = self._opened = self._pool.acquire(self.path, self._opened)
+            is_outgrown, state = False, _last_transaction(opened)
+            try:
+                with opened.env.begin() as txn:
+                    value = read(cast(_Transaction, txn), opened.databases)
+                # Otherwise a writer has begun to use the pages again that were read.
+                if _last_transaction(opened) <= state + 1:
+                    return value
+            except lmdb.MapResizedError:
+                is_outgrown = True
+            except lmdb.Error as error:
+                if _last_transaction(opened) <= state + 1:
+                    raise DatasetError(
+                        f"{self.path} is damaged ({error}): copy it again from its source, or "
+                        "generate it again"
+                    ) from None
+            finally:
+                self._pool.release(opened)
+            if is_outgrown:
+                self._pool.close(self.path)
+
+
+def _last_transaction(opened: OpenEnvironment) -> int:
+    """Number of the last transaction that was committed to a file."""
+    return opened.env.info()["last_txnid"]

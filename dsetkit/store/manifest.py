@@ -1,14 +1,18 @@
 """The manifest: what a dataset holds, in which units, and what it was made from."""
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
 import msgpack
+import msgspec
+import numpy as np
 import xxhash
 
 from dsetkit.errors import DatasetError
-from dsetkit.store.records import FORMAT_VERSION
+from dsetkit.store.records import FORMAT_VERSION, IMAGE_FIELDS, LARGEST_DEPTH_M, LARGEST_SIDE
+from dsetkit.store.sealed import decode, one_of, seal, unseal
+from dsetkit.store.shard_list import MOST_SHARDS
 from dsetkit.version import VERSION
 
 ONLY_SHARD = {"number": 0, "shards": 1}  # `Manifest.shard` of a dataset with one shard
@@ -17,7 +21,7 @@ ONLY_SHARD = {"number": 0, "shards": 1}  # `Manifest.shard` of a dataset with on
 TOOLING = {"complete", "engine", "dsetkit_version", "label_quality"}
 
 MANIFEST_KEY = b"manifest"
-CELLS_KEY = b"cells"  # uint8 per sample: index into CELL_NAMES
+CELLS_KEY = b"cells"  # sealed map; its entry `cells` holds a uint8 per sample, see CELL_NAMES
 
 CELL_NAMES = (
     "train",
@@ -34,6 +38,19 @@ SPLITS = {
     "val": (VAL,),
     "test": (TEST, TEST_SEEN, TEST_BACKGROUND, TEST_FOREGROUND, TEST_BOTH),
 }
+
+MOST_SAMPLES = 2**40
+MOST_TEACHER_BATCH = 2**20
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_SAMPLES)]
+_AssetCount = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+_Side = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_SIDE)]
+_Text = Annotated[str, msgspec.Meta(max_length=4096)]
+_Field = Annotated[str, one_of("background", *IMAGE_FIELDS)]
+_StoredField = Annotated[str, one_of(*IMAGE_FIELDS)]
+_DepthKind = Annotated[str, one_of("metric", "relative", "none")]
+_Layout = Annotated[str, one_of("rendered", "recipe")]
+_Skipped = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +74,7 @@ class Manifest:
         num_backgrounds: Backgrounds that the dataset stores.
         num_foregrounds: Foregrounds that the dataset stores.
         layout: `rendered` stores composite and mask; with `recipe`, readers composite them.
-        drawing: In layout `recipe`, the `compositing_fingerprint` of the code that made the
+        compositing: In layout `recipe`, the `compositing_fingerprint` of the code that made the
             composites.
         shard: `number` of this shard, and `shards`, how many the dataset has.
         engine: Version of the LMDB library that wrote the file.
@@ -67,26 +84,26 @@ class Manifest:
         format_version: Version of the format of manifest and records.
     """
 
-    num_samples: int
+    num_samples: _Count
     complete: bool
-    size: list[int]
-    fields: list[str]
-    codecs: dict[str, str]
-    depth_kind: str
-    max_depth_m: float
+    size: Annotated[list[_Side], msgspec.Meta(min_length=2, max_length=2)]
+    fields: list[_Field]
+    codecs: dict[_StoredField, _Text]
+    depth_kind: _DepthKind
+    max_depth_m: Annotated[float, msgspec.Meta(ge=0, le=LARGEST_DEPTH_M)]
     teacher: dict[str, Any]
     recipe: dict[str, Any]
     splits: dict[str, Any]
-    assets_fingerprint: str
-    skipped: list[list[str]] = field(default_factory=list)
-    num_backgrounds: int = 0
-    num_foregrounds: int = 0
-    layout: str = "rendered"
-    drawing: str = ""
+    assets_fingerprint: _Text
+    skipped: list[_Skipped] = field(default_factory=list)
+    num_backgrounds: _AssetCount = 0
+    num_foregrounds: _AssetCount = 0
+    layout: _Layout = "rendered"
+    compositing: _Text = ""
     shard: dict[str, int] = field(default_factory=ONLY_SHARD.copy)
-    engine: str = ""
+    engine: _Text = ""
     label_quality: dict[str, Any] = field(default_factory=dict)
-    dsetkit_version: str = VERSION
+    dsetkit_version: _Text = VERSION
     format_version: int = FORMAT_VERSION
 
     @property
@@ -94,38 +111,60 @@ class Manifest:
         """xxh3-128, 32 hex digits, over all entries that decide the content of the samples."""
         content = {name: value for name, value in asdict(self).items() if name not in TOOLING}
         content["shard"] = ONLY_SHARD  # the number of shards does not change the samples
-        if not self.drawing:  # datasets older than the recipe layout keep their fingerprint
-            del content["drawing"]
         return xxhash.xxh3_128_hexdigest(msgpack.packb(content))
 
     def to_bytes(self) -> bytes:
-        """Packs the manifest as a msgpack map."""
-        return msgpack.packb(asdict(self))
+        """Packs the manifest as a sealed map."""
+        return seal(asdict(self), database="manifest", key=MANIFEST_KEY)
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> "Manifest":
         """Unpacks a manifest.
 
         Raises:
-            DatasetError: The bytes are not a manifest, or their format is newer.
+            DatasetError: The bytes are not a manifest, are damaged, or have another format.
         """
-        try:
-            content = msgpack.unpackb(packed)
-            version = content["format_version"]
-        except (ValueError, KeyError, TypeError):
-            raise DatasetError("the manifest cannot be read: not a dsetkit dataset") from None
-        if version > FORMAT_VERSION:
+        version = _format_version(packed)
+        if version is not None and version != FORMAT_VERSION:
+            advice = "install a newer dsetkit"
+            if version < FORMAT_VERSION:
+                advice = "make the dataset again, or read it with the dsetkit that wrote it"
             raise DatasetError(
-                f"the dataset has format {version}, this dsetkit {VERSION} reads up to "
-                f"{FORMAT_VERSION}: install a newer dsetkit"
+                f"the dataset has format {version}, this dsetkit {VERSION} reads format "
+                f"{FORMAT_VERSION}: {advice}"
             )
-        known = {entry.name for entry in fields(cls)}
         try:
-            return cls(**{name: value for name, value in content.items() if name in known})
-        except TypeError as error:
+            manifest = unseal(packed, _MANIFEST, database="manifest", key=MANIFEST_KEY)
+            manifest.check()
+        except DatasetError as error:
             raise DatasetError(
-                f"the manifest is incomplete ({error}): generate the dataset again"
+                f"the manifest cannot be used: {error}; copy the dataset again from its source, or "
+                "make it again"
             ) from None
+        return manifest
+
+    def check(self) -> None:
+        """Checks what the types of the entries do not say.
+
+        Raises:
+            DatasetError: Entries that do not fit together, or are out of their range.
+        """
+        number, shards = self.shard.get("number", -1), self.shard.get("shards", 0)
+        if not 0 <= number < shards <= MOST_SHARDS:
+            raise DatasetError(f"shard {self.shard}: expected a number below 'shards'")
+        if self.depth_kind == "metric" and not self.max_depth_m:
+            raise DatasetError("max_depth_m is 0, expected more for metric depth")
+        if (self.size[0] == 0) != (self.size[1] == 0):
+            raise DatasetError(f"size {self.size}: expected height and width, or two zeros")
+        entries = msgpack.packb([self.teacher, self.recipe, self.splits, self.label_quality])
+        teacher, recipe, _, _ = decode(entries, _ENTRIES)
+        parts = len(recipe.merged)
+        if not (parts == len(recipe.samples) == len(recipe.recipes)) or (
+            teacher.teachers and len(teacher.teachers) != parts
+        ):
+            raise DatasetError("the lists of the merged datasets differ in length")
+        if recipe.merged and sum(recipe.samples) != self.num_samples:
+            raise DatasetError(f"the merged datasets do not have {self.num_samples:,} samples")
 
     def differences(self, other: "Manifest", *, ignoring: Collection[str] = ()) -> list[str]:
         """Describes each entry that differs, as in "num_samples: 30, not 31".
@@ -145,3 +184,88 @@ class Manifest:
 def manifest_entry(manifest: Manifest) -> tuple[str, bytes, bytes]:
     """(database, key, value) of a manifest, for `StoreWriter.put`."""
     return "manifest", MANIFEST_KEY, manifest.to_bytes()
+
+
+def cells_entry(cells: np.ndarray) -> tuple[str, bytes, bytes]:
+    """(database, key, value) of split cells, uint8 (N,), for `StoreWriter.put`."""
+    content = {"cells": cells.astype(np.uint8).tobytes()}
+    return "manifest", CELLS_KEY, seal(content, database="manifest", key=CELLS_KEY)
+
+
+def unpack_cells(packed: bytes) -> np.ndarray:
+    """Unpacks split cells: uint8 (N,), indices into CELL_NAMES.
+
+    Raises:
+        DatasetError: The bytes are damaged, or not split cells.
+    """
+    stored = unseal(packed, _CELLS, database="manifest", key=CELLS_KEY)
+    cells = np.frombuffer(stored.cells, np.uint8)
+    unknown = cells[cells >= len(CELL_NAMES)]
+    if len(unknown):
+        raise DatasetError(f"cell {unknown[0]}: expected 0 to {len(CELL_NAMES) - 1}")
+    return cells
+
+
+# ---- the schema --------------------------------------------------------------------------------
+
+
+class _Cells(msgspec.Struct):
+    cells: bytes
+
+
+class _TeacherEntries(msgspec.Struct):
+    """The entries of `Manifest.teacher` that the code uses."""
+
+    name: _Text
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=MOST_TEACHER_BATCH)] = 1
+    edge_reach: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0
+    teachers: list[dict[str, Any]] = []
+
+
+class _RecipeEntries(msgspec.Struct):
+    """The entries of `Manifest.recipe` that the code uses."""
+
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    merged: list[_Text] = []
+    samples: list[_Count] = []
+    recipes: list[dict[str, Any]] = []
+
+
+class _SplitEntries(msgspec.Struct):
+    """The entries of `Manifest.splits` that the code uses."""
+
+    by: _Text
+    merged: list[dict[str, Any]] = []
+
+
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class _QualityEntries(msgspec.Struct, kw_only=True):
+    """The entries of `Manifest.label_quality` that the code uses; {} before scoring."""
+
+    boundary_recall: _Share | None = None
+    in_front_share: _Share | None = None
+    same_depth_share: _Share | None = None
+    behind_share: _Share | None = None
+    samples: _Count = 0
+
+
+class _Version(msgspec.Struct):
+    format_version: int
+
+
+_MANIFEST = msgspec.msgpack.Decoder(Manifest)
+_CELLS = msgspec.msgpack.Decoder(_Cells)
+_ENTRIES = msgspec.msgpack.Decoder(
+    tuple[_TeacherEntries, _RecipeEntries, _SplitEntries, _QualityEntries]
+)
+_VERSION = msgspec.msgpack.Decoder(_Version)
+
+
+def _format_version(packed: bytes) -> int | None:
+    """The format of a manifest, also of one that this version cannot read; None if unknown."""
+    try:
+        return decode(packed, _VERSION).format_version
+    except DatasetError:
+        return None

@@ -52,8 +52,12 @@ def encode(image: np.ndarray) -> bytes:
     )
 
 
-def decode(encoded: bytes) -> np.ndarray | None:
+def decode(encoded: bytes, *, most_pixels: int) -> np.ndarray | None:
     """Decodes an image that `encode` wrote.
+
+    Args:
+        encoded: The bytes.
+        most_pixels: Larger images are refused before any memory is taken for them.
 
     Returns:
         uint8 or uint16 (H,W). None if the image is damaged or another program encoded it.
@@ -62,7 +66,13 @@ def decode(encoded: bytes) -> np.ndarray | None:
         width, height, bits, *kind = _HEADER.unpack_from(encoded, 16)
         if encoded[:8] != _SIGNATURE or bits not in (8, 16) or kind != [_GREY, 0, 0, 0]:
             return None
-        rows = np.frombuffer(zlib_ng.decompress(_stream(encoded)), np.uint8)
+        if width * height > most_pixels:
+            return None
+        size = height * (1 + bits // 8 * width)
+        inflate = zlib_ng.decompressobj()
+        rows = np.frombuffer(inflate.decompress(_stream(encoded), size + 1), np.uint8)
+        if not inflate.eof:  # more than the header promises, or less
+            return None
         rows = rows.reshape(height, 1 + bits // 8 * width)
     except (struct.error, ValueError, _ZlibError):
         return None

@@ -1,39 +1,55 @@
-"""The record, which is a sample as stored bytes, and the units of stored depth.
+"""The record, which is a sample as stored bytes; the stored asset; and the units of stored depth.
 
-A record is one msgpack map. Any program with msgpack and OpenCV can read it. `codecs` encodes its
-image fields.
+A record is one sealed msgpack map (see `sealed`). Any program with msgpack and OpenCV can read it.
+`codecs` encodes its image fields.
 
-| key          | type        | meaning                                                            |
-|--------------|-------------|--------------------------------------------------------------------|
-| `background` | int or nil  | id in the `backgrounds` database; nil where an import has none     |
-| `foreground` | int or nil  | id in the `foregrounds` database; nil in imported datasets         |
-| `recipe`     | map         | `index` in the full set, `flip`, `box` [x, y, w, h] px; in         |
-|              |             | imported datasets `name`, and whatever else is known               |
-| `composite`  | bin, absent | encoded RGB image; absent in the recipe layout, where readers      |
-|              |             | composite it                                                       |
-| `mask`       | bin, absent | encoded 8-bit alpha of the placed foreground, 0..255; absent in    |
-|              |             | the recipe layout                                                  |
-| `depth`      | bin, absent | encoded uint16 depth, 0 = invalid; the manifest gives its kind     |
-| `drawn`      | bin, absent | recipe layout: xxh3-64 over the pixels of the composite and then   |
-|              |             | of the mask, as the teacher was given them                         |
-| `checksum`   | bin, 8      | xxh3-64 over the record packed without this key                    |
+| key          | type         | meaning                                                           |
+|--------------|--------------|-------------------------------------------------------------------|
+| `background` | int, absent  | id in the `backgrounds` database; absent where an import has none |
+| `objects`    | list of maps | the placed objects, the one in front last; see below              |
+| `index`      | int, absent  | index in the full set, or place in the imported set               |
+| `name`       | str, absent  | name of the imported file                                         |
+| `composite`  | bin, absent  | encoded RGB image; absent in the recipe layout, where readers     |
+|              |              | composite it                                                      |
+| `mask`       | bin, absent  | encoded 8-bit alpha of all objects together, 0..255; absent in    |
+|              |              | the recipe layout                                                 |
+| `depth`      | bin, absent  | encoded uint16 depth, 0 = invalid; the manifest gives its kind    |
+| `instances`  | bin, absent  | encoded uint8: 0 is background, k the k-th object                 |
+| `pixels`     | bin 8, absent| recipe layout: xxh3-64 over the pixels of the composite and then  |
+|              |              | of the mask, as the teacher was given them                        |
+| `checksum`   | bin 8        | see `sealed`                                                      |
+
+A placed object is a map:
+
+| key             | type            | meaning                                                     |
+|-----------------|-----------------|-------------------------------------------------------------|
+| `foreground`    | int, absent     | id in the `foregrounds` database; absent in imports         |
+| `name`          | str, absent     | name of the cut-out, where the dataset does not store it    |
+| `flip`          | bool, absent    | whether the cut-out is mirrored left to right               |
+| `box`           | 4 ints, absent  | x, y, width, height of the placed cut-out [px]              |
+| `plane_depth_m` | float, absent   | depth at which the object stands, upright and flat [m]      |
+
+An asset is a sealed map of `name`, `split`, `image` (PNG) and, for a background whose depth is
+known, `depth` (as in a record).
 
 Depth units: `metric` stores millimetres; `relative` stores inverse depth scaled to 1..65535.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any
 
-import msgpack
+import msgspec
 import numpy as np
-import xxhash
 
 from dsetkit.errors import DatasetError
+from dsetkit.store.sealed import one_of, seal, unseal
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-IMAGE_FIELDS = ("composite", "mask", "depth")
+IMAGE_FIELDS = ("composite", "mask", "depth", "instances")
 
+LARGEST_SIDE = 16_384  # of a picture in a dataset [px]
+MOST_OBJECTS = 255  # of a sample: `instances` has 8 bits
 
 # ---- depth: metres or inverse depth to uint16 --------------------------------------------------
 
@@ -69,6 +85,31 @@ def depth_share(stored: np.ndarray, *, kind: str, max_depth_m: float) -> np.ndar
 
 # ---- the record --------------------------------------------------------------------------------
 
+_Id = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+_Text = Annotated[str, msgspec.Meta(max_length=65_536)]
+_Bytes8 = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+_Side = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_SIDE)]
+_Offset = Annotated[int, msgspec.Meta(ge=0, lt=LARGEST_SIDE)]
+_Depth = Annotated[float, msgspec.Meta(gt=0, lt=1e6)]
+
+
+class PlacedObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A cut-out, and where it stands in a sample.
+
+    Attributes:
+        foreground: Id of the foreground; None in imported datasets.
+        name: Name of the cut-out where the dataset does not store it; empty if it is not known.
+        flip: Whether it is mirrored left to right; None if that is not known.
+        box: x, y, width, height [px]; None if that is not known.
+        plane_depth_m: Depth at which it stands, upright and flat [m]; None if it has none.
+    """
+
+    foreground: _Id | None = None
+    name: _Text = ""
+    flip: bool | None = None
+    box: tuple[_Offset, _Offset, _Side, _Side] | None = None
+    plane_depth_m: _Depth | None = None
+
 
 @dataclass(frozen=True)
 class Record:
@@ -76,62 +117,126 @@ class Record:
 
     Attributes:
         background: Id of the background; None where an import has none.
-        foreground: Id of the foreground; None in imported datasets.
-        recipe: As in the table above.
-        fields: Encoded images by name of the field: `composite`, `mask`, `depth`.
-        drawn: Checksum of the composited pixels, as in the table above.
+        objects: The placed objects, the one in front last.
+        fields: Encoded images by name of the field, of IMAGE_FIELDS.
+        index: Index in the full set, or place in the imported set; None if it has none.
+        name: Name of the imported file; empty in generated datasets.
+        pixels: Checksum of the composited pixels, as in the table above.
     """
 
     background: int | None
-    foreground: int | None
-    recipe: dict[str, Any]
+    objects: tuple[PlacedObject, ...]
     fields: dict[str, bytes] = field(repr=False)
-    drawn: bytes | None = None
+    index: int | None = None
+    name: str = ""
+    pixels: bytes | None = None
 
-    def asset_id(self, kind: Literal["background", "foreground"]) -> int:
-        """The id of the sample's background or foreground.
+    def background_id(self) -> int:
+        """The id of the sample's background.
 
         Raises:
             DatasetError: The sample was imported without one.
         """
-        number = self.background if kind == "background" else self.foreground
-        if number is None:
-            raise DatasetError(f"the sample has no {kind}: it was imported without one")
-        return number
+        if self.background is None:
+            raise DatasetError("the sample has no background: it was imported without one")
+        return self.background
 
 
-def pack_record(record: Record) -> bytes:
-    """Packs a record with its checksum."""
-    content: dict[str, Any] = {
-        "background": record.background,
-        "foreground": record.foreground,
-        "recipe": record.recipe,
-        **{name: record.fields[name] for name in IMAGE_FIELDS if name in record.fields},
-    }
-    if record.drawn is not None:
-        content["drawn"] = record.drawn
-    packed = msgpack.packb(content)
-    return msgpack.packb(content | {"checksum": xxhash.xxh3_64_digest(packed)})
+class _StoredRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The schema of a record, without its checksum."""
+
+    background: _Id | None = None
+    objects: Annotated[tuple[PlacedObject, ...], msgspec.Meta(max_length=MOST_OBJECTS)]
+    index: Annotated[int, msgspec.Meta(ge=0, le=2**62)] | None = None
+    name: _Text = ""
+    composite: bytes | None = None
+    mask: bytes | None = None
+    depth: bytes | None = None
+    instances: bytes | None = None
+    pixels: _Bytes8 | None = None
 
 
-def unpack_record(packed: bytes) -> Record:
+_RECORD = msgspec.msgpack.Decoder(_StoredRecord)
+
+
+def pack_record(record: Record, key: bytes) -> bytes:
+    """Packs a record with its checksum.
+
+    Args:
+        record: The record.
+        key: Its key in the database `samples`, see `u64_key`.
+    """
+    stored = _StoredRecord(
+        background=record.background,
+        objects=record.objects,
+        index=record.index,
+        name=record.name,
+        pixels=record.pixels,
+        **record.fields,
+    )
+    return seal(_entries(stored), database="samples", key=key)
+
+
+def unpack_record(packed: bytes, key: bytes) -> Record:
     """Unpacks a record and verifies its checksum.
 
+    Args:
+        packed: The bytes.
+        key: Their key in the database `samples`.
+
     Raises:
-        DatasetError: The bytes are not a record, or they are damaged.
+        DatasetError: The bytes are damaged, or not the record of this key.
     """
-    try:
-        content = msgpack.unpackb(packed)
-        checksum = content.pop("checksum")
-    except (ValueError, AttributeError, KeyError, TypeError):
-        raise DatasetError("not a record (no msgpack map with a checksum)") from None
-    if xxhash.xxh3_64_digest(msgpack.packb(content)) != checksum:
-        raise DatasetError("checksum differs: the record was damaged after it was written")
-    fields = {name: content[name] for name in IMAGE_FIELDS if name in content}
+    stored = unseal(packed, _RECORD, database="samples", key=key)
+    named = ((name, getattr(stored, name)) for name in IMAGE_FIELDS)
+    fields = {name: encoded for name, encoded in named if encoded is not None}
     return Record(
-        content["background"],
-        content["foreground"],
-        content["recipe"],
-        fields,
-        content.get("drawn"),
+        stored.background, stored.objects, fields, stored.index, stored.name, stored.pixels
     )
+
+
+# ---- the asset ---------------------------------------------------------------------------------
+
+
+class StoredAsset(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An asset as a dataset stores it.
+
+    Attributes:
+        name: Its name, unique among the assets of its kind.
+        split: `train`, `val` or `test`.
+        image: The picture, encoded by `encode_asset`.
+        depth: Depth of a background, encoded by the codec `png16`; None if it is not known.
+    """
+
+    name: _Text
+    split: Annotated[str, one_of("train", "val", "test")]
+    image: bytes
+    depth: bytes | None = None
+
+
+_ASSET = msgspec.msgpack.Decoder(StoredAsset)
+
+
+def pack_asset(asset: StoredAsset, *, database: str, key: bytes) -> bytes:
+    """Packs an asset with its checksum.
+
+    Args:
+        asset: The asset.
+        database: `backgrounds` or `foregrounds`.
+        key: Its key there, see `u32_key`.
+    """
+    return seal(_entries(asset), database=database, key=key)
+
+
+def unpack_asset(packed: bytes, *, database: str, key: bytes) -> StoredAsset:
+    """Unpacks an asset and verifies its checksum.
+
+    Raises:
+        DatasetError: The bytes are damaged, or not the asset of this key.
+    """
+    return unseal(packed, _ASSET, database=database, key=key)
+
+
+def _entries(stored: msgspec.Struct) -> dict[str, Any]:
+    """The entries of a map; those that are absent are left out."""
+    return msgspec.to_builtins(stored, builtin_types=(bytes,))

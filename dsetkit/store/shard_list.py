@@ -31,6 +31,8 @@ Progress = Callable[[int, int], None]  # (done, total) [bytes]
 
 _BLOCK = 1 << 22  # bytes hashed at once; other threads run while xxhash works
 _THREADS = 4
+LARGEST_SHARD = 1 << 50  # bytes
+MOST_SHARDS = 99_999
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # a file name without folder; needs no quoting in URLs
 _CHECKSUM = re.compile(r"[0-9a-f]{32}")
 
@@ -152,17 +154,17 @@ def _find_fault(parsed: dict[str, Any]) -> str:
     """Describes the first fault of a shard list in a few words; empty if there is none."""
     if set(parsed) != {"format", "version", "fingerprint", "shards"} or parsed["version"] != 1:
         return "expected format, version, fingerprint and shards, and nothing else"
-    if not isinstance(parsed["fingerprint"], str):
-        return "the fingerprint is not text"
+    if not isinstance(parsed["fingerprint"], str) or len(parsed["fingerprint"]) > 64:
+        return "the fingerprint is not a short text"
     rows = parsed["shards"]
-    if not isinstance(rows, list) or not rows:
-        return "it lists no shards"
+    if not isinstance(rows, list) or not 1 <= len(rows) <= MOST_SHARDS:
+        return f"it lists no shards, or more than {MOST_SHARDS:,}"
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or set(row) != {"name", "bytes", "xxh3_128"}:
             return f"shard {number}: expected name, bytes and xxh3_128"
         if not isinstance(row["name"], str) or not _NAME.fullmatch(row["name"]):
             return f"shard {number}: {row['name']!r} is not a plain file name"
-        if type(row["bytes"]) is not int or row["bytes"] <= 0:
+        if type(row["bytes"]) is not int or not 0 < row["bytes"] <= LARGEST_SHARD:
             return f"{row['name']}: {row['bytes']!r} is not a size in bytes"
         if not isinstance(row["xxh3_128"], str) or not _CHECKSUM.fullmatch(row["xxh3_128"]):
             return f"{row['name']}: {row['xxh3_128']!r} is not a checksum of 32 hex digits"

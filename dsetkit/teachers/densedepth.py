@@ -7,6 +7,7 @@ whole model, without it when it saved weights only; Keras 2 writes `:0` and laye
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dsetkit.errors import TeacherError
+from dsetkit.errors import TeacherError, one_line
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.densedepth_network import BLOCK_LAYERS, ENCODER_CHANNELS, STRIDE, DenseDepth
 from dsetkit.teachers.options import INSTALL_DENSEDEPTH, check_height
@@ -41,6 +42,9 @@ VARIANTS = {
     "densedepth": Variant("nyu.h5", 0.1, 10.0),
     "densedepth-kitti": Variant("kitti.h5", 1.0, 80.0),
 }
+
+# A chunk is unpacked whole; one that is much larger than its array is no file of Keras.
+MOST_PADDING, LEAST_CHUNK = 16, 2**16  # times the values of the array, values
 
 # name in torch -> name in Keras
 KERAS_VARIABLES = {
@@ -161,12 +165,16 @@ def load_network(path: Path, *, file_name: str = "nyu.h5") -> DenseDepth:
             stored = _find_variables(file.get("model_weights", file))
             _check_layers(path, file, stored, wanted)
             _check_shapes(path, stored, wanted, network)
+            _check_storage(path, stored, wanted)
             if "model_config" in file.attrs:  # a whole model; weights alone do not tell their graph
                 _check_graph(path, json.loads(file.attrs["model_config"]))
             state = {key: _read(stored[variable]) for key, variable in wanted.items()}
-    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises, by the place of damage
+    except TeacherError:
+        raise
+    except Exception as error:  # h5py raises errors of many types, by the place of damage
         raise TeacherError(
-            f"{path} is not a whole HDF5 file ({error}): expected {file_name}, download it again"
+            f"{path} is not a whole HDF5 file ({one_line(error)}): expected {file_name}, download "
+            "it again"
         ) from error
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)
@@ -269,6 +277,22 @@ def _check_shapes(
             raise TeacherError(
                 f"{path} is not DenseDepth: {wanted[key]} has shape {stored[wanted[key]].shape}, "
                 f"expected {shape} as in the released nyu.h5"
+            )
+
+
+def _check_storage(path: Path, stored: "dict[str, h5py.Dataset]", wanted: dict[str, str]) -> None:
+    """Refuses arrays that are no plain numbers in this file, or would unpack to far more."""
+    for variable in wanted.values():
+        dataset = stored[variable]
+        chunk = math.prod(dataset.chunks or (0,))
+        if dataset.dtype.kind != "f":
+            raise TeacherError(f"{path}: {variable} is {dataset.dtype}, expected floating point")
+        if dataset.external or dataset.is_virtual:
+            raise TeacherError(f"{path}: {variable} lies in another file, expected one whole file")
+        if chunk > max(MOST_PADDING * dataset.size, LEAST_CHUNK):
+            raise TeacherError(
+                f"{path}: {variable} has {dataset.size:,} values in chunks of {chunk:,}, expected "
+                "no more than it holds"
             )
 
 

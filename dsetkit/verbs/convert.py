@@ -19,7 +19,7 @@ from dsetkit.compositing import (
     pixels_checksum,
     stores_same_pixels,
 )
-from dsetkit.datasets import Dataset, DatasetWriter, stored_assets
+from dsetkit.datasets import Dataset, DatasetWriter
 from dsetkit.errors import DatasetError
 from dsetkit.processes import in_chunks, in_order
 from dsetkit.store import CODECS, Record, chosen_codecs
@@ -64,8 +64,8 @@ def convert(
         output,
         manifest,
         source.cells,
-        backgrounds=stored_assets(source, "backgrounds"),
-        foregrounds=stored_assets(source, "foregrounds"),
+        backgrounds=source.assets("backgrounds"),
+        foregrounds=source.assets("foregrounds"),
     ) as writer:
         for records in _converted(source, manifest, writer.count, jobs or os.cpu_count() or 1):
             writer.add(records)
@@ -84,7 +84,7 @@ def _describe(source: m.Manifest, layout: str, chosen: Mapping[str, str]) -> m.M
         shard=m.ONLY_SHARD,
         layout=layout,
         codecs={name: codecs[name] for name in source.fields if name in codecs},
-        drawing=compositing_fingerprint() if layout == "recipe" else "",
+        compositing=compositing_fingerprint() if layout == "recipe" else "",
     )
 
 
@@ -131,7 +131,7 @@ def _convert(source: Dataset, manifest: m.Manifest, index: int, record: Record) 
                 f"{source.path}, sample {index}: compositing it again gives other pixels than the "
                 "stored ones, so another version made it: keep its layout"
             )
-        new = replace(new, drawn=pixels_checksum(image, mask) if fields else None)
+        new = replace(new, pixels=pixels_checksum(image, mask) if fields else None)
     return new
 
 

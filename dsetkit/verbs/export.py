@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from dsetkit.assets import stored_orientation
 from dsetkit.datasets import COLUMNS, Dataset, SampleTable, indices_of
 from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
@@ -116,8 +117,8 @@ def _export_assets(dataset: Dataset, output: Path) -> list[str]:
     """Writes the backgrounds; returns their files by id, relative to the output."""
     files: list[str] = []
     for number, asset in enumerate(dataset.assets("backgrounds")):
-        files.append(f"background/{number:04d}{_suffix(asset['image'])}")
-        _write_new(output / files[-1], asset["image"])
+        files.append(f"background/{number:04d}{_suffix(asset.image)}")
+        _write_new(output / files[-1], asset.image)
     return files
 
 
@@ -136,9 +137,13 @@ def _export_field(
 
 
 def _as_picture(dataset: Dataset, record: Record, field: str) -> bytes:
-    """A field as PNG or JPEG: its own bytes if it is stored so."""
+    """A field as PNG or JPEG: its own bytes if it is stored so.
+
+    Bytes with an EXIF orientation are encoded anew without it. Readers of datasets ignore it, but
+    other programs would turn the picture away from its mask and depth.
+    """
     content = record.fields.get(field, b"")
-    if content.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)):
+    if content.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)) and stored_orientation(content) == 1:
         return content
     return CODECS[DEFAULT_CODECS[field]].encode(dataset.image(record, field))
 

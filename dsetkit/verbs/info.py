@@ -136,13 +136,13 @@ def _depth(depth: dict[str, Any]) -> str:
 def _labels(scores: dict[str, Any]) -> str:
     """The scores of `label_quality`; scores that no sample could be given are left out."""
     named = {
-        "SI boundary recall": scores["boundary_recall"],
-        "foreground in front": scores["in_front_share"],
-        "at the background's depth": scores["same_depth_share"],
-        "behind": scores["behind_share"],
+        "SI boundary recall": scores.get("boundary_recall"),
+        "foreground in front": scores.get("in_front_share"),
+        "at the background's depth": scores.get("same_depth_share"),
+        "behind": scores.get("behind_share"),
     }
     shares = [f"{name} {share:.1%}" for name, share in named.items() if share is not None]
-    return ", ".join([*shares, f"of {scores['samples']:,} samples"])
+    return ", ".join([*shares, f"of {scores.get('samples', 0):,} samples"])
 
 
 def _settings(settings: dict[str, Any]) -> str:

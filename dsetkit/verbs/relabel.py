@@ -21,7 +21,7 @@ from dsetkit.compositing import (
     pixels_checksum,
     stores_same_pixels,
 )
-from dsetkit.datasets import Dataset, DatasetWriter, stored_assets
+from dsetkit.datasets import LABELLED_PER_COMMIT, Dataset, DatasetWriter
 from dsetkit.errors import DatasetError, TeacherError
 from dsetkit.labels import TeacherChoice, label_batches, score_labels
 from dsetkit.numbers import evenly_spread
@@ -76,8 +76,9 @@ def relabel(
         output,
         manifest,
         source.cells[chosen],
-        backgrounds=stored_assets(source, "backgrounds"),
-        foregrounds=stored_assets(source, "foregrounds"),
+        backgrounds=source.assets("backgrounds"),
+        foregrounds=source.assets("foregrounds"),
+        samples_per_commit=LABELLED_PER_COMMIT,
     ) as writer:
         # As in `generate`, commits fall between the teacher's batches.
         for first in range(writer.count, len(chosen), teacher.batch_size):
@@ -118,7 +119,7 @@ def _composite(source: Dataset, record: Record) -> CompositeBatch:
         image, mask = source.compositor.composite(record)
         keeps_recipe = source.manifest.layout == "recipe"
         if keeps_recipe:
-            record = replace(record, drawn=pixels_checksum(image, mask))
+            record = replace(record, pixels=pixels_checksum(image, mask))
         if keeps_recipe or stores_same_pixels(source.manifest, record, image, mask):
             return CompositeBatch([record], image[None], mask[None])
     composite = source.image(record, "composite")

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from dsetkit.colours import colour_depth, colour_shares
 from dsetkit.compositing import Stream, uniform
 from dsetkit.datasets import Dataset, SampleTable, indices_of
-from dsetkit.errors import DatasetError
+from dsetkit.errors import DatasetError, printable
 from dsetkit.files import write_whole
 from dsetkit.store import Manifest, Record
 
@@ -22,6 +22,7 @@ GAP_PX, MARGIN_PX = 8, 24
 CAPTION_PX = 30  # height of the caption below each row
 BAR_PX = 8
 TEXT_PX = 14
+MAX_TEXT = 1000  # characters of a line that are tried
 
 PAPER, INK, FADED = (255, 255, 255), (28, 30, 36), (112, 116, 126)
 INVALID = (214, 214, 218)
@@ -272,7 +273,8 @@ class _Sheet:
         anchor: str = "la",
     ) -> None:
         width = self.image.width - place[0]
-        while self._draw.textlength(text, _font(size)) > width and anchor == "la":
+        text = printable(text[:MAX_TEXT])  # names of files may hold line breaks
+        while self._draw.textlength(text, _font(size)) > width and anchor == "la" and len(text) > 1:
             text = text[:-2] + "…"
         self._draw.text(place, text, ink, _font(size), anchor=anchor)
 

@@ -16,7 +16,7 @@ from dsetkit.compositing import cells_by_sample, cells_of
 from dsetkit.datasets import COLUMNS, Dataset, Origin, SampleTable, joined_splits, origins
 from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
-from dsetkit.store import Record, StoreWriter, shard_path
+from dsetkit.store import Record, StoreWriter, cells_entry, manifest_entry, shard_path
 from dsetkit.store import manifest as m
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
@@ -52,7 +52,7 @@ def split_by_asset(path: Path, *, progress: Progress = _no_progress) -> None:
             progress(number + 1, total)
 
     asset_splits = {
-        kind: [asset["split"] for asset in dataset.assets(kind)]
+        kind: [asset.split for asset in dataset.assets(kind)]
         for kind in ("backgrounds", "foregrounds")
     }
     cells, splits = cells_by_asset(records(), asset_splits, origins(dataset.manifest))
@@ -77,9 +77,11 @@ def cells_by_asset(
     total = sum(origin.num_samples for origin in made_from)
     index, backgrounds, foregrounds = (np.empty(total, np.int64) for _ in range(3))
     for number, record in enumerate(records):
-        assert record.background is not None and record.foreground is not None  # generated
-        index[number] = record.recipe["index"]
-        backgrounds[number], foregrounds[number] = record.background, record.foreground
+        foreground = record.objects[0].foreground if record.objects else None
+        if record.background is None or foreground is None or record.index is None:
+            raise DatasetError(f"sample {number} does not name its assets: it was imported")
+        index[number] = record.index
+        backgrounds[number], foregrounds[number] = record.background, foreground
     behind = np.array(asset_splits["backgrounds"])[backgrounds]
     in_front = np.array(asset_splits["foregrounds"])[foregrounds]
     cells: list[np.ndarray] = []
@@ -221,9 +223,4 @@ def _csv_cell(split: str | None, cell: str, where: str) -> int:
 def _write(dataset: Dataset, cells: np.ndarray, splits: dict[str, Any]) -> None:
     manifest = replace(dataset.manifest, splits=splits)
     with StoreWriter(shard_path(Path(dataset.path))) as store:
-        store.put(
-            [
-                ("manifest", m.MANIFEST_KEY, manifest.to_bytes()),
-                ("manifest", m.CELLS_KEY, cells.tobytes()),
-            ]
-        )
+        store.put([manifest_entry(manifest), cells_entry(cells)])

@@ -1,4 +1,4 @@
-"""verify: checks every checksum, image, count and id of a dataset, and lists all problems."""
+"""verify: checks every page, checksum, image, count and id of a dataset, and lists all problems."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,31 +8,37 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import msgpack
 import numpy as np
 
 from dsetkit.assets import Asset, decode_asset, fingerprint
-from dsetkit.compositing import Compositor, has_recipe, pixels_checksum
+from dsetkit.compositing import Compositor, check_box, pixels_checksum
 from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.processes import in_chunks
 from dsetkit.store import (
-    CELL_NAMES,
-    CELLS_KEY,
     CODECS,
-    SPLITS,
+    SHARD_NAME,
     Manifest,
     Record,
     Shards,
+    StoredAsset,
     StoreReader,
-    shard_path,
     u32_key,
+    u64_key,
+    unpack_asset,
     unpack_record,
 )
 
 SAMPLES_PER_JOB = 64
 
-IMAGE_LAYOUTS = {"composite": (np.uint8, 3), "mask": (np.uint8, 2), "depth": (np.uint16, 2)}
+IMAGE_LAYOUTS = {
+    "composite": (np.uint8, 3),
+    "mask": (np.uint8, 2),
+    "depth": (np.uint16, 2),
+    "instances": (np.uint8, 2),
+}
+
+Box = tuple[int, int, int, int]  # x, y, width, height [px]
 
 # Errors that unexpected bytes may raise; any other error is a bug.
 READ_ERRORS = (DatasetError, cv2.error, ValueError, TypeError, LookupError)
@@ -60,6 +66,7 @@ class Problem:
 def verify(
     path: Path,
     *,
+    quick: bool = False,
     jobs: int = 2,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Problem]:
@@ -67,11 +74,13 @@ def verify(
 
     Args:
         path: The dataset's directory.
+        quick: Whether to compare checksums alone, and decode no picture.
         jobs: Threads.
         progress: Called with (samples done, samples in all).
 
     Returns:
-        All problems, those of samples last and in index order.
+        All problems, those of samples last and in index order. If the pages of a file are damaged,
+        those problems alone.
 
     Raises:
         DatasetError: The dataset cannot be opened; see `Dataset`.
@@ -79,15 +88,18 @@ def verify(
     dataset = Dataset(path)
     manifest = dataset.manifest
     shards = dataset.shards
+    if problems := list(_check_pages(shards)):
+        return problems
     problems = [
         *_check_counts(shards),
-        *_check_cells(shards.first, manifest),
-        *_check_assets(shards.first, manifest),
+        *_check_cells(dataset),
+        *_check_assets(shards.first, manifest, quick=quick),
     ]
     total = manifest.num_samples
     chunks = in_chunks(range(total), SAMPLES_PER_JOB)
+    check = unpack_record if quick else partial(_check_sample, dataset=dataset)
     with ThreadPoolExecutor(jobs) as pool:
-        found = pool.map(partial(_check_samples, dataset), chunks)
+        found = pool.map(partial(_check_samples, shards, check), chunks)
         for chunk, bad in zip(chunks, found, strict=True):
             problems += bad
             progress(chunk.stop, total)
@@ -116,119 +128,130 @@ def as_report(path: Path, problems: list[Problem]) -> dict[str, Any]:
 # ---- the dataset as a whole --------------------------------------------------------------------
 
 
+def _check_pages(shards: Shards) -> Iterator[Problem]:
+    for number in range(len(shards.ranges)):
+        try:
+            shards.reader(number).check()
+        except DatasetError as error:
+            yield Problem("dataset", None, str(error))
+
+
 def _check_counts(shards: Shards) -> Iterator[Problem]:
     """Shards with too many samples; missing samples are found one by one."""
     stored = zip(shards.stored_ranges(), shards.ranges, strict=True)
     for number, (held, expected) in enumerate(stored):
         if len(held) > len(expected):
-            name = "it" if len(shards.ranges) == 1 else shard_path(Path(), number)
+            name = "it" if len(shards.ranges) == 1 else SHARD_NAME.format(number)
             counts = f"{name} has {len(held):,} samples, the manifest says {len(expected):,}"
             yield Problem("dataset", None, counts)
 
 
-def _check_cells(store: StoreReader, manifest: Manifest) -> Iterator[Problem]:
-    cells = np.frombuffer(store.get("manifest", CELLS_KEY) or b"", np.uint8)
-    if len(cells) != manifest.num_samples:
-        counts = f"{len(cells):,} split cells for {manifest.num_samples:,} samples"
-        yield Problem("dataset", None, counts)
-    unknown = np.flatnonzero(cells >= len(CELL_NAMES))
-    if len(unknown):
-        yield Problem("dataset", None, f"unknown split cell {cells[unknown[0]]}")
+def _check_cells(dataset: Dataset) -> Iterator[Problem]:
+    try:
+        dataset.indices("train")
+    except DatasetError as error:
+        yield Problem("dataset", None, str(error))
 
 
-def _check_assets(store: StoreReader, manifest: Manifest) -> Iterator[Problem]:
-    """Assets have no checksums of their own; the manifest's fingerprint covers all of them."""
+def _check_assets(store: StoreReader, manifest: Manifest, *, quick: bool) -> Iterator[Problem]:
+    """Each asset has a checksum; the manifest's fingerprint covers the pixels of all of them."""
     height, width = manifest.size
-    problems: list[Problem] = []
-    backgrounds = _read_assets(
-        store, "backgrounds", manifest.num_backgrounds, 3, (height, width), problems
-    )
-    foregrounds = _read_assets(store, "foregrounds", manifest.num_foregrounds, 4, None, problems)
-    yield from problems
-    if not (backgrounds or foregrounds) or problems:
+    assets: dict[str, list[Asset]] = {}
+    is_bad = False
+    for database, count, channels, size in (
+        ("backgrounds", manifest.num_backgrounds, 3, (height, width)),
+        ("foregrounds", manifest.num_foregrounds, 4, None),
+    ):
+        assets[database] = []
+        for number in range(count):
+            try:
+                stored = _stored_asset(store, database, number)
+                if not quick:
+                    assets[database].append(_decoded_asset(stored, number, channels, size))
+            except READ_ERRORS as error:
+                is_bad = True
+                yield Problem(database.removesuffix("s"), number, _reason(error))
+        if (held := store.count(database)) > count:
+            yield Problem("dataset", None, f"{held} {database}, the manifest says {count}")
+    if quick or is_bad or not any(assets.values()):
         return
-    if fingerprint(backgrounds, foregrounds) != manifest.assets_fingerprint:
+    if fingerprint(assets["backgrounds"], assets["foregrounds"]) != manifest.assets_fingerprint:
         yield Problem("dataset", None, "the assets are not those it was made from (fingerprint)")
 
 
-def _read_assets(
-    store: StoreReader,
-    database: str,
-    count: int,
-    channels: int,
-    size: tuple[int, int] | None,
-    problems: list[Problem],
-) -> list[Asset]:
-    """The assets of a database that can be read; appends what is wrong to `problems`."""
-    assets: list[Asset] = []
-    for number in range(count):
-        try:
-            packed = store.get(database, u32_key(number))
-            assets.append(_read_asset(packed, number, channels, size))
-        except READ_ERRORS as error:
-            problems.append(Problem(database.removesuffix("s"), number, _reason(error)))
-    if store.count(database) > count:
-        surplus = f"{store.count(database)} {database}, the manifest says {count}"
-        problems.append(Problem("dataset", None, surplus))
-    return assets
-
-
-def _read_asset(
-    packed: bytes | None, number: int, channels: int, size: tuple[int, int] | None
-) -> Asset:
+def _stored_asset(store: StoreReader, database: str, number: int) -> StoredAsset:
+    packed = store.get(database, u32_key(number))
     if packed is None:
         raise DatasetError("missing")
-    content = msgpack.unpackb(packed)
-    if content["split"] not in SPLITS:
-        raise DatasetError(f"unknown split {content['split']!r}")
-    pixels = decode_asset(content["image"])
+    return unpack_asset(packed, database=database, key=u32_key(number))
+
+
+def _decoded_asset(
+    stored: StoredAsset, number: int, channels: int, size: tuple[int, int] | None
+) -> Asset:
+    pixels = decode_asset(stored.image)
     if pixels.shape[2] != channels or (size and pixels.shape[:2] != size):
         expected = f"({size[0]}, {size[1]}, {channels})" if size else f"(h, w, {channels})"
         raise DatasetError(f"its picture has shape {pixels.shape}, expected {expected}")
-    return Asset(number, content["name"], content["split"], pixels)
+    if stored.depth is not None:
+        _decoded(stored.depth, "depth", "png16")
+    return Asset(number, stored.name, stored.split, pixels)
 
 
 # ---- one sample --------------------------------------------------------------------------------
 
 
-def _check_samples(dataset: Dataset, indices: range) -> list[Problem]:
+def _check_samples(
+    shards: Shards, check: Callable[[bytes, bytes], object], indices: range
+) -> list[Problem]:
+    """The problems of some samples; `check` is called with (packed record, key)."""
     problems: list[Problem] = []
     for index in indices:
         try:
-            _check_sample(dataset.shards.get_many([index])[0], dataset)
+            (packed,) = shards.get_many([index])
+            if packed is None:
+                raise DatasetError("missing")
+            check(packed, u64_key(index))
         except READ_ERRORS as error:
             problems.append(Problem("sample", index, _reason(error)))
     return problems
 
 
-def _check_sample(packed: bytes | None, dataset: Dataset) -> None:
-    if packed is None:
-        raise DatasetError("missing")
-    manifest, record = dataset.manifest, unpack_record(packed)
+def _check_sample(packed: bytes, key: bytes, *, dataset: Dataset) -> None:
+    manifest, record = dataset.manifest, unpack_record(packed, key)
     if record.fields.keys() != manifest.codecs.keys():
         found, expected = ", ".join(record.fields), ", ".join(manifest.codecs)
         raise DatasetError(f"it has {found}; expected {expected}")
-    images = {name: _decoded(record, name, manifest) for name in record.fields}
+    images = {
+        name: _decoded(encoded, name, manifest.codecs[name])
+        for name, encoded in record.fields.items()
+    }
     if manifest.layout == "recipe":
         _check_ids(record, manifest)
         images["composite"], images["mask"] = _composited(record, dataset.compositor)
-    height, width = images["composite"].shape[:2]
-    if manifest.size != [0, 0] and [height, width] != manifest.size:
-        raise DatasetError(f"composite is {height} x {width} px, expected {manifest.size}")
+    shape = images["composite"].shape[:2]
+    if manifest.size != [0, 0] and list(shape) != manifest.size:
+        raise DatasetError(f"composite is {shape[0]} x {shape[1]} px, expected {manifest.size}")
     if "depth" in images:
         _check_depth(images["depth"], manifest)
     if "background" in manifest.fields:
         _check_ids(record, manifest)
-    if manifest.num_foregrounds or "mask" in images:  # imported samples without mask have no box
-        _check_box(record.recipe["box"], height, width)
+    needs_box = manifest.num_foregrounds or "mask" in images  # else an import without mask
+    boxes = [one.box for one in record.objects if one.box is not None]
+    if needs_box and not boxes:
+        raise DatasetError("it has no placed object with a box")
+    for box in boxes:
+        check_box(box, shape)
     if "mask" in images:
-        _check_mask(images["mask"], (height, width), record.recipe["box"])
+        _check_mask(images["mask"], shape, boxes)
+    if "instances" in images:
+        _check_instances(images["instances"], shape, len(record.objects))
 
 
-def _decoded(record: Record, name: str, manifest: Manifest) -> np.ndarray:
+def _decoded(encoded: bytes, name: str, codec: str) -> np.ndarray:
     """The pixels of a stored field."""
     try:
-        image = CODECS[manifest.codecs[name]].decode(record.fields[name])
+        image = CODECS[codec].decode(encoded)
     except (DatasetError, cv2.error):
         raise DatasetError(f"{name} cannot be decoded") from None
     dtype, ndim = IMAGE_LAYOUTS[name]
@@ -240,11 +263,8 @@ def _decoded(record: Record, name: str, manifest: Manifest) -> np.ndarray:
 
 def _composited(record: Record, compositor: Compositor) -> tuple[np.ndarray, np.ndarray]:
     """The composite and mask of a recipe; see `Compositor.composite`."""
-    if not has_recipe(record):
-        raise DatasetError("its recipe has no flip and box")
-    _check_box(record.recipe["box"], *compositor.canvas)
     image, mask = compositor.composite(record)
-    if record.drawn is not None and record.drawn != pixels_checksum(image, mask):
+    if record.pixels is not None and record.pixels != pixels_checksum(image, mask):
         raise DatasetError("compositing it gives other pixels than the teacher saw")
     return image, mask
 
@@ -256,36 +276,35 @@ def _check_depth(depth: np.ndarray, manifest: Manifest) -> None:
 
 
 def _check_ids(record: Record, manifest: Manifest) -> None:
-    for name, number, count in (
-        ("background", record.background, manifest.num_backgrounds),
-        ("foreground", record.foreground, manifest.num_foregrounds),
-    ):
-        if name == "foreground" and count == 0:  # imported datasets have no foregrounds
+    foregrounds = [("foreground", one.foreground) for one in record.objects]
+    for kind, number in [("background", record.background), *foregrounds]:
+        count = manifest.num_backgrounds if kind == "background" else manifest.num_foregrounds
+        if kind == "foreground" and count == 0:  # imported datasets have no foregrounds
             if number is not None:
                 raise DatasetError(f"foreground {number}: expected none")
         elif number not in range(count):
-            raise DatasetError(f"{name} {number}: expected 0 to {count - 1}")
+            raise DatasetError(f"{kind} {number}: expected 0 to {count - 1}")
 
 
-def _check_box(box: list[int], height: int, width: int) -> None:
-    x, y, box_width, box_height = box
-    reaches_canvas = -box_width < x < width and -box_height < y < height
-    if box_width < 1 or box_height < 1 or not reaches_canvas:
-        raise DatasetError(f"box {box} is outside the canvas of {width} x {height} px")
-
-
-def _check_mask(mask: np.ndarray, shape: tuple[int, int], box: list[int]) -> None:
+def _check_mask(mask: np.ndarray, shape: tuple[int, int], boxes: list[Box]) -> None:
     if mask.shape != shape:
         raise DatasetError(f"mask is {mask.shape}, but composite is {shape}")
     if mask.max() <= 1:
         raise DatasetError(
             f"the mask's largest value is {mask.max()}: expected a foreground, alpha 0..255"
         )
-    left, top, width, height = cv2.boundingRect(mask)
-    x, y, box_width, box_height = box
-    inside = x <= left and left + width <= x + box_width
-    if not (inside and y <= top and top + height <= y + box_height):
-        raise DatasetError(f"mask reaches outside its box {box}")
+    outside = mask.copy()
+    for x, y, width, height in boxes:
+        outside[y : y + height, x : x + width] = 0
+    if outside.any():
+        raise DatasetError(f"mask reaches outside its box {list(boxes[0])}")
+
+
+def _check_instances(instances: np.ndarray, shape: tuple[int, int], objects: int) -> None:
+    if instances.shape != shape:
+        raise DatasetError(f"instances are {instances.shape}, but composite is {shape}")
+    if instances.max() > objects:
+        raise DatasetError(f"instance {instances.max()}: expected 0 to {objects}")
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Tests of reading one picture: each kind of file, and each reason to refuse it."""
 
 import os
+import socket
 import struct
 import zlib
 from pathlib import Path
@@ -214,6 +215,11 @@ def invisible(path: Path) -> None:
     save(path, np.zeros((20, 20, 4), np.uint8))
 
 
+def open_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
 NO_ALPHA = "no alpha: expected a cut-out, PNG or WebP with transparency"
 NO_PICTURE = "not a PNG, JPEG or WebP picture"
 
@@ -221,9 +227,13 @@ NO_PICTURE = "not a PNG, JPEG or WebP picture"
 BAD_FOREGROUNDS = {
     "broken_link.png": (
         lambda path: path.symlink_to("nowhere"),
-        "cannot be read (No such file or directory)",
+        "a link to a file that does not exist",
     ),
-    "empty.png": (Path.touch, NO_PICTURE),
+    "empty.png": (Path.touch, "empty (0 bytes)"),
+    "pipe.png": (os.mkfifo, "a named pipe, expected a file"),
+    "folder.png": (Path.mkdir, "a folder, expected a file"),
+    "device.png": (lambda path: path.symlink_to("/dev/zero"), "a device, expected a file"),
+    "socket.png": (open_socket, "a socket, expected a file"),
     "text.png": (lambda path: path.write_text("no picture"), NO_PICTURE),
     "a_gif_called.png": (lambda path: save(path, photograph(), format="GIF"), NO_PICTURE),
     "truncated.png": (truncated, "damaged or cut off (image file is truncated)"),

@@ -5,7 +5,7 @@ import pytest
 
 from dsetkit.compositing.compositor import Compositor
 from dsetkit.compositing.placing import ForegroundPyramid, alpha_over, place, premultiply
-from dsetkit.store.records import Record
+from dsetkit.store.records import PlacedObject, Record
 
 
 def composite(
@@ -95,7 +95,7 @@ def test_compositing_does_not_change_the_assets() -> None:
         "foregrounds": np.full((16, 16, 4), 255, np.uint8),
     }
     compositor = Compositor(lambda kind, number: assets[kind], (32, 32))
-    record = Record(0, 0, {"flip": False, "box": [0, 0, 16, 16]}, {})
+    record = Record(0, (PlacedObject(foreground=0, flip=False, box=(0, 0, 16, 16)),), {})
     first, second = compositor.composite(record), compositor.composite(record)
     assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
     assert (compositor.background(0) == 7).all() and (assets["backgrounds"] == 7).all()

@@ -38,10 +38,10 @@ def test_the_reference_set_has_its_published_size() -> None:
 def test_every_combination_stands_once() -> None:
     small = full_set(num_backgrounds=3, foreground_shapes=((5, 5),) * 4, placements=2)
     recipes = [small.recipe(i) for i in range(len(small))]
-    seen = [(r.background, r.foreground, r.flip) for r in recipes]
+    seen = [(r.background, r.objects[0].foreground, r.objects[0].flip) for r in recipes]
     assert len(seen) == 48 and all(seen.count(one) == 2 for one in set(seen))
     backgrounds, foregrounds = small.assets_of(np.arange(len(small)))
-    assert [(r.background, r.foreground) for r in recipes] == list(
+    assert [(r.background, r.objects[0].foreground) for r in recipes] == list(
         zip(backgrounds, foregrounds, strict=True)
     )
 
@@ -50,7 +50,7 @@ def test_a_recipe_depends_on_seed_and_index_alone() -> None:
     index = 12_345
     assert full_set().recipe(index) == full_set().recipe(index)
     assert full_set().recipe(index) != full_set(seed=1).recipe(index)
-    boxes = {full_set().recipe(i).box for i in range(index, index + 20)}
+    boxes = {full_set().recipe(i).objects[0].box for i in range(index, index + 20)}
     assert len(boxes) == 20  # placements differ
 
 
@@ -58,17 +58,17 @@ def test_a_recipe_depends_on_seed_and_index_alone() -> None:
 def test_foregrounds_lie_inside_the_canvas_at_the_scale_asked_for(placement: str) -> None:
     scenes = full_set(placement=placement)
     for index in range(0, len(scenes), 37):
-        recipe = scenes.recipe(index)
-        x, y, width, height = recipe.box
+        (placed,) = scenes.recipe(index).objects
+        x, y, width, height = placed.box
         assert x >= 0 and x + width <= 224 and y >= 0 and y + height <= 224
         assert 0.3 * 224 - 1 <= max(width, height) <= 0.7 * 224 + 1
-        rows, columns = scenes.foreground_shapes[recipe.foreground]
+        rows, columns = scenes.foreground_shapes[placed.foreground]
         assert width / height == pytest.approx(columns / rows, rel=0.05)
 
 
 def test_the_grid_has_five_columns_and_four_rows() -> None:
     fixed = full_set(placement="grid", scale_range=(0.5, 0.5), foreground_shapes=((64, 64),))
-    boxes = [fixed.recipe(i).box for i in range(20)]
+    boxes = [fixed.recipe(i).objects[0].box for i in range(20)]
     assert sorted({x for x, *_ in boxes}) == [0, 28, 56, 84, 112]
     assert len({y for _, y, *_ in boxes}) == 4 and len(set(boxes)) == 20
 

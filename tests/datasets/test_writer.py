@@ -1,5 +1,6 @@
 """Tests of the writer: when it commits, and what an interrupted writer leaves."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ def manifest(num_samples: int) -> Manifest:
         codecs={"composite": "png"},
         depth_kind="none",
         max_depth_m=0,
-        teacher={},
+        teacher={"name": "none"},
         recipe={},
         splits={"by": "import"},
         assets_fingerprint="",
@@ -29,28 +30,35 @@ def manifest(num_samples: int) -> Manifest:
 
 
 def records(count: int) -> list[Record]:
-    return [Record(None, None, {"name": f"{i}.png"}, {"composite": b"c"}) for i in range(count)]
+    return [Record(None, (), {"composite": b"c"}, name=f"{i}.png") for i in range(count)]
 
 
-@pytest.mark.parametrize("commit_every_s, kept", [(0, 3), (60, 0)])
-def test_an_interrupted_writer_leaves_the_committed_samples(
-    tmp_path: Path, commit_every_s: float, kept: int
-) -> None:
+def test_an_interrupted_writer_leaves_the_samples_that_were_added(tmp_path: Path) -> None:
     cells = np.zeros(5, np.uint8)
     with pytest.raises(KeyboardInterrupt):
-        with DatasetWriter(tmp_path, manifest(5), cells, commit_every_s=commit_every_s) as writer:
+        with DatasetWriter(tmp_path, manifest(5), cells) as writer:
             writer.add(records(3))
             raise KeyboardInterrupt
     left = Dataset(tmp_path, allow_incomplete=True)
-    assert len(left) == kept and not left.manifest.complete
+    assert len(left) == 3 and not left.manifest.complete
     with DatasetWriter(tmp_path, manifest(5), cells) as writer:
-        assert writer.count == kept
-        writer.add(records(5)[kept:])
+        assert writer.count == 3
+        writer.add(records(5)[3:])
         assert writer.finish().complete
     whole = Dataset(tmp_path)
-    assert [record.recipe["name"] for record in whole.records(range(5))] == [
-        f"{i}.png" for i in range(5)
-    ]
+    assert [record.name for record in whole.records(range(5))] == [f"{i}.png" for i in range(5)]
+
+
+def test_a_writer_commits_after_so_many_samples(tmp_path: Path) -> None:
+    cells = np.zeros(5, np.uint8)
+    with DatasetWriter(tmp_path / "d", manifest(5), cells, samples_per_commit=2) as writer:
+        committed = []
+        for record in records(5):
+            writer.add([record])
+            copy = shutil.copytree(tmp_path / "d", tmp_path / f"copy {len(committed)}")
+            committed.append(len(Dataset(copy, allow_incomplete=True)))
+        writer.finish()
+    assert committed == [0, 2, 2, 4, 4]
 
 
 def test_an_imported_sample_without_a_background_says_so(tmp_path: Path) -> None:

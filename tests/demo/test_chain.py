@@ -54,7 +54,7 @@ def test_a_dataset_is_read_with_lmdb_msgpack_and_cv2_alone(tmp_path: Path) -> No
     )
     lines = ended.stdout.splitlines()
     assert len(lines) == 30
-    assert lines[7].startswith("7 {'index':") and "composite (32, 32, 3) uint8" in lines[7]
+    assert lines[7].startswith("7 [{'foreground':") and "composite (32, 32, 3) uint8" in lines[7]
 
 
 def test_the_bundled_teacher_is_small_and_says_what_it_is() -> None:

@@ -47,7 +47,7 @@ def test_a_dataset_holds_what_it_says(pictures: dict, teacher: str, tmp_path: Pa
     assert dataset.image(record, "composite").shape == (64, 64, 3)
     assert dataset.image(record, "mask").shape == (64, 64)
     assert dataset.image(record, "depth").shape == (32, 32)
-    assert [asset["name"] for asset in dataset.assets("backgrounds")] == [f"b{i}" for i in range(5)]
+    assert [asset.name for asset in dataset.assets("backgrounds")] == [f"b{i}" for i in range(5)]
 
 
 def test_a_sample_is_drawn_from_the_stored_assets(pictures: dict, tmp_path: Path) -> None:
@@ -73,12 +73,10 @@ def test_workers_never_change_a_byte(
 
 @pytest.mark.parametrize("kept", [1, 3, 6])
 def test_a_cut_off_run_goes_on_to_the_same_bytes(
-    pictures: dict, teacher: str, tmp_path: Path, kept: int, monkeypatch: pytest.MonkeyPatch
+    pictures: dict, teacher: str, tmp_path: Path, kept: int
 ) -> None:
     options = {"num_samples": 60, "teacher": teacher, **SMALL}
     generate(**pictures, output=tmp_path / "whole", **options)
-
-    monkeypatch.setattr("dsetkit.datasets.writer.SECONDS_BETWEEN_COMMITS", 0)
 
     class CutOffError(Exception):
         pass
@@ -161,7 +159,7 @@ def test_a_run_killed_within_one_commit_after_another_ends_in_the_same_bytes(
     options = {**pictures, "num_samples": 60, "teacher": "none", **SMALL}
     generate(**options, output=tmp_path / "whole")
     plan, pixels = plan_of(**options, output=tmp_path / "cut")
-    plan = replace(plan, commit_every_s=0)
+    plan = replace(plan, samples_per_commit=1)
     for kept in (8, 16, 40):
         given = (plan, pixels, kept)
         run = get_context("spawn").Process(target=_write_until_a_commit_is_cut, args=given)
@@ -269,12 +267,13 @@ def test_a_full_map_loses_nothing_and_goes_on(
 ) -> None:
     options = {**pictures, "num_samples": 100, "teacher": "none", **SMALL}
     generate(**options, output=tmp_path / "whole")
-    monkeypatch.setattr("dsetkit.datasets.writer.SECONDS_BETWEEN_COMMITS", 0)
     with monkeypatch.context() as small_disk:
         limit = shard_path(tmp_path / "whole").stat().st_size // 2
         begin = DatasetWriter.__init__
         small_disk.setattr(
-            DatasetWriter, "__init__", lambda *a, **k: begin(*a, **k, map_limit=limit)
+            DatasetWriter,
+            "__init__",
+            lambda *a, **k: begin(*a, **(k | {"map_limit": limit, "samples_per_commit": 8})),
         )
         with pytest.raises(DatasetError, match="full at its limit .* run the same command again"):
             generate(**options, output=tmp_path / "cut")

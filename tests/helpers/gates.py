@@ -132,7 +132,7 @@ class GatedPlan(Plan):
     def of(cls, plan: Plan, gate: Gate, *, after: int) -> "GatedPlan":
         """The same plan with a gate."""
         given = {field.name: getattr(plan, field.name) for field in fields(plan)}
-        given["commit_every_s"] = 0
+        given["samples_per_commit"] = 1
         return cls(**given, gate=gate.folder, after=after)
 
     def compositor(self, asset: AssetPixels) -> "_GatedCompositor":

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from dsetkit import importing
-from dsetkit.importing import DepthMeaning, FileNaming, PairSplit, Pasting, SplitRule
+from dsetkit.importing import (
+    DepthMeaning,
+    DepthUnits,
+    FileNaming,
+    PairNaming,
+    PairSplit,
+    Pasting,
+    SplitRule,
+)
 from dsetkit.store import Manifest
 
 
@@ -27,6 +35,8 @@ def import_rgbd(root: Path, output: Path, **flat: Any) -> int:
     return importing.import_rgbd(
         root,
         output,
+        naming=PairNaming(**_taken(flat, "color_glob", "depth_glob", "table")),
+        units=DepthUnits(**_taken(flat, "max_depth_m", units_per_m="depth_scale")),
         split=PairSplit(**_taken(flat, "split", "val_share")),
         pasting=Pasting(**pasting) if pasting else None,
         **flat,

@@ -12,14 +12,14 @@ from dsetkit.compositing.compositor import compositing_fingerprint
 from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.compositing.selection import select, split_cells
 from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.writer import DatasetWriter, StoredAsset
+from dsetkit.datasets.writer import DatasetWriter
 from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.labels.labelling import label_batches
 from dsetkit.store import manifest as m
 from dsetkit.store.codecs import LAYOUT_CODECS
 from dsetkit.store.environments import ENGINE_VERSION
 from dsetkit.store.lmdb_store import StoreWriter, u64_key
-from dsetkit.store.records import Record, pack_record
+from dsetkit.store.records import Record, StoredAsset, pack_record
 from dsetkit.store.shards import shard_path
 
 
@@ -161,7 +161,7 @@ def _manifest(
         fields=fields,
         codecs={name: codecs[name] for name in fields if name in codecs},
         layout=layout,
-        drawing=compositing_fingerprint() if layout == "recipe" else "",
+        compositing=compositing_fingerprint() if layout == "recipe" else "",
         depth_kind=teacher.kind if teacher else "none",
         max_depth_m=teacher.max_depth_m if teacher else 0.0,
         teacher={"name": teacher.name if teacher else "none", "hash": "", "batch_size": 32},
@@ -190,11 +190,11 @@ def tiny_rgbd(path: Path, *, num_samples: int = 5) -> Path:
 
 def replace_record(path: Path, index: int, record: Record | bytes) -> None:
     """Overwrites a sample: with a record, or with any bytes."""
-    packed = record if isinstance(record, bytes) else pack_record(record)
+    packed = record if isinstance(record, bytes) else pack_record(record, u64_key(index))
     with StoreWriter(shard_path(path)) as store:
         store.put([("samples", u64_key(index), packed)])
 
 
 def stored_bytes(path: Path, index: int) -> bytes:
     """A sample as it lies in the store."""
-    return pack_record(Dataset(path).record(index))
+    return pack_record(Dataset(path).record(index), u64_key(index))

@@ -31,10 +31,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"root": pairs, "foregrounds": foregrounds}
 
 
-def images(dataset: Dataset, index: int) -> tuple[np.ndarray, np.ndarray, dict]:
+def images(dataset: Dataset, index: int) -> tuple[np.ndarray, np.ndarray, tuple]:
     record = dataset.record(index)
     composite, depth = (dataset.image(record, name) for name in ("composite", "depth"))
-    return composite, depth, record.recipe
+    return composite, depth, record.objects
 
 
 def test_each_pair_is_followed_by_copies_with_something_in_front(
@@ -44,16 +44,17 @@ def test_each_pair_is_followed_by_copies_with_something_in_front(
     dataset = Dataset(tmp_path / "d")
     assert verify(tmp_path / "d") == []
     for pair in range(6):
-        plain, plain_depth, recipe = images(dataset, 3 * pair)
-        assert "foreground" not in recipe
+        plain, plain_depth, objects = images(dataset, 3 * pair)
+        assert objects == ()
         for copy in (1, 2):
-            composite, depth, recipe = images(dataset, 3 * pair + copy)
+            composite, depth, (placed,) = images(dataset, 3 * pair + copy)
             changed = depth != plain_depth
             assert changed.any() and len(np.unique(depth[changed])) == 1
             known = changed & (plain_depth > 0)
             assert (depth[known] <= np.percentile(plain_depth[known], 6)).all()
             assert depth[changed][0] >= NEAREST_M * 1000
-            x, y, width, height = recipe["box"]
+            x, y, width, height = placed.box
+            assert placed.plane_depth_m == pytest.approx(depth[changed][0] / 1000, abs=5e-4)
             outside = np.ones(depth.shape, bool)
             outside[y : y + height, x : x + width] = False
             assert not changed[outside].any()
@@ -80,9 +81,7 @@ def test_a_cut_out_keeps_to_its_split(folders: dict[str, Path]) -> None:
     image, depth = np.zeros((60, 80, 3), np.uint8), np.full((60, 80), 5000, np.uint16)
     paster = Paster(assets, seed=0)
     for split in ("train", "val", "test"):
-        names = {
-            paster.paste(image, depth, split=split, index=i).recipe["foreground"] for i in range(20)
-        }
+        names = {paster.paste(image, depth, split=split, index=i).placed.name for i in range(20)}
         assert {split_of[name] for name in names} == {split}
 
 

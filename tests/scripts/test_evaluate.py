@@ -13,11 +13,11 @@ import evaluate_depth
 import evaluate_mask
 from dsetkit.assets.folders import encode_asset
 from dsetkit.colours import colour_depth
-from dsetkit.datasets.writer import DatasetWriter, StoredAsset
+from dsetkit.datasets.writer import DatasetWriter
 from dsetkit.errors import DatasetError, RunError
 from dsetkit.store import manifest as m
 from dsetkit.store.codecs import CODECS
-from dsetkit.store.records import Record, quantise_metric
+from dsetkit.store.records import Record, StoredAsset, quantise_metric
 from models import MODELS, ModelError, create_model, save_model
 from training.scoring.pictures import INVALID_COLOUR, colour_error
 
@@ -104,7 +104,7 @@ def write_dataset(
         codecs={"composite": "png", "mask": "png8", "depth": "png16"},
         depth_kind=depth_kind,
         max_depth_m=10.0 if depth_kind == "metric" else 0.0,
-        teacher={},
+        teacher={"name": "tiny"},
         recipe={},
         splits={"by": "asset"},
         assets_fingerprint="tiny",
@@ -116,7 +116,7 @@ def write_dataset(
     with DatasetWriter(path, manifest, cells, backgrounds=backgrounds) as writer:
         for sample in samples:
             encoded = {name: CODECS[manifest.codecs[name]].encode(sample[name]) for name in fields}
-            writer.add([Record(0 if backgrounds else None, None, {}, encoded)])
+            writer.add([Record(0 if backgrounds else None, (), encoded)])
         writer.finish()
     return path
 

@@ -6,14 +6,22 @@ import pytest
 
 from dsetkit.errors import DatasetError
 from dsetkit.store.codecs import CODECS
+from dsetkit.store.lmdb_store import u32_key, u64_key
 from dsetkit.store.records import (
+    PlacedObject,
     Record,
+    StoredAsset,
     depth_share,
+    pack_asset,
     pack_record,
     quantise_metric,
     quantise_relative,
+    unpack_asset,
     unpack_record,
 )
+from dsetkit.store.sealed import seal
+
+KEY = u64_key(9)
 
 IMAGES = {
     "jpeg95": ((48, 40, 3), np.uint8),
@@ -50,39 +58,88 @@ def test_every_codec_gives_the_image_back(name: str) -> None:
 
 def record() -> Record:
     fields = {"composite": b"c" * 900, "mask": b"m" * 90, "depth": b"d" * 300}
-    return Record(3, 5, {"index": 77, "flip": True, "box": [1, 2, 30, 40]}, fields)
+    placed = PlacedObject(foreground=5, flip=True, box=(1, 2, 30, 40), plane_depth_m=2.5)
+    named = PlacedObject(name="a goose.png")
+    return Record(3, (placed, named), fields, index=77, pixels=b"12345678")
 
 
 def test_a_record_comes_back() -> None:
-    assert unpack_record(pack_record(record())) == record()
+    assert unpack_record(pack_record(record(), KEY), KEY) == record()
 
 
 def test_a_record_without_fields_or_assets_comes_back() -> None:
-    bare = Record(None, None, {"name": "0001_color.jpg"}, {"composite": b"c"})
-    assert unpack_record(pack_record(bare)) == bare
+    bare = Record(None, (), {"composite": b"c"}, name="0001_color.jpg")
+    assert unpack_record(pack_record(bare, KEY), KEY) == bare
 
 
-@pytest.mark.parametrize("kind, number", [("background", 3), ("foreground", 5)])
-def test_asset_ids(kind: str, number: int) -> None:
-    assert record().asset_id(kind) == number
-    imported = Record(None, None, {"name": "0001_color.jpg"}, {})
-    with pytest.raises(DatasetError, match=f"the sample has no {kind}: it was imported without"):
-        imported.asset_id(kind)
+def test_a_sample_without_background_says_so() -> None:
+    assert record().background_id() == 3
+    with pytest.raises(DatasetError, match="the sample has no background: it was imported without"):
+        Record(None, (), {}).background_id()
 
 
-def test_a_flipped_bit_is_always_detected() -> None:
-    packed = pack_record(record())
-    for place in range(len(packed)):
+def test_every_flipped_bit_is_detected() -> None:
+    packed = pack_record(record(), KEY)
+    for bit in range(8 * len(packed)):
         damaged = bytearray(packed)
-        damaged[place] ^= 0x04
-        with pytest.raises(DatasetError):
-            unpack_record(bytes(damaged))
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(DatasetError, match="checksum differs"):
+            unpack_record(bytes(damaged), KEY)
+
+
+def test_a_record_under_another_key_is_detected() -> None:
+    with pytest.raises(DatasetError, match="checksum differs"):
+        unpack_record(pack_record(record(), KEY), u64_key(10))
+
+
+def test_an_asset_comes_back_under_its_own_key_alone() -> None:
+    asset = StoredAsset("a", "test", b"picture", b"depth")
+    packed = pack_asset(asset, database="backgrounds", key=u32_key(1))
+    assert unpack_asset(packed, database="backgrounds", key=u32_key(1)) == asset
+    for database, key in (("foregrounds", u32_key(1)), ("backgrounds", u32_key(2))):
+        with pytest.raises(DatasetError, match="checksum differs"):
+            unpack_asset(packed, database=database, key=key)
+
+
+def test_a_sealed_map_is_plain_msgpack() -> None:
+    """Other programs can read a record without dsetkit."""
+    content = msgpack.unpackb(pack_record(record(), KEY))
+    assert list(content)[-1] == "checksum" and content["depth"] == b"d" * 300
+    assert content["objects"][0] == {
+        "foreground": 5,
+        "flip": True,
+        "box": [1, 2, 30, 40],
+        "plane_depth_m": 2.5,
+    }
 
 
 @pytest.mark.parametrize("packed", [b"", b"\xc1", msgpack.packb([1, 2]), msgpack.packb({"a": 1})])
 def test_bytes_that_are_not_a_record_are_refused(packed: bytes) -> None:
-    with pytest.raises(DatasetError, match="not a record"):
-        unpack_record(packed)
+    with pytest.raises(DatasetError, match="checksum differs"):
+        unpack_record(packed, KEY)
+
+
+BAD_CONTENTS = [
+    {},
+    {"objects": 3},
+    {"objects": [{"box": [0, 0, 0, 5]}]},
+    {"objects": [{"box": [0, 0, 30_000, 5]}]},
+    {"objects": [{"box": [-1, 0, 3, 5]}]},
+    {"objects": [{"box": [1, 2, 3]}]},
+    {"objects": [{"foreground": 2**40}]},
+    {"objects": [{"plane_depth_m": float("nan")}]},
+    {"objects": [{}] * 256},
+    {"objects": [], "background": -1},
+    {"objects": [], "index": 2**63},
+    {"objects": [], "pixels": b"short"},
+    {"objects": [], "depth": "text"},
+]
+
+
+@pytest.mark.parametrize("content", BAD_CONTENTS, ids=str)
+def test_sealed_content_is_checked_against_the_schema(content: dict) -> None:
+    with pytest.raises(DatasetError, match="not as dsetkit writes it"):
+        unpack_record(seal(content, database="samples", key=KEY), KEY)
 
 
 def test_metric_depth_is_millimetres_and_zero_is_invalid() -> None:

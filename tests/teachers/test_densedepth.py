@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -249,6 +250,48 @@ def test_encoder_without_its_last_relu(tmp_path: Path) -> None:
     path = write_zeros(tmp_path / "own.h5", keras_shapes())
     message = refusal(add_graph(path, graph(conv2="bn")))
     assert "conv2 reads bn directly, expected a ReLU between them" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"dtype": np.int32}, "conv3/bias is int32, expected floating point"),
+        ({"dtype": h5py.string_dtype()}, "conv3/bias is object, expected floating point"),
+        ({"dtype": np.float32, "external": [("other", 0, 4)]}, "conv3/bias lies in another file"),
+        (
+            {"dtype": np.float32, "maxshape": (None,), "chunks": (2**28,)},
+            "conv3/bias has 1 values in chunks of 268,435,456, expected no more than it holds",
+        ),
+    ],
+)
+def test_arrays_that_are_not_plain_numbers_in_the_file(
+    tmp_path: Path, options: dict, text: str
+) -> None:
+    path = write_zeros(tmp_path / "own.h5", keras_shapes())
+    with h5py.File(path, "a") as file:
+        (name,) = [name for name in names_in(file) if "conv3" in name and "bias" in name]
+        del file[name]
+        file.create_dataset(name, (1,), **options)
+    assert text in refusal(path)
+
+
+def names_in(file: h5py.File) -> list[str]:
+    names: list[str] = []
+    file.visit(names.append)
+    return [name for name in names if hasattr(file[name], "dtype")]
+
+
+@pytest.mark.parametrize("config", ["[" * 20_000, "[]", "{}", "{", '{"config": 1}'])
+def test_a_graph_that_is_none(tmp_path: Path, config: str) -> None:
+    path = write_zeros(tmp_path / "own.h5", keras_shapes())
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = config.encode()
+    assert "is not a whole HDF5 file" in refusal(path)
+
+
+def test_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "nyu.h5")
+    assert "no DenseDepth weights at" in refusal(tmp_path / "nyu.h5")
 
 
 def test_h5py_not_installed(nyu_h5: Path, monkeypatch: pytest.MonkeyPatch) -> None:

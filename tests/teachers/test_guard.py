@@ -105,7 +105,6 @@ def test_a_bad_answer_in_the_middle_ends_the_run_at_that_sample(
             return depth
 
     use(FailsLater(), monkeypatch)
-    monkeypatch.setattr("dsetkit.datasets.writer.SECONDS_BETWEEN_COMMITS", 0)
     with pytest.raises(TeacherError, match="not finite for sample 19 "):
         generate(**pictures, output=tmp_path / "d", **SMALL)
     assert StoreReader(shard_path(tmp_path / "d")).count("samples") == 16  # the batches before
@@ -154,7 +153,6 @@ def test_a_dataset_goes_on_with_the_range_it_began_with(
 ) -> None:
     """Even if the network's last bits, and so what would be measured, have changed."""
     use(Nearness(), monkeypatch)
-    monkeypatch.setattr("dsetkit.datasets.writer.SECONDS_BETWEEN_COMMITS", 0)
 
     class CutOffError(Exception):
         pass

@@ -5,18 +5,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import msgpack
 import numpy as np
 import pytest
+from msgspec import structs
 
 from dsetkit.assets.folders import Asset, decode_asset, encode_asset, fingerprint
 from dsetkit.cli import main
 from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
-from dsetkit.datasets.writer import DatasetWriter, StoredAsset
+from dsetkit.datasets.writer import DatasetWriter
 from dsetkit.errors import DatasetError
 from dsetkit.store import manifest as m
 from dsetkit.store.lmdb_store import StoreReader, StoreWriter
+from dsetkit.store.records import StoredAsset, pack_asset, unpack_asset
 from dsetkit.store.shards import shard_path
 from dsetkit.verbs.convert import convert
 from dsetkit.verbs.merging.merge import merge
@@ -45,9 +46,11 @@ def sample(path: Path, index: int) -> dict:
     """All a reader can ask for of a sample: pixels, cell, names of the assets, recipe."""
     dataset = Dataset(path)
     record = dataset.record(index)
-    about = {"cell": int(dataset.cells[index]), "recipe": record.recipe}
-    for kind, number in (("backgrounds", record.background), ("foregrounds", record.foreground)):
-        names = [asset["name"] for asset in dataset.assets(kind)]
+    about = {"cell": int(dataset.cells[index]), "index": record.index, "name": record.name}
+    about["objects"] = [structs.replace(one, foreground=None) for one in record.objects]
+    foreground = record.objects[0].foreground if record.objects else None
+    for kind, number in (("backgrounds", record.background), ("foregrounds", foreground)):
+        names = [asset.name for asset in dataset.assets(kind)]
         about[kind] = None if number is None else names[number]
     images = dataset.stored_images(record)
     if record.background is not None:
@@ -246,7 +249,7 @@ def renamed(source: Path, output: Path) -> Path:
     dataset = Dataset(source)
     assets = {
         kind: [
-            Asset(i, "other " + one["name"], one["split"], decode_asset(one["image"]) // 2 * 2 + 1)
+            Asset(i, "other " + one.name, one.split, decode_asset(one.image) // 2 * 2 + 1)
             for i, one in enumerate(dataset.assets(kind))
         ]
         for kind in ("backgrounds", "foregrounds")
@@ -291,7 +294,6 @@ def test_a_continued_merge_gives_the_same_bytes(
     paths = [tiny_dataset(tmp_path / f"d{n}", placements=n, num_samples=60 + n) for n in (3, 4)]
     merge(paths, tmp_path / "whole", shards=shards)
     monkeypatch.setattr("dsetkit.verbs.merging.merge.SAMPLES_AT_ONCE", 10)
-    monkeypatch.setattr("dsetkit.datasets.writer.SAMPLES_BETWEEN_COMMITS", 10)
 
     def cut_off(done: int, total: int) -> None:
         if done >= 75:
@@ -353,7 +355,7 @@ def test_imported_images_merge_too(imported: Callable[[str, dict], Path], tmp_pa
 def mixed(tmp_path: Path) -> list[Path]:
     """The same pictures, split with two seeds."""
     paths = [tiny_dataset(tmp_path / f"s{s}", num_samples=40, seed=s) for s in (0, 3)]
-    splits = [[one["split"] for one in Dataset(p).assets("backgrounds")] for p in paths]
+    splits = [[one.split for one in Dataset(p).assets("backgrounds")] for p in paths]
     assert splits[0] != splits[1]
     return paths
 
@@ -376,13 +378,12 @@ def test_split_by_asset_lets_the_first_dataset_say_the_splits(
         assert list(merged.assets(kind)) == list(first.assets(kind))
     assert np.array_equal(merged.cells[:40], first.cells)
     splits = {
-        kind: [one["split"] for one in merged.assets(kind)]
-        for kind in ("backgrounds", "foregrounds")
+        kind: [one.split for one in merged.assets(kind)] for kind in ("backgrounds", "foregrounds")
     }
     for index in merged.indices("train"):
         record = merged.record(index)
         assert splits["backgrounds"][record.background] == "train"
-        assert splits["foregrounds"][record.foreground] == "train"
+        assert splits["foregrounds"][record.objects[0].foreground] == "train"
     assert manifest.splits["by"] == "asset"
     cells = merged.cells.tobytes()
     split_by_asset(tmp_path / "c")
@@ -401,7 +402,7 @@ def test_one_picture_at_two_sizes_is_one_picture_for_the_splits(tmp_path: Path) 
     split_of = {}
     for kind in ("backgrounds", "foregrounds"):
         for one in Dataset(tmp_path / "c").assets(kind):
-            assert split_of.setdefault(one["name"], one["split"]) == one["split"]
+            assert split_of.setdefault(one.name, one.split) == one.split
 
 
 def rename_assets(path: Path) -> None:
@@ -410,11 +411,11 @@ def rename_assets(path: Path) -> None:
     for kind in ("backgrounds", "foregrounds"):
         groups.append([])
         for number, (key, packed) in enumerate(entries(path, kind)):
-            one = msgpack.unpackb(packed)
-            one["name"] = one["name"].removeprefix("other ")
-            found.append((kind, key, msgpack.packb(one)))
-            pixels = decode_asset(one["image"])
-            groups[-1].append(Asset(number, one["name"], one["split"], pixels))
+            one = unpack_asset(packed, database=kind, key=key)
+            one = structs.replace(one, name=one.name.removeprefix("other "))
+            found.append((kind, key, pack_asset(one, database=kind, key=key)))
+            pixels = decode_asset(one.image)
+            groups[-1].append(Asset(number, one.name, one.split, pixels))
     with StoreWriter(shard_path(path)) as store:
         store.put(found)
     put_manifest(path, assets_fingerprint=fingerprint(*groups))
@@ -510,8 +511,8 @@ def test_another_compositing_version_is_refused(tmp_path: Path) -> None:
         tiny_dataset(tmp_path / f"d{n}", num_samples=8, placements=n, layout="recipe")
         for n in (3, 4)
     ]
-    put_manifest(paths[1], drawing="of another version")
-    with pytest.raises(DatasetError, match="has drawing .*convert --layout rendered"):
+    put_manifest(paths[1], compositing="of another version")
+    with pytest.raises(DatasetError, match="has compositing .*convert --layout rendered"):
         merge(paths, tmp_path / "c")
 
 

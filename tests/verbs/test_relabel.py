@@ -91,12 +91,9 @@ def test_a_composite_that_cannot_be_reproduced_is_shown_as_stored(
 
 
 @pytest.mark.parametrize("kept", [1, 3])
-def test_a_continued_run_gives_the_same_bytes(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
-) -> None:
+def test_a_continued_run_gives_the_same_bytes(world: Path, tmp_path: Path, kept: int) -> None:
     options = {"teacher": "relative", "batch_size": 8}
     relabel(world, tmp_path / "whole", **options)
-    monkeypatch.setattr("dsetkit.datasets.writer.SECONDS_BETWEEN_COMMITS", 0)
 
     class CutOffError(Exception):
         pass
@@ -144,7 +141,7 @@ def test_a_check_shows_samples_of_all_the_dataset_and_writes_nothing_else(
     drawn = []
 
     def contact_sheet(dataset: Dataset, indices: list[int]) -> Image.Image:
-        drawn.extend(record.recipe["index"] for record in dataset.records(indices))
+        drawn.extend(record.index for record in dataset.records(indices))
         assert dataset.manifest.depth_kind == teacher
         return show.contact_sheet(dataset, indices)
 
@@ -154,7 +151,7 @@ def test_a_check_shows_samples_of_all_the_dataset_and_writes_nothing_else(
     main([*command, "--teacher-check", str(tmp_path / "check.png")])
     assert "16 samples" in capsys.readouterr().out
     chosen = np.linspace(0, 39, 16).round().astype(int).tolist()
-    assert drawn == [record.recipe["index"] for record in Dataset(world).records(chosen)]
+    assert drawn == [record.index for record in Dataset(world).records(chosen)]
     assert Image.open(tmp_path / "check.png").height > 200 * 16
     assert [path.name for path in tmp_path.iterdir()] == ["check.png"]
     assert [path.name for path in world.iterdir()] == [shard_path(world).name]

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import xxhash
+from msgspec import structs
 
 from dsetkit.assets import Asset, decode_asset, fingerprint
-from dsetkit.datasets import Dataset, StoredAsset
+from dsetkit.datasets import Dataset
+from dsetkit.store import StoredAsset
 
 KINDS = ("backgrounds", "foregrounds")
 
@@ -82,7 +84,7 @@ class MergedAssets:
         for number, source in enumerate(self._sources):
             for old, asset in enumerate(source.assets(kind)):
                 if (number, old) in split_of:
-                    yield StoredAsset(asset["name"], split_of[number, old], asset["image"])
+                    yield structs.replace(asset, split=split_of[number, old])
 
     def _each_once(self, kind: str) -> Iterator[Asset]:
         """Gives every asset its new id; yields each asset when it is found first."""
@@ -90,7 +92,7 @@ class MergedAssets:
         holders: dict[str | bytes, tuple[int, str]] = {}  # name or pixel hash -> dataset, split
         for number, source in enumerate(self._sources):
             for old, asset in enumerate(source.assets(kind)):
-                name, split, pixels = asset["name"], asset["split"], decode_asset(asset["image"])
+                name, split, pixels = asset.name, asset.split, decode_asset(asset.image)
                 pixel_hash = _pixel_hash(pixels)
                 for key in (pixel_hash, name):
                     holder, first_split = holders.get(key, (number, split))

@@ -17,7 +17,7 @@ SAME = {
     "size": "generate or import one of them again at the other's --size",
     "depth_kind": "`relabel` one of them with the other's teacher",
     "max_depth_m": "`relabel` one of them with the other's teacher, or import it again",
-    "drawing": "`convert --layout rendered` both, each with the version that made it",
+    "compositing": "`convert --layout rendered` both, each with the version that made it",
 }
 
 PICTURES_DIGITS = 32  # of the fingerprint of imported pairs; the digits of pasted cut-outs follow

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from dsetkit.compositing import cells_by_sample
 from dsetkit.datasets import Dataset, DatasetWriter, joined_splits, origins
@@ -143,7 +144,12 @@ def _records(
                 replace(
                     record,
                     background=assets.new_id("backgrounds", number, record.background),
-                    foreground=assets.new_id("foregrounds", number, record.foreground),
+                    objects=tuple(
+                        structs.replace(
+                            one, foreground=assets.new_id("foregrounds", number, one.foreground)
+                        )
+                        for one in record.objects
+                    ),
                 )
                 for record in source.records(indices)
             ]
