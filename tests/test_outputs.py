@@ -5,7 +5,7 @@ import fcntl
 import os
 import resource
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +31,18 @@ FOLDERS = {
     **dict.fromkeys(("train_depth", "train_mask", "train_joint"), "--output"),
 }
 EVERYWHERE = [(command, flag) for command, flags in OUTPUTS.items() for flag in flags]
+SLOW = {"export-model"}  # it exports for many seconds
+
+
+def cases(places: Iterable[tuple[str, str]], *rooms: int) -> list[object]:
+    """Parameters of a test; those that take seconds are marked."""
+    return [
+        pytest.param(*where, *room, marks=[pytest.mark.slow] * (where[0] in SLOW or n > 0))
+        for where in places
+        for n, room in enumerate([(room,) for room in rooms] or [()])
+    ]
+
+
 TO_FOLDERS = [
     (command, flag)
     for command, flag in EVERYWHERE
@@ -90,7 +102,7 @@ def test_every_flag_that_names_an_output_is_tested() -> None:
 # ---- places ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("command", "flag"), EVERYWHERE)
+@pytest.mark.parametrize(("command", "flag"), cases(EVERYWHERE))
 def test_a_place_below_a_file(
     command: str, flag: str, world: World, here: Path, fails: Failing
 ) -> None:
@@ -100,7 +112,7 @@ def test_a_place_below_a_file(
     assert (here / "file").read_text() == "precious"
 
 
-@pytest.mark.parametrize(("command", "flag"), TO_FOLDERS)
+@pytest.mark.parametrize(("command", "flag"), cases(TO_FOLDERS))
 def test_a_file_where_a_folder_is_to_be(
     command: str, flag: str, world: World, here: Path, fails: Failing
 ) -> None:
@@ -109,7 +121,7 @@ def test_a_file_where_a_folder_is_to_be(
     assert (here / "file").read_text() == "precious"
 
 
-@pytest.mark.parametrize(("command", "flag"), TO_FILES)
+@pytest.mark.parametrize(("command", "flag"), cases(TO_FILES))
 def test_a_folder_where_a_file_is_to_be(
     command: str, flag: str, world: World, here: Path, fails: Failing
 ) -> None:
@@ -119,7 +131,7 @@ def test_a_folder_where_a_file_is_to_be(
     assert [file.name for file in here.rglob("*")] == [place.name, "inner"]
 
 
-@pytest.mark.parametrize(("command", "flag"), EVERYWHERE)
+@pytest.mark.parametrize(("command", "flag"), cases(EVERYWHERE))
 def test_a_name_that_is_too_long(
     command: str, flag: str, world: World, here: Path, fails: Failing
 ) -> None:
@@ -152,7 +164,7 @@ def without_root_rights() -> Iterator[None]:
         assert libc.capset(head, before) == 0
 
 
-@pytest.mark.parametrize(("command", "flag"), EVERYWHERE)
+@pytest.mark.parametrize(("command", "flag"), cases(EVERYWHERE))
 def test_a_folder_without_permission(
     command: str, flag: str, world: World, here: Path, fails: Failing
 ) -> None:
@@ -177,7 +189,7 @@ def test_a_dataset_without_permission(
     assert before == {file.name: file.read_bytes() for file in data.iterdir()}
 
 
-@pytest.mark.parametrize(("command", "flag"), TO_FILES)
+@pytest.mark.parametrize(("command", "flag"), cases(TO_FILES))
 def test_what_is_no_file_is_written_to_and_not_replaced(
     command: str, flag: str, world: World, here: Path
 ) -> None:
@@ -210,8 +222,7 @@ def files_of_at_most(num_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("room", [0, 300, 20_000])
-@pytest.mark.parametrize(("command", "flag"), SMALL)
+@pytest.mark.parametrize(("command", "flag", "room"), cases(SMALL, 0, 300, 20_000))
 def test_a_full_disk_and_the_same_command_once_there_is_room(
     command: str, flag: str, room: int, world: World, here: Path, capsys: pytest.CaptureFixture
 ) -> None:
