@@ -43,6 +43,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import REPOSITORY, keep, markdown_table
+from dsetkit.stopping import end_while_loading, leave
 
 SECONDS_FOR_ALL_TO_END = 5.0
 SECONDS_TO_STOP = 2.0
@@ -156,8 +157,8 @@ def training_content(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for file in sorted(folder.glob("*.safetensors")):
         weights = load_file(file)
-        packed = [weights[name].contiguous().view(torch.uint8).numpy() for name in sorted(weights)]
-        found[file.name] = _hash(b"".join(one.tobytes() for one in packed))
+        flat = [weights[name].reshape(-1).view(torch.uint8) for name in sorted(weights)]
+        found[file.name] = _hash(b"".join(one.numpy().tobytes() for one in flat))
     if (folder / "log.csv").exists():
         with open(folder / "log.csv", newline="") as file:
             for row in csv.DictReader(file):
@@ -181,7 +182,7 @@ def _is_temporary(file: Path) -> bool:
 def all_jobs(world: Any) -> dict[str, Job]:
     """Every verb that writes, and every training."""
     pictures = "--foregrounds {foregrounds} --backgrounds {backgrounds} --size 64 --output {out}"
-    generate = f"{pictures} --num-samples 200 --teacher checkpoint:{{depth}} --batch-size 8"
+    generate = f"{pictures} --num-samples 200 --teacher onnx:{{teacher}} --batch-size 8"
     short = "--data {data} --output {out} --img-sizes 32 --epochs 3 --batch-size 16"
     short += " --limit-samples 32 --device cpu --checkpoint-every 0"
     training = functools.partial(Job, content=training_content, resumes=True, stops_in_s=None)
@@ -193,7 +194,7 @@ def all_jobs(world: Any) -> dict[str, Job]:
         "import-rgbd": several("import-rgbd", "--root {pairs} --output {out}"),
         "import-images": several("import-images", "--system 001 --root {images} --output {out}"),
         "convert": several("convert", "{data} --layout recipe --jobs 2 --output {out}"),
-        "relabel": several("relabel", "{data} --teacher checkpoint:{depth} --output {out}"),
+        "relabel": several("relabel", "{data} --teacher onnx:{teacher} --output {out}"),
         "merge": several("merge", "{data} {other} --split-by sample --output {out}"),
         "split": Job("split", "{out} --split-by sample", split_content, begin=copied),
         "export": Job("export", "{data} --output {out}", file_content),
@@ -240,17 +241,25 @@ class Run:
             ).pid  # fmt: skip
 
     def _in_fork(self, command: str, words: Sequence[str]) -> int:
+        # Until the child is a command, it ends of a signal as a new Python does.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         if pid := os.fork():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             with suppress(PermissionError, ProcessLookupError):
                 os.setpgid(pid, pid)  # whoever is first: the child does it as well
             return pid
         try:
             os.setpgid(0, 0)
+            end_while_loading("__main__")
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             for number in (1, 2):
                 os.dup2(log, number)
             os.environ[MARK] = self.mark  # for processes that it starts
             _become(command, list(words))
+        except SystemExit as ended:
+            sys.stdout.flush()
+            os._exit(int(ended.code or 0))
         finally:
             os._exit(1)
 
@@ -294,9 +303,7 @@ class Run:
 def _become(command: str, words: list[str]) -> None:
     """Makes a fork of this process the command; never returns."""
     from dsetkit.console import run
-    from dsetkit.stopping import end_while_loading, leave
 
-    end_while_loading("__main__")
     if (REPOSITORY / f"{command}.py").exists():
         from models import ModelError
         from training.cli import run_training
@@ -552,8 +559,8 @@ def _load_everything() -> None:
     for name in ("dsetkit.cli", "dsetkit.generating", "dsetkit.importing", "dsetkit.loading",
                  "dsetkit.verbs.convert", "dsetkit.verbs.export", "dsetkit.verbs.relabel",
                  "dsetkit.verbs.merging.merge", "dsetkit.verbs.splits", "dsetkit.teachers",
-                 "train_depth", "train_mask", "train_joint", "torch.utils.tensorboard",
-                 "tests.helpers.verbs"):  # fmt: skip
+                 "onnxruntime", "train_depth", "train_mask", "train_joint",
+                 "torch.utils.tensorboard", "tests.helpers.verbs"):  # fmt: skip
         importlib.import_module(name)
 
 

@@ -22,7 +22,6 @@ Each part starts at a multiple of 4096.
 """
 
 import os
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -35,6 +34,7 @@ import numpy as np
 from dsetkit.console import progress_bar
 from dsetkit.datasets import Dataset, Size
 from dsetkit.errors import DatasetError
+from dsetkit.files import replacing
 from dsetkit.processes import in_chunks, in_jobs
 
 VERSION = 2  # version 1 held depths that were shrunk by another filter
@@ -63,7 +63,7 @@ def open_cache(
         samples_per_task: Samples that a process takes at a time.
 
     Raises:
-        DatasetError: No space left, a damaged sample, or a file that is not a complete cache.
+        DsetkitError: No space left, a damaged sample, or a file that is not a complete cache.
     """
     path = cache_path(directory, dataset, size)
     if not path.exists():
@@ -75,10 +75,7 @@ def open_cache(
                         tasks = in_chunks(range(len(dataset)), samples_per_task)
                         _build(path, dataset, size, tasks, jobs, progress)
         except OSError as error:
-            raise DatasetError(
-                f"cannot write the cache {path} ({error.strerror}): it takes "
-                f"{_layout(dataset, size)[1]:,} bytes; free some space or choose another directory"
-            ) from None
+            raise DatasetError(f"cannot write the cache {path}: {error.strerror}") from None
     return PlaneCache(path, dataset, size)
 
 
@@ -145,20 +142,17 @@ def _build(
     progress: Callable[[int, int], None],
 ) -> None:
     layout, length = _layout(dataset, size)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
+    advice = f"the cache takes {length:,} bytes: free some space or choose another directory"
+    with replacing(path, action=f"write the cache {path}", advice=advice) as part:
+        with open(part, "wb") as file:
             # Space is reserved now: a full disk under a memory map would kill the process.
             os.posix_fallocate(file.fileno(), 0, length)
             file.write(_head(dataset, size))
             file.flush()
-            map_parts = partial(_map, Path(temporary), layout, mode="r+")
+            map_parts = partial(_map, part, layout, mode="r+")
             _fill(map_parts, dataset, size, tasks, jobs, progress)
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # other users of this machine read it too
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        os.chmod(part, 0o644)  # other users of this machine read it too
 
 
 def _fill(

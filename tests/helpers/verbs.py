@@ -4,6 +4,7 @@
 """
 
 import argparse
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from onnx import TensorProto, helper
 
 from dsetkit.cli.main import build_parser, main
 from dsetkit.console import run
@@ -26,7 +28,7 @@ SCRIPTS += ("tools.average_models",)
 
 SHORT = "--img-sizes 32 --epochs 1 --batch-size 16 --limit-samples 16 --device cpu --data {data}"
 GENERATE = "--foregrounds {foregrounds} --backgrounds {backgrounds} --size 32 --num-samples 40"
-GENERATE += " --teacher checkpoint:{depth}"
+GENERATE += " --teacher onnx:{teacher}"
 EVALUATE = "--data {{data}} --checkpoint {{{}}} --device cpu"
 
 ARCHITECTURES = {
@@ -45,8 +47,8 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "import-rgbd": {"--output": "--root {pairs}"},
     "import-images": {"--output": "--system 001 --root {images}"},
     "relabel": {
-        "--output": "{data} --teacher checkpoint:{depth}",
-        "--teacher-check": "{data} --teacher checkpoint:{depth} --output unused",
+        "--output": "{data} --teacher onnx:{teacher}",
+        "--teacher-check": "{data} --teacher onnx:{teacher} --output unused",
     },
     "export-model": {"--output": "{depth} --size 32 32"},
     "verify": {"--output": "{data}"},
@@ -68,7 +70,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
         ("--output", "--grid"), "--data {data} --checkpoint {mask} --device cpu"
     ),
     "tools.score_teacher": {
-        "--output": "--data {data} --split train --teacher checkpoint:{depth} --device cpu"
+        "--output": "--data {data} --split train --teacher onnx:{teacher} --device cpu"
     },
     "tools.average_models": {"--output": "{depth} {depth}"},
 }
@@ -137,6 +139,7 @@ class World:
             places[task] = root / f"{task}.safetensors"
             net = create_model(f"{task}_lite")
             save_model(places[task], net, about)
+        places["teacher"] = write_teacher(root / "teacher.onnx")
         places["new"] = root / "new"
         return cls(root, places)
 
@@ -147,6 +150,25 @@ class World:
     def fill(self, words: str) -> list[str]:
         """Arguments with the paths of this world."""
         return [word.format(**self.places) for word in words.split()]
+
+
+def write_teacher(path: Path) -> Path:
+    """Writes a depth network that answers the brightness, and loads without torch."""
+    picture = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 3, "h", "w"))
+    depth = helper.make_tensor_value_info("depth", TensorProto.FLOAT, None)
+    nodes = [
+        helper.make_node("ReduceMean", ["x", "axes"], ["mean"]),
+        helper.make_node("Add", ["mean", "one"], ["depth"]),
+    ]
+    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
+    one = helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])
+    graph = helper.make_graph(nodes, "teacher", [picture], [depth], [axes, one])
+    opsets = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    about = {"kind": "metric", "max_depth_m": 10.0, "mean": [0.0] * 3, "std": [1.0] * 3}
+    path.with_suffix(".json").write_text(json.dumps(about))
+    return path
 
 
 def run_command(command: str, arguments: list[str]) -> int:
