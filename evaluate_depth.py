@@ -30,6 +30,7 @@ from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import RunError
 from models import ModelError, answer, load_model
 from training.loop import Batch, evaluate, prepare_batch
+from training.preflight import check_has_depth
 from training.scoring import evaluation, report
 from training.scoring.baselines import mean_depth_map
 from training.scoring.depth_scores import DepthScores, check_same_depth, check_scales, scale_of
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     is_shown = bool(args.grid or args.published)
     check_scales(metadata, scale, align=args.align, is_shown=is_shown, where=args.data)
     evaluation.check_has_samples(pictures, args.data, args.split)
+    check_has_depth(depths, args.split, name=args.data)
 
     def predict(batch: Batch) -> torch.Tensor:
         """(N, 1, h, w): depth as a share of the largest depth, at the network's own size."""
@@ -121,6 +123,7 @@ def train_mean_map(dataset: str, size: tuple[int, int], scale: Scale) -> torch.T
     """(1, 1, H, W) mean depth of a dataset's train split; None when it has no train samples."""
     data = SampleDataset(dataset, split="train", size=size, fields=("depth",))
     check_same_depth(dataset, scale_of(data.manifest), expected=scale)
+    check_has_depth(data, "train", name=dataset)
     return mean_depth_map(make_loader(data, batch_size=64, shuffle=False)) if len(data) else None
 
 

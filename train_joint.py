@@ -32,6 +32,7 @@ from training.fit import Task, fit
 from training.loop import Batch
 from training.losses.specs import DEPTH_LOSS_HELP, MASK_LOSS_HELP, depth_loss, mask_loss
 from training.network import Forward, check_task, copy_weights, heads_of, open_device
+from training.preflight import check_has_depth
 from training.scoring.metrics import DepthMetrics, MaskMetrics, resize_to
 from training.scoring.pictures import joint_grid
 from training.scoring.protocols import Scale
@@ -118,6 +119,7 @@ def train(args: argparse.Namespace) -> None:
         draw=draw,
         num_pictures=8,
         metadata=scale,
+        check_samples=partial(check_has_depth, name=source.name),
     )
     settings = fit_settings(args, script=SCRIPT)
     fit(settings, net, task, source, device=device, save_model=save_model)
