@@ -16,7 +16,6 @@ A network of relative depth, its scale and shift fitted to each image:
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
-import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import Parser
 from dsetkit.console import run
 from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import RunError
@@ -40,9 +40,9 @@ from training.scoring.protocols import Scale, add_protocol_arguments, read_proto
 SCRIPT = "evaluate_depth.py"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     # fmt: off
-    parser = argparse.ArgumentParser(prog=SCRIPT, description="Score a depth network on a split.")
+    parser = Parser(prog=SCRIPT, description="Score a depth network on a split.")
     evaluation.add_evaluation_arguments(
         parser,
         size_help="N or HxW the network sees [px] (default: as trained); scored there too",
@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # ---- Network and data ----------------------------------------------------------------------
     net, metadata = load_model(args.checkpoint, device=device, needs="depth")
     inputs, size = evaluation.network_input(metadata, args.img_size)
+    evaluation.check_memory(size, device, batch_size=args.batch_size, inputs=inputs)
     pictures = SampleDataset(args.data, split=args.split, size=size, fields=inputs)
     target_size = None if args.native else size
     depths = SampleDataset(args.data, split=args.split, size=target_size, fields=("depth",))

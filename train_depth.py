@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import Parser
 from models import MODELS, ModelError, answer, create_model, load_model, save_model
 from models.pretrained import load_pretrained_encoder
 from training import ranks
@@ -41,9 +42,9 @@ from training.settings import fit_settings
 SCRIPT = "train_depth.py"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     # fmt: off
-    parser = argparse.ArgumentParser(prog=SCRIPT, description="Train a depth network.")
+    parser = Parser(prog=SCRIPT, description="Train a depth network.")
     add = parser.add_argument
     add("--arch", choices=MODELS, default="resnet50_upproj", help=SHOWN)
     add("--loss", default="l1", metavar="SPEC", help=f"{DEPTH_LOSS_HELP} {SHOWN}")

@@ -30,7 +30,7 @@ from training.estimate import TimeEstimate
 from training.interrupts import CtrlC
 from training.loop import Batch
 from training.network import Forward, prepare_network, uses_bf16
-from training.preflight import check_batch_norm
+from training.preflight import check_batch_memory, check_batch_norm
 from training.run_dir import Stage
 from training.schedule import Plateau, make_optimizer, make_schedule
 from training.settings import FitSettings
@@ -142,6 +142,7 @@ class _Training(Generic[Outputs]):
         )
         stride = cast(int, net.stride)
         self.stages = run_dir.make_stages(settings.img_sizes, settings.epochs, stride=stride)
+        self._check_memory()
         self.train_loader, self.val_loader = self._open_loaders(self.stages[0])
         count, batch_size = len(self.train_loader.dataset), settings.batch_size
         check_enough_samples(count, batch_size=batch_size, name=source.name)
@@ -178,6 +179,18 @@ class _Training(Generic[Outputs]):
         self.progress = loop.Progress()
         self.estimate = TimeEstimate(
             self.stages, steps_per_epoch=self.steps_per_epoch, device=device
+        )
+
+    def _check_memory(self) -> None:
+        """Raises RunError when a batch of the largest pictures does not fit into the memory."""
+        settings = self.settings
+        largest = max(self.stages, key=lambda stage: stage.size[0] * stage.size[1])
+        check_batch_memory(
+            largest.size,
+            self.device,
+            samples=max(1, settings.batch_size // ranks.world()),
+            channels=3 * len(settings.inputs),
+            flags=f"--img-sizes {largest.size_name} with --batch-size {settings.batch_size}",
         )
 
     def _open_loaders(self, stage: Stage) -> tuple[Loader, Loader]:

@@ -298,7 +298,7 @@ def seed_step(seed: int, step: int) -> None:
 
     A resumed run then draws the same numbers, on any device, without a saved generator state.
     """
-    torch.manual_seed(seed * 1_000_003 + step)  # the CPU generator takes the low 32 bits
+    torch.manual_seed((seed * 1_000_003 + step) % 2**64)  # the CPU generator takes the low 32 bits
 
 
 def prepare_batch(batch: Batch, device: torch.device) -> Batch:

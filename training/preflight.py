@@ -1,12 +1,13 @@
 """What would stop a training at its first step, or make it pointless: found before that step."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 from torch.func import functional_call
 
 from dsetkit.errors import RunError
+from dsetkit.memory import check_memory
 from training import ranks
 from training.data import Samples
 from training.run_dir import Stage
@@ -82,6 +83,34 @@ def _can_train(net: nn.Module, shape: tuple[int, ...]) -> bool:
         for module, was_training in modes.items():
             module.training = was_training
     return True
+
+
+def check_batch_memory(
+    size: Sequence[int], device: torch.device, *, samples: int, channels: int, flags: str
+) -> None:
+    """Makes sure that the pictures of a batch fit into the memory of the device.
+
+    A network takes many times as much: this finds typing errors, before a process is killed.
+
+    Args:
+        size: (height, width) of the pictures [px].
+        device: Where the network is.
+        samples: Samples that are there at a time.
+        channels: Channels of the pictures that the network sees.
+        flags: The flags that say so, with their values.
+
+    Raises:
+        RunError: They do not fit.
+    """
+    height, width = size
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    check_memory(
+        samples * (channels + 1) * height * width * 4,  # and a target, float32
+        what=flags,
+        advice="give smaller ones",
+        available=free,
+        error=RunError,
+    )
 
 
 def check_has_depth(samples: Samples, split: str, *, name: str) -> None:

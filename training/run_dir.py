@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from dsetkit.errors import RunError, one_line
-from dsetkit.files import write_whole
+from dsetkit.files import read_json, write_whole
 from training import ranks
 from training.checkpoint import (
     ADVICE,
@@ -149,7 +149,7 @@ def read_arguments(run_dir: Path, *, script: str) -> dict[str, Any]:
         )
     content = _read_run(run_dir)
     if content["script"] != script:
-        raise RunError(f"{run_dir} is a run of {content['script']}: resume it with that script")
+        raise RunError(f"{run_dir} is a run of {content['script']:.40}: resume it with that script")
     return content["arguments"]
 
 
@@ -207,12 +207,16 @@ def check_has_best(run_dir: Path) -> None:
 def _read_run(run_dir: Path) -> dict[str, Any]:
     path = run_dir / ARGUMENTS_FILE
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        content = read_json(path)
+        for name, kind in (("script", str), ("dataset_fingerprint", str), ("arguments", dict)):
+            if not isinstance(content.get(name), kind):
+                raise ValueError(f"it has no {name}")
+    except ValueError as error:
         raise RunError(
-            f"{path} cannot be read ({error}): expected the arguments of a run; "
+            f"{path} cannot be read: {one_line(error)}; expected the arguments of a run; "
             "start a new one with another --output"
         ) from error
+    return content
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import xxhash
 
+from dsetkit.arguments import DEPTH_M, SEED
 from dsetkit.assets import Asset, fingerprint, load_foregrounds, raise_if_bad
 from dsetkit.compositing import Stream, uniform
 from dsetkit.datasets import DatasetWriter
@@ -69,8 +70,8 @@ def import_rgbd(
         DatasetError: The output cannot be written.
     """
     split = split or PairSplit()
-    if max_depth_m <= 0:
-        raise AssetError(f"--max-depth {max_depth_m:g}: expected more than 0")
+    DEPTH_M.check(max_depth_m, "--max-depth", AssetError)
+    SEED.check(seed, "--seed", AssetError)
     pairs = _find_pairs(Path(root))
     cut_outs = _load_cut_outs(pasting, seed=seed)
     paster = Paster(cut_outs, seed=seed) if pasting else None
