@@ -16,7 +16,6 @@ A network of relative depth, its scale and shift fitted to each image:
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
-import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -25,11 +24,13 @@ import numpy as np
 import torch
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import Parser
 from dsetkit.console import run
 from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import RunError
 from models import ModelError, answer, load_model
 from training.loop import Batch, evaluate, prepare_batch
+from training.preflight import check_has_depth
 from training.scoring import evaluation, report
 from training.scoring.baselines import mean_depth_map
 from training.scoring.depth_scores import DepthScores, check_same_depth, check_scales, scale_of
@@ -39,9 +40,9 @@ from training.scoring.protocols import Scale, add_protocol_arguments, read_proto
 SCRIPT = "evaluate_depth.py"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     # fmt: off
-    parser = argparse.ArgumentParser(prog=SCRIPT, description="Score a depth network on a split.")
+    parser = Parser(prog=SCRIPT, description="Score a depth network on a split.")
     evaluation.add_evaluation_arguments(
         parser,
         size_help="N or HxW the network sees [px] (default: as trained); scored there too",
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # ---- Network and data ----------------------------------------------------------------------
     net, metadata = load_model(args.checkpoint, device=device, needs="depth")
     inputs, size = evaluation.network_input(metadata, args.img_size)
+    evaluation.check_memory(size, device, batch_size=args.batch_size, inputs=inputs)
     pictures = SampleDataset(args.data, split=args.split, size=size, fields=inputs)
     target_size = None if args.native else size
     depths = SampleDataset(args.data, split=args.split, size=target_size, fields=("depth",))
@@ -68,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     is_shown = bool(args.grid or args.published)
     check_scales(metadata, scale, align=args.align, is_shown=is_shown, where=args.data)
     evaluation.check_has_samples(pictures, args.data, args.split)
+    check_has_depth(depths, args.split, name=args.data)
 
     def predict(batch: Batch) -> torch.Tensor:
         """(N, 1, h, w): depth as a share of the largest depth, at the network's own size."""
@@ -121,6 +124,7 @@ def train_mean_map(dataset: str, size: tuple[int, int], scale: Scale) -> torch.T
     """(1, 1, H, W) mean depth of a dataset's train split; None when it has no train samples."""
     data = SampleDataset(dataset, split="train", size=size, fields=("depth",))
     check_same_depth(dataset, scale_of(data.manifest), expected=scale)
+    check_has_depth(data, "train", name=dataset)
     return mean_depth_map(make_loader(data, batch_size=64, shuffle=False)) if len(data) else None
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and JSON that is read with bounds."""
 
 import errno
 import json
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dsetkit.errors import DsetkitError
+
+LARGEST_JSON = 2**20  # that is read [bytes]
 
 
 @contextmanager
@@ -77,6 +79,36 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         DsetkitError: The place cannot be written to, or has no room left.
     """
     write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: Path, *, at_most: int = LARGEST_JSON) -> dict[str, Any]:
+    """Reads a small JSON file of unknown origin that holds an object.
+
+    Args:
+        path: The file.
+        at_most: The largest size that is read [bytes].
+
+    Raises:
+        ValueError: It cannot be read, is larger, is not JSON, or holds no object. The text has the
+            reason alone.
+    """
+    try:
+        if not path.is_file():  # a pipe would wait for its other end
+            raise ValueError("it is not a file")
+        with path.open("rb") as file:
+            text = file.read(at_most + 1)
+        if len(text) > at_most:
+            raise ValueError(f"it has more than {at_most:,} bytes")
+        content = json.loads(text)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    if not isinstance(content, dict):
+        raise ValueError("it holds no JSON object")
+    return content
 
 
 def _disk_error(error: BaseException) -> OSError | None:

@@ -7,6 +7,8 @@ The header of the file has these entries. They are strings, as safetensors requi
     arch      key of MODELS
     options   JSON: keyword arguments of create_model, in_channels included
     about     JSON: the metadata given to save_model (inputs, img_size, max_depth_m, ...)
+
+Equal weights with equal metadata give equal files, byte for byte.
 """
 
 import json
@@ -26,6 +28,7 @@ from models.registry import create_model
 
 FORMAT = "dsetkit-model"
 VERSION = "1"
+LENGTH_BYTES = ALIGNMENT = 8  # of a safetensors header, which begins with its length
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 Metadata = dict[str, Any]  # JSON values, by the names that the writer chose
@@ -62,11 +65,26 @@ def save_model(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
+    content = save(tensors, metadata=header)
     try:  # not save_file, which hides the system's message, e.g. "no space left on device"
-        temporary.write_bytes(save(tensors, metadata=header))
+        with open(temporary, "wb") as file:
+            file.writelines(_ordered(content))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _ordered(content: bytes) -> tuple[bytes, memoryview]:
+    """The head of a safetensors file with its metadata in order, and the tensors behind it.
+
+    The library keeps metadata in a hash map, whose order differs from run to run.
+    """
+    end = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
+    header = json.loads(content[LENGTH_BYTES:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % ALIGNMENT)  # the tensors stay aligned
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text, memoryview(content)[end:]
 
 
 def load_model(

@@ -12,21 +12,19 @@ score the result before you use it.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsetkit.arguments import Parser
 from dsetkit.console import run
 from models import ModelError, average_models, save_model
 
 SCRIPT = "average_models"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=SCRIPT, description="Average the weights of trainings from one start."
-    )
+def build_parser() -> Parser:
+    parser = Parser(prog=SCRIPT, description="Average the weights of trainings from one start.")
     add = parser.add_argument
     add("weights", type=Path, nargs="+", metavar="FILE", help="best or last.safetensors of a run")
     add("--output", type=Path, required=True, metavar="FILE", help="weights file to write")

@@ -13,7 +13,6 @@ under the same protocol and the same alignment only.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import WORKERS, Parser
 from dsetkit.cli.teacher_verbs import add_teacher_flags, teacher_choice
 from dsetkit.console import run
 from dsetkit.errors import RunError
@@ -39,13 +39,13 @@ from training.scoring.report import DEPTH_ROWS, protocol_table, score_table, sho
 SCRIPT = "score_teacher"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     # fmt: off
-    parser = argparse.ArgumentParser(prog=SCRIPT, description="Score a teacher on measured depth.")
+    parser = Parser(prog=SCRIPT, description="Score a teacher on measured depth.")
     add = parser.add_argument
     add("--data", required=True, metavar="DATASET", help="with measured depth, see import-rgbd")
     add("--split", choices=("train", "val", "test"), default="test", help="(default: test)")
-    add("--workers", type=int, default=0, metavar="N", help="processes that load (default: 0)")
+    add("--workers", type=WORKERS, default=0, metavar="N", help="processes that load (default: 0)")
     add("--output", type=Path, metavar="FILE", help="write everything as JSON")
     # fmt: on
     add_teacher_flags(parser.add_argument_group("teacher").add_argument, default=None)

@@ -1,9 +1,9 @@
 """The `dsetkit` command: a parser with all verbs."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 
+from dsetkit.arguments import Parser
 from dsetkit.cli.dataset_verbs import add_dataset_verbs
 from dsetkit.cli.making_verbs import add_making_verbs
 from dsetkit.cli.teacher_verbs import add_teacher_verbs
@@ -13,12 +13,13 @@ from dsetkit.version import VERSION
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses the command line and calls the verb."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     args.verb(args)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    """The parser of the command line; each verb has its own inside."""
+    parser = Parser(
         prog="dsetkit",
         description="Makes LMDB datasets of composites, masks and depths from two folders of "
         "pictures, and reads, checks and converts them.",

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from dsetkit.arguments import SEED
 from dsetkit.assets import (
     MAX_JOBS,
     Asset,
@@ -153,6 +154,7 @@ def import_rgbd(
         DatasetError: The output cannot be written.
     """
     split, units = split or PairSplit(), units or DepthUnits()
+    SEED.check(seed, "--seed", AssetError)
     pairs, bad = find_pairs(Path(root), naming or PairNaming())
     with (
         pillow_warnings_ignored(),

@@ -151,7 +151,7 @@ def test_manifests() -> None:
     del sound["checksum"]
 
     def use(manifest: m.Manifest) -> None:
-        assert len(shard_ranges(manifest)) <= 99_999
+        assert len(shard_ranges(manifest)) <= 100_000
         assert manifest.fingerprint
 
     def decode(content: Any) -> m.Manifest:
