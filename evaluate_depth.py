@@ -16,7 +16,11 @@ A network of relative depth, its scale and shift fitted to each image:
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
-import sys
+from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
+
+if __name__ in SCRIPT_NAMES:
+    end_while_loading(__name__)
+
 from collections.abc import Sequence
 from functools import partial
 
@@ -129,4 +133,4 @@ def train_mean_map(dataset: str, size: tuple[int, int], scale: Scale) -> torch.T
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, ModelError, name=SCRIPT))
+    leave(run(main, ModelError, name=SCRIPT))

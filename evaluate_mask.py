@@ -9,7 +9,11 @@ some channel; the threshold is the best one on the train split.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
-import sys
+from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
+
+if __name__ in SCRIPT_NAMES:
+    end_while_loading(__name__)
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -126,4 +130,4 @@ def tune_difference(dataset: str, size: tuple[int, int], *, threshold: float) ->
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, ModelError, name=SCRIPT))
+    leave(run(main, ModelError, name=SCRIPT))

@@ -13,8 +13,12 @@ The loop is in training/fit.py.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
+from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
+
+if __name__ in SCRIPT_NAMES:
+    end_while_loading(__name__)
+
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -124,4 +128,4 @@ def make_loss(
 
 
 if __name__ == "__main__":
-    sys.exit(run_training(main, ModelError, script=SCRIPT))
+    leave(run_training(main, ModelError, script=SCRIPT))

@@ -2,11 +2,12 @@
 
 import errno
 import logging
-import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import rich
@@ -14,9 +15,13 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dsetkit import stopping, streams
 from dsetkit.errors import DsetkitError
+from dsetkit.spawning import end_children
+from dsetkit.streams import print_error
 
 SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal
+SECONDS_TO_STOP = 1.5
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +33,20 @@ class ProgressReport(Protocol):
         """Shows `done` of `total`, with `text` (default: the rate) beside it."""
 
 
-def print_error(line: str) -> None:
-    """Prints a line to stderr."""
-    print(line, file=sys.stderr, flush=True)
+@dataclass(frozen=True)
+class _Outcome:
+    """How a command has ended.
+
+    Attributes:
+        status: The exit status.
+        text: What to print to stderr.
+        error_of_files: Whether the system's answer to reading or writing a file, or stdout, has
+            ended it.
+    """
+
+    status: int
+    text: str = ""
+    error_of_files: bool = False
 
 
 def run(
@@ -38,25 +54,31 @@ def run(
     *user_errors: type[Exception],
     name: str = "dsetkit",
     on_interrupt: str = "interrupted; the same command goes on from here",
+    seconds_to_stop: float | None = SECONDS_TO_STOP,
     log_format: str = "%(message)s",
     print_line: Callable[[str], None] = print_error,
     explain: Callable[[Exception], str | None] = lambda error: None,
 ) -> int:
     """Runs a command and turns what it raises into an exit status.
 
+    Ctrl-C, SIGTERM and SIGHUP raise `stopping.Interrupted` in the command.
+
     Args:
         main: The command; it parses its own arguments.
         user_errors: Exceptions that the user can mend, besides DsetkitError.
         name: Name of the command, the start of every error line.
-        on_interrupt: The line that Ctrl-C ends with.
+        on_interrupt: The line that an interrupted command ends with.
+        seconds_to_stop: How long an interrupted command may take to end [s]; then the process is
+            ended. None waits for the command.
         log_format: Format of log lines where there is no terminal.
         print_line: Prints the line that the command ends with.
         explain: Gives the line for any other exception that the user can mend, None for a bug.
 
     Returns:
-        0 done, 2 an error that the user can mend (one line), 130 stopped by Ctrl-C, 1 a bug (with
-        its traceback).
+        0 done, 2 an error that the user can mend (one line), 1 a bug (with its traceback), 130
+        stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP, 141 nobody reads stdout any more.
     """
+    streams.prepare()
     rich.reconfigure(stderr=True)  # bars and log lines share one console, stdout stays free
     is_terminal = rich.get_console().is_terminal
     logging.basicConfig(
@@ -65,26 +87,75 @@ def run(
         datefmt="%H:%M:%S",
         handlers=[RichHandler(show_path=False) if is_terminal else logging.StreamHandler()],
     )
+    is_first_word = threading.Lock()  # the last line comes once, from here or at the deadline
+
+    def say_stopped() -> None:
+        if is_first_word.acquire(blocking=False):
+            rich.get_console().show_cursor()
+            print_line(f"{name}: {on_interrupt}")
+
+    def guarded() -> None:
+        streams.check()
+        main()
+
+    try:
+        with stopping.interruptible(seconds=seconds_to_stop, at_the_end=say_stopped) as received:
+            outcome = _outcome(guarded, user_errors, name, explain)
+            fault = streams.fault_of_stdout()
+            if outcome.status and received.signal:  # the error is how a library took it
+                raise stopping.Interrupted(received.signal)
+    except KeyboardInterrupt as interrupt:
+        say_stopped()
+        end_children()  # before the loaders that wait for them are deleted
+        return stopping.status_of(interrupt)
+    if fault and (outcome.status == 0 or outcome.error_of_files):
+        outcome = _Outcome(2, f"{name}: error: cannot write to stdout: {fault.strerror}")
+        if streams.is_cut_off(fault):
+            outcome = _Outcome(streams.STATUS_OF_CUT_OFF)
+    if outcome.text:
+        (print_error if outcome.status == 1 else print_line)(outcome.text)
+    return outcome.status
+
+
+def _outcome(
+    main: Callable[[], None],
+    user_errors: tuple[type[Exception], ...],
+    name: str,
+    explain: Callable[[Exception], str | None],
+) -> _Outcome:
+    """Runs a command; see `run`.
+
+    Raises:
+        KeyboardInterrupt: It was stopped.
+        SystemExit: Raised by argparse, which has printed what there is to say.
+    """
     try:
         main()
-    except KeyboardInterrupt:
-        print_line(f"{name}: {on_interrupt}")
-        return 130
+    except SystemExit as error:
+        if streams.is_cut_off(error) or streams.is_cut_off(streams.fault_of_stdout()):
+            return _Outcome(streams.STATUS_OF_CUT_OFF)
+        raise
     except Exception as error:
         is_users = isinstance(error, (DsetkitError, *user_errors))
-        reason = str(error) if is_users else _disk_is_full(error) or explain(error)
+        reason = str(error) if is_users else _reason_of_system(error) or explain(error)
+        of_files = isinstance(error, OSError)
         if reason is None:
-            traceback.print_exc()
-            return 1
-        print_line(f"{name}: error: {reason}")
-        return 2
-    return 0
+            return _Outcome(1, traceback.format_exc().rstrip(), of_files)
+        return _Outcome(2, f"{name}: error: {reason}", of_files)
+    return _Outcome(0)
 
 
-def _disk_is_full(error: Exception) -> str | None:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _reason_of_system(error: Exception) -> str | None:
+    """What the system says of a file or a disk; None for errors that tell nothing to the user."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full ({error}): make room"
-    return None
+    if error.errno == errno.EFBIG:
+        return f"a file would become larger than this account may write ({error}): see `ulimit -f`"
+    if error.filename is None:
+        return None
+    return f"{error.filename}: {error.strerror}"
 
 
 @contextmanager

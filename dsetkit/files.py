@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and JSON that is read with bounds."""
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,13 +12,18 @@ from typing import Any, BinaryIO
 from dsetkit.errors import DsetkitError
 
 LARGEST_JSON = 2**20  # that is read [bytes]
+LONGEST_NAME = 255  # bytes, in all common file systems
 
 
 @contextmanager
 def replacing(path: Path, *, action: str = "", advice: str = "") -> Iterator[Path]:
     """Gives a temporary path beside `path`, and renames what was written there at the end.
 
-    When the block raises, `path` is as it was before and the temporary file is gone.
+    When the block raises, `path` is as it was before and the temporary file is gone. A process
+    that is killed leaves the temporary file; the next write of the same file overwrites it.
+
+    A link is followed. What is no regular file, such as /dev/null, /dev/stdout or a named pipe, is
+    never replaced: the block writes into it.
 
     Args:
         path: The file to write. Its folder is made if it is missing.
@@ -27,14 +33,20 @@ def replacing(path: Path, *, action: str = "", advice: str = "") -> Iterator[Pat
     Raises:
         DsetkitError: The place cannot be written to, or has no room left.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if _is_special(path):
+            yield path
+            return
+        target = path.resolve() if path.is_symlink() else path
+        temporary = _temporary(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException as error:
-        with suppress(OSError):  # the first error is the one to report
-            temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with suppress(OSError):  # the first error is the one to report
+                temporary.unlink(missing_ok=True)
         cause = _disk_error(error)
         if cause is None:
             raise
@@ -42,6 +54,25 @@ def replacing(path: Path, *, action: str = "", advice: str = "") -> Iterator[Pat
         reason = "the disk is full" if is_full else cause.strerror or str(cause)
         message = f"cannot {action or f'write {path}'}: {reason}"
         raise DsetkitError(f"{message}; {advice}" if advice else message) from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something that is neither a file nor a folder."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _temporary(path: Path) -> Path:
+    """Where a file is written before it is renamed: always the same place for the same file.
+
+    Raises:
+        DsetkitError: The path names no file.
+    """
+    if path.name in ("", ".."):
+        raise DsetkitError(f"cannot write {str(path)!r}: expected the name of a file")
+    name = path.name
+    if len(os.fsencode(name)) > LONGEST_NAME - len("..part"):
+        name = hashlib.sha1(os.fsencode(name)).hexdigest()
+    return path.with_name(f".{name}.part")
 
 
 def write_whole(

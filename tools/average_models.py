@@ -12,7 +12,11 @@ score the result before you use it.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
-import sys
+from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
+
+if __name__ in SCRIPT_NAMES:
+    end_while_loading(__name__)
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,4 +43,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, ModelError, name=SCRIPT))
+    leave(run(main, ModelError, name=SCRIPT))

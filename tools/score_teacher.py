@@ -13,7 +13,11 @@ under the same protocol and the same alignment only.
 
 import dsetkit.openmp  # noqa: F401  (before torch)
 
-import sys
+from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
+
+if __name__ in SCRIPT_NAMES:
+    end_while_loading(__name__)
+
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,4 +140,4 @@ def label(teacher: Teacher, composites: np.ndarray, *, first: int, flip: bool) -
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, ModelError, name=SCRIPT))
+    leave(run(main, ModelError, name=SCRIPT))

@@ -66,6 +66,7 @@ def run_training(main: Callable[[], None], *user_errors: type[Exception], script
         *user_errors,
         name=script,
         on_interrupt=CONTINUE,
+        seconds_to_stop=None,  # a step may take longer
         log_format=LOG_FORMAT,
         print_line=ranks.print_once,
         explain=ranks.explain_lost_peer,

@@ -1,4 +1,4 @@
-"""Ctrl-C during a training: it never takes effect in the middle of a step."""
+"""Ctrl-C, SIGTERM and SIGHUP during a training: they never take effect in the middle of a step."""
 
 import logging
 import signal
@@ -8,14 +8,20 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
 
+from dsetkit.stopping import Interrupted, handled_signals
+from training import ranks
+
 logger = logging.getLogger(__name__)
 
 
 class CtrlC:
-    """Delays Ctrl-C within `delayed` blocks, where weights and progress change together.
+    """Delays signals within `delayed` blocks, where weights and progress change together.
 
-    Outside of them Ctrl-C raises KeyboardInterrupt at once, as usual. So does a second Ctrl-C
-    within a block. Use it as a context manager: it restores the former handler of SIGINT.
+    Outside of them a signal raises `Interrupted`, a KeyboardInterrupt, at once. So does a second
+    Ctrl-C within a block. Use it as a context manager: it restores the former handlers.
+
+    Of several ranks the first one alone is stopped, because it saves the state; the others would
+    leave it without their part of its step. They end with it, see `ranks.join`.
 
     Attributes:
         state_is_whole: Whether weights and progress agree, so that they may be saved. False within
@@ -24,13 +30,13 @@ class CtrlC:
 
     def __init__(self) -> None:
         self.state_is_whole = True
-        self._is_pending = False
+        self._pending: int | None = None
 
     def __enter__(self) -> Self:
-        # Python lets the main thread alone set handlers; elsewhere Ctrl-C does not arrive anyway.
-        self._sets_handler = threading.current_thread() is threading.main_thread()
-        if self._sets_handler:
-            self._former = signal.signal(signal.SIGINT, self._handle)
+        # Python lets the main thread alone set handlers; elsewhere signals do not arrive anyway.
+        is_main = threading.current_thread() is threading.main_thread()
+        numbers = handled_signals() if is_main else []
+        self._former = {number: signal.signal(number, self._handle) for number in numbers}
         return self
 
     def __exit__(
@@ -39,25 +45,31 @@ class CtrlC:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._sets_handler:
-            signal.signal(signal.SIGINT, self._former)
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
 
     @contextmanager
     def delayed(self) -> Iterator[None]:
-        """Runs a block to its end before Ctrl-C takes effect.
+        """Runs a block to its end before a signal takes effect.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C was pressed within the block.
+            Interrupted: A signal came within the block.
         """
         self.state_is_whole = False
         yield
         self.state_is_whole = True
-        if self._is_pending:
-            self._is_pending = False
-            raise KeyboardInterrupt
+        if self._pending is not None:
+            number, self._pending = self._pending, None
+            raise Interrupted(number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.state_is_whole or self._is_pending:
-            raise KeyboardInterrupt
-        self._is_pending = True
-        logger.info("stopping after this step; press Ctrl-C again to stop at once")
+        if not ranks.is_first():
+            return
+        # torchrun sends a second signal for each Ctrl-C, so there it does not mean impatience.
+        is_again = self._pending is not None and number == signal.SIGINT and ranks.world() == 1
+        if self.state_is_whole or is_again:
+            raise Interrupted(number)
+        if self._pending is None:
+            self._pending = number
+            again = "; press Ctrl-C again to stop at once" if number == signal.SIGINT else ""
+            logger.info("stopping after this step%s", again)

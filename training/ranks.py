@@ -24,8 +24,9 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dsetkit.arguments import PORT, PROCESSES, RANK, from_environment
-from dsetkit.console import print_error
 from dsetkit.errors import RunError
+from dsetkit.stopping import SIGNALS
+from dsetkit.streams import print_error
 
 ENDED = (
     "another process of this run has died or was stopped: see above for its own message (none if "
@@ -45,6 +47,10 @@ ENDED = (
 )
 # What gloo, NCCL and the store say when the other end of a connection is gone.
 LOST_PEER = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "TCPStore")
+
+SECONDS_TO_STOP = 20.0  # after SIGTERM; torchrun kills after 30
+SECONDS_BETWEEN_LOOKS = 0.2
+_PRINTED = "printed"  # key of the store
 
 _store: dist.Store | None = None  # the launcher's, which outlives each rank
 _printing = threading.Lock()
@@ -67,8 +73,8 @@ def join() -> None:
     from_environment("MASTER_PORT", PORT)
     if rank >= world_size:
         raise RunError(f"environment variable RANK: expected below {world_size}, got {rank}")
-    _end_on_sigterm()
     _store, number, count = next(iter(dist.rendezvous("env://")))
+    _end_with_the_others()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=_store, rank=number, world_size=count)
 
@@ -114,7 +120,7 @@ def print_once(line: str) -> None:
 
 def _comes_first(store: dist.Store) -> bool:
     try:
-        return store.add("printed", 1) == 1
+        return store.add(_PRINTED, 1) == 1
     except RuntimeError:  # the launcher is gone: a second line is better than none
         return True
 
@@ -127,24 +133,42 @@ def explain_lost_peer(error: Exception) -> str | None:
     return f"{ENDED} ({str(error).splitlines()[0][:160]})"
 
 
-def _end_on_sigterm() -> None:
-    """Ends this process with one line on SIGTERM, which torchrun sends when a rank has died.
+def _end_with_the_others() -> None:
+    """Ends this process when the launcher is gone, or does not need it any more.
 
-    A thread does it: the main thread may wait in a collective that never returns, and Python runs
-    signal handlers only after it.
+    torchrun sends SIGTERM to all ranks when one has died, and when it is stopped itself. The first
+    rank then ends after its step (see interrupts.py). Any other one, and the first one too when it
+    waits for a dead rank, may be in a collective that never returns, and Python runs signal
+    handlers only after it. So a thread ends the process: once a rank has said why the run ends, or
+    after a while.
     """
+    launcher = os.getppid()
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
 
     def watch(writer: socket.socket = writer) -> None:  # keeps the other end open
-        while reader.recv(1) != bytes([signal.SIGTERM]):  # the number of SIGINT arrives here too
-            pass
+        reader.settimeout(SECONDS_BETWEEN_LOOKS)
+        number = 0
+        while number not in SIGNALS and os.getppid() == launcher:
+            with suppress(TimeoutError):
+                (number,) = reader.recv(1)
+        until = time.monotonic() + SECONDS_TO_STOP
+        while number and time.monotonic() < until and not _has_been_said():
+            time.sleep(SECONDS_BETWEEN_LOOKS)
         print_once(f"{Path(sys.argv[0]).name}: error: {ENDED}")
         os._exit(2)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _has_been_said() -> bool:
+    """Whether a rank has printed the line that the run ends with."""
+    assert _store is not None  # `join` sets it before anything can be printed
+    try:
+        return _store.check([_PRINTED])
+    except RuntimeError:  # the launcher is gone
+        return True
 
 
 # ---- what the flags must be --------------------------------------------------------------------

@@ -55,12 +55,12 @@ def _verify(args: argparse.Namespace) -> None:
 
     with progress_bar("verify") as progress:
         problems = verify(args.dataset, quick=args.quick, jobs=args.jobs, progress=progress)
-    if args.output:
-        write_json(args.output, as_report(args.dataset, problems))
     for problem in problems[:PROBLEMS_SHOWN]:
         print(problem)
     if len(problems) > PROBLEMS_SHOWN:
         print(f"... and {len(problems) - PROBLEMS_SHOWN:,} more (--output FILE.json writes all)")
+    if args.output:
+        write_json(args.output, as_report(args.dataset, problems))
     raise_if_bad(args.dataset, problems)
     print(f"{args.dataset}: no problems found")
 
@@ -82,9 +82,9 @@ def _stats(args: argparse.Namespace) -> None:
 
     with progress_bar("stats") as progress:
         measured = stats.measure(args.dataset, split=args.split, jobs=args.jobs, progress=progress)
+    print("\n".join(stats.as_lines(measured)))
     if args.output:
         write_json(args.output, measured)
-    print("\n".join(stats.as_lines(measured)))
 
 
 def _add_split(verbs: Verbs) -> None:

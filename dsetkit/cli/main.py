@@ -1,13 +1,14 @@
 """The `dsetkit` command: a parser with all verbs."""
 
-import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from dsetkit.arguments import Parser
 from dsetkit.cli.dataset_verbs import add_dataset_verbs
 from dsetkit.cli.making_verbs import add_making_verbs
 from dsetkit.cli.teacher_verbs import add_teacher_verbs
 from dsetkit.console import run
+from dsetkit.stopping import leave
 from dsetkit.version import VERSION
 
 
@@ -18,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def build_parser() -> Parser:
-    """The parser of the command line; each verb has its own inside."""
+    """The parser of all verbs."""
     parser = Parser(
         prog="dsetkit",
         description="Makes LMDB datasets of composites, masks and depths from two folders of "
@@ -32,6 +33,6 @@ def build_parser() -> Parser:
     return parser
 
 
-def entry_point() -> None:
+def entry_point() -> NoReturn:
     """The installed `dsetkit` command."""
-    sys.exit(run(main))
+    leave(run(main))

@@ -4,15 +4,9 @@ Which process writes a shard, and when, never changes a sample of it.
 """
 
 import os
-import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.queues import Queue
+from concurrent.futures import FIRST_COMPLETED, wait
 
-import cv2
 import numpy as np
 
 from dsetkit.compositing import AssetPixels, BatchCompositor, CompositeBatch
@@ -20,7 +14,7 @@ from dsetkit.datasets import DatasetWriter
 from dsetkit.errors import DatasetError, DsetkitError
 from dsetkit.generating.plan import Plan
 from dsetkit.labels import label_batches
-from dsetkit.processes import in_processes
+from dsetkit.processes import WorkerDiedError, Workers, in_processes, send_news
 from dsetkit.store import Manifest, StoredAsset, shard_ranges
 from dsetkit.teachers import Teacher, with_recorded_range
 
@@ -119,33 +113,20 @@ def write_in_processes(
         DatasetError: A shard could not be written, or a process died; the others are finished.
     """
     ranges = shard_ranges(plan.manifest)
-    context = get_context("spawn")  # not forked: this process has threads (torch, OpenCV)
-    news: Queue[tuple[int, int]] = context.Queue()  # (shard number, samples done)
-    threads = max(1, (os.cpu_count() or 1) // workers)
     done = [0] * len(ranges)
     failed: dict[int, BaseException] = {}
 
-    def report_progress() -> None:
-        while True:
-            try:
-                number, count = news.get_nowait()
-            except queue.Empty:
-                break
-            done[number] = count
-        progress(sum(done), plan.manifest.num_samples)
+    def take_news(news: tuple[int, int]) -> None:
+        number, done[number] = news
 
-    with ProcessPoolExecutor(
-        min(workers, len(ranges)),
-        context,
-        initializer=_start_process,
-        initargs=(plan.without_samples(), asset, threads, news),
-    ) as pool:
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    writer = _ShardWriter(plan.without_samples(), asset, threads)
+    with Workers(writer, min(workers, len(ranges)), on_news=take_news) as pool:
         for _ in range(workers):  # the processes start and import while this one encodes assets
-            pool.submit(_nothing)
+            pool.submit(None)
         begin(plan, stored)
         waiting = {
-            pool.submit(_write_shard, plan.part(number), number): number
-            for number in range(len(ranges))
+            pool.submit((plan.part(number), number)): number for number in range(len(ranges))
         }
         while waiting:
             ended, _ = wait(waiting, SECONDS_BETWEEN_NEWS, return_when=FIRST_COMPLETED)
@@ -155,7 +136,7 @@ def write_in_processes(
                     failed[number] = error
                 else:
                     done[number] = len(ranges[number])
-            report_progress()
+            progress(sum(done), plan.manifest.num_samples)
     raise_if_failed(failed, len(ranges))
     return plan.manifest
 
@@ -173,33 +154,35 @@ def raise_if_failed(failed: Mapping[int, BaseException], shards: int) -> None:
     if not failed:
         return
     number, error = min(failed.items())
-    if not isinstance(error, DsetkitError | BrokenProcessPool):
+    if not isinstance(error, DsetkitError):
         raise error
-    reason = "its process died" if isinstance(error, BrokenProcessPool) else str(error)
+    reason = "its process died" if isinstance(error, WorkerDiedError) else str(error)
     raise DatasetError(
         f"{len(failed):,} of {shards:,} shards are not complete; shard {number}: {reason} "
         "(what was committed is safe: the same command goes on with what is missing)"
     )
 
 
-@dataclass(frozen=True)
-class _Worker:
-    """What a worker process keeps from shard to shard."""
+class _ShardWriter:
+    """What a worker process does: writes one shard after another, with a teacher loaded once."""
 
-    asset: AssetPixels
-    network: Teacher | None
-    news: "Queue[tuple[int, int]]"
+    def __init__(self, plan: Plan, asset: AssetPixels, threads: int) -> None:
+        self._plan, self._asset, self._threads = plan, asset, threads
+        self._is_loaded = False
 
+    def __call__(self, job: tuple[Plan, int] | None) -> None:
+        """Writes a shard, given by its part of the plan and its number; None only prepares."""
+        if not self._is_loaded:
+            self._network = load_plan_teacher(self._plan, threads=self._threads)
+            self._is_loaded = True
+        if job is None:
+            return
+        plan, number = job
 
-_worker: _Worker | None = None  # of this process, once it was started as a worker
+        def report(done: int, total: int) -> None:
+            send_news((number, done))
 
-
-def _start_process(
-    plan: Plan, asset: AssetPixels, threads: int, news: "Queue[tuple[int, int]]"
-) -> None:
-    global _worker
-    cv2.setNumThreads(1)  # the processes are the parallelism
-    _worker = _Worker(asset, load_plan_teacher(plan, threads=threads), news)
+        write(plan, self._asset, self._network, only=number, progress=report)
 
 
 def load_plan_teacher(plan: Plan, *, threads: int) -> Teacher | None:
@@ -211,17 +194,3 @@ def load_plan_teacher(plan: Plan, *, threads: int) -> Teacher | None:
     """
     network = plan.teacher.load(threads=threads)
     return with_recorded_range(network, plan.manifest.teacher)
-
-
-def _nothing() -> None:
-    """A task that only makes a process start."""
-
-
-def _write_shard(plan: Plan, number: int) -> None:
-    assert _worker is not None
-    worker = _worker
-
-    def report(done: int, total: int) -> None:
-        worker.news.put((number, done))
-
-    write(plan, worker.asset, worker.network, only=number, progress=report)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 from dsetkit.loading.device_compositing import DeviceCompositor, Placements
 from dsetkit.loading.samples import Batch, ReadBatch, Sample, SampleDataset
 from dsetkit.processes import in_order
+from dsetkit.spawning import SPAWN
 
 BATCHES_AHEAD = 2  # per thread
 WINDOW_BLOCKS = 16  # blocks that a shuffle by blocks mixes at a time
@@ -130,7 +131,7 @@ class SampleLoader(DataLoader[Sample]):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
-            multiprocessing_context="spawn" if workers else None,
+            multiprocessing_context=SPAWN if workers else None,
         )
         self.threads = threads
         self._batches = batches

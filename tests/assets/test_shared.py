@@ -1,16 +1,13 @@
-"""Tests of assets in a mapped file: all processes see the same pixels, and the file is deleted."""
+"""Tests of assets in a mapped file: all processes see the same pixels, and no file is left."""
 
-import multiprocessing
-import os
-import signal
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dsetkit.assets.shared import PREFIX, SharedAssets
+from dsetkit.assets.shared import SharedAssets
 from dsetkit.errors import DatasetError
+from dsetkit.processes import in_processes
 
 PIXELS = {
     "backgrounds": [np.full((4, 4, 3), number, np.uint8) for number in range(3)],
@@ -18,13 +15,12 @@ PIXELS = {
 }
 
 
-def _sum(asset: SharedAssets) -> int:
-    return int(asset("backgrounds", 2).sum()) + int(asset("foregrounds", 0).sum())
+class SumOf:
+    def __init__(self, asset: SharedAssets) -> None:
+        self._asset = asset
 
-
-def _share_and_die(directory: Path) -> None:
-    SharedAssets(PIXELS, directory=directory)
-    os.kill(os.getpid(), signal.SIGKILL)
+    def __call__(self, number: int) -> int:
+        return int(self._asset("backgrounds", number).sum())
 
 
 def test_every_process_sees_the_pixels(tmp_path: Path) -> None:
@@ -33,25 +29,22 @@ def test_every_process_sees_the_pixels(tmp_path: Path) -> None:
             for number, image in enumerate(images):
                 assert np.array_equal(asset(kind, number), image)
                 assert not asset(kind, number).flags.writeable
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            assert pool.apply(_sum, (asset,)) == _sum(asset)
-    assert list(tmp_path.iterdir()) == []
+        expected = [int(image.sum()) for image in PIXELS["backgrounds"]]
+        assert list(in_processes(SumOf(asset), range(3), jobs=2)) == expected
 
 
-def test_the_file_of_a_killed_process_is_deleted(tmp_path: Path) -> None:
-    killed = multiprocessing.get_context("fork").Process(target=_share_and_die, args=(tmp_path,))
-    killed.start()
-    killed.join()
-    assert len(list(tmp_path.glob(f"{PREFIX}{killed.pid}-*"))) == 1
-    # The second one must not delete the file of the first, whose process is alive.
-    with SharedAssets(PIXELS, directory=tmp_path), SharedAssets(PIXELS, directory=tmp_path):
-        assert len(list(tmp_path.iterdir())) == 2
-        assert not list(tmp_path.glob(f"{PREFIX}{killed.pid}-*"))
+def test_there_is_no_file_that_a_kill_could_leave(tmp_path: Path) -> None:
+    with SharedAssets(PIXELS, directory=tmp_path) as asset:
+        assert list(tmp_path.iterdir()) == []
+        assert asset("backgrounds", 2).any()
 
 
-def test_the_file_lies_in_the_temporary_folder_by_default() -> None:
-    with SharedAssets(PIXELS) as asset:
-        assert asset._path.parent == Path(tempfile.gettempdir())
+def test_it_is_written_to_the_temporary_folder_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(DatasetError, match="cannot keep the assets in .*nowhere"):
+        SharedAssets(PIXELS)
 
 
 def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:

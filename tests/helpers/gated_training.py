@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import train_depth
+from dsetkit.stopping import leave
 from models import ModelError
 from tests.helpers.gates import come_to
 from training import ranks
@@ -37,4 +38,4 @@ if __name__ == "__main__":
     gate, step, *given = sys.argv[1:]
     AUGMENTATIONS["flip"] = Gated(AUGMENTATIONS["flip"], Path(gate), int(step))
     main = partial(train_depth.main, given)
-    sys.exit(run_training(main, ModelError, script=Path(__file__).name))
+    leave(run_training(main, ModelError, script=Path(__file__).name))
