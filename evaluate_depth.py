@@ -65,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # ---- Network and data ----------------------------------------------------------------------
     net, metadata = load_model(args.checkpoint, device=device, needs="depth")
-    inputs, size = evaluation.network_input(metadata, args.img_size)
+    inputs, size = evaluation.network_input(metadata, args.img_size, checkpoint=args.checkpoint)
+    for name in ("depth_kind", "max_depth_m"):
+        evaluation.check_says(metadata, name, checkpoint=args.checkpoint)
     evaluation.check_memory(size, device, batch_size=args.batch_size, inputs=inputs)
     pictures = SampleDataset(args.data, split=args.split, size=size, fields=inputs)
     target_size = None if args.native else size

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # ---- Network and data ----------------------------------------------------------------------
     net, metadata = load_model(args.checkpoint, device=device, needs="mask")
-    inputs, size = evaluation.network_input(metadata, args.img_size)
+    inputs, size = evaluation.network_input(metadata, args.img_size, checkpoint=args.checkpoint)
     evaluation.check_memory(size, device, batch_size=args.batch_size, inputs=inputs)
     needed = (*inputs, "mask")
     manifest = SampleDataset(args.data, split=args.split, size=size, fields=needed).manifest

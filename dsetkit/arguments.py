@@ -24,7 +24,7 @@ from dsetkit.devices import check_device_name
 from dsetkit.errors import DsetkitError
 
 LONGEST_SHOWN = 40  # characters of a value in a message
-LONGEST_MESSAGE = 1000  # characters
+LONGEST_MESSAGE = 600  # characters
 WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 

@@ -3,6 +3,7 @@
 import argparse
 import ast
 import math
+import os
 import re
 from collections.abc import Iterator
 from importlib import import_module
@@ -22,8 +23,11 @@ from dsetkit.importing import DepthMeaning, FileNaming, PairSplit, Pasting, Spli
 from dsetkit.labels import TeacherChoice
 from dsetkit.memory import check_memory
 from dsetkit.store import LARGEST_DEPTH_M
+from dsetkit.store.shard_cache import parse_bytes
 from dsetkit.teachers import TeacherOptions, load_teacher
+from dsetkit.teachers.onnx_sessions import default_threads
 from dsetkit.verbs.splits import split_by_sample
+from training import ranks
 from training.cli import arch_option, image_size
 
 REPOSITORY = Path(__file__).parents[1]
@@ -149,10 +153,7 @@ def test_every_flag_that_a_text_names_exists() -> None:
     for path in [*files, *REPOSITORY.glob("*.py")]:
         texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if is_text(node)]
         named = {flag for text in texts for flag in FLAG.findall(text)}
-        # but not that of f"--teacher-{name}"
-        complete = {
-            flag for flag in named if not flag.endswith("-")
-        }  # not that of f"--teacher-{x}"
+        complete = {flag for flag in named if not flag.endswith("-")}  # f"--teacher-{name}"
         if unknown := complete - known - FOREIGN_FLAGS:
             wrong[path.name] = unknown
     assert not wrong
@@ -286,3 +287,37 @@ def test_a_variable_that_is_not_set_gives_none(monkeypatch: pytest.MonkeyPatch) 
     assert from_environment("SOME_NUMBER", Whole(0, 9)) is None
     monkeypatch.setenv("SOME_NUMBER", "7")
     assert from_environment("SOME_NUMBER", Whole(0, 9)) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((name, "9" * 400) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT")),
+        *((name, "x") for name in ("RANK", "WORLD_SIZE", "MASTER_PORT")),
+        ("RANK", "2"),
+        ("WORLD_SIZE", "-2"),
+    ],
+)
+def test_what_a_launcher_sets_is_checked_before_a_process_group_is_joined(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for variable, value in (sound | {name: text}).items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(DsetkitError, match=f"^environment variable {name}: expected"):
+        ranks.join()
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "1e400", "nan", "-1", "x", "1" * 5000, "²"])
+def test_a_size_in_bytes_is_bounded(text: str) -> None:
+    with pytest.raises(DsetkitError, match="is no size: expected bytes") as caught:
+        parse_bytes(text)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "1" * 5000, "0", "x", "²", ""])
+def test_a_number_of_threads_that_is_none_is_ignored(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert 1 <= default_threads() <= os.cpu_count()

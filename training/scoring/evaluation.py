@@ -65,16 +65,31 @@ def check_has_samples(samples: Sized, dataset: str, split: str) -> None:
 
 
 def network_input(
-    metadata: Mapping[str, Any], img_size: Sequence[int] | None
+    metadata: Mapping[str, Any], img_size: Sequence[int] | None, *, checkpoint: Path
 ) -> tuple[list[str], tuple[int, int]]:
     """What a network sees: names of its input fields, and their (height, width) [px].
 
     Args:
         metadata: of the weights file.
         img_size: height and width that the user asks for; None takes those of the training.
+        checkpoint: the weights file, for the message.
+
+    Raises:
+        RunError: the metadata do not say what a training writes.
     """
+    for name in ("inputs", "img_size"):
+        check_says(metadata, name, checkpoint=checkpoint)
     height, width = img_size or metadata["img_size"]
     return metadata["inputs"], (height, width)
+
+
+def check_says(metadata: Mapping[str, Any], name: str, *, checkpoint: Path) -> None:
+    """Raises RunError when the metadata of a weights file lack an entry."""
+    if name not in metadata:
+        raise RunError(
+            f"{checkpoint} does not say its {name}: expected a weights file of a training, such as "
+            "best.safetensors"
+        )
 
 
 def check_memory(
