@@ -40,7 +40,7 @@ def replacing(path: Path, *, action: str = "", advice: str = "") -> Iterator[Pat
             return
         target = path.resolve() if path.is_symlink() else path
         temporary = _temporary(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         yield temporary
         os.replace(temporary, target)
     except BaseException as error:
@@ -54,6 +54,13 @@ def replacing(path: Path, *, action: str = "", advice: str = "") -> Iterator[Pat
         reason = "the disk is full" if is_full else cause.strerror or str(cause)
         message = f"cannot {action or f'write {path}'}: {reason}"
         raise DsetkitError(f"{message}; {advice}" if advice else message) from error
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, f"{path} is not a folder") from None
 
 
 def _is_special(path: Path) -> bool:

@@ -27,6 +27,13 @@ SCRIPTS += ("tools.average_models",)
 SHORT = "--img-sizes 32 --epochs 1 --batch-size 16 --limit-samples 16 --device cpu --data {data}"
 GENERATE = "--foregrounds {foregrounds} --backgrounds {backgrounds} --size 32 --num-samples 40"
 GENERATE += " --teacher checkpoint:{depth}"
+EVALUATE = "--data {{data}} --checkpoint {{{}}} --device cpu"
+
+ARCHITECTURES = {
+    "train_depth": "--arch depth_lite",
+    "train_mask": "--arch mask_lite",
+    "train_joint": "--arch dual_unet --mask-loss l1",
+}
 
 # Command -> flag that names what it writes -> the arguments without the flag.
 OUTPUTS: dict[str, dict[str, str]] = {
@@ -50,12 +57,10 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "convert": {"--output": "{data} --layout recipe"},
     "merge": {"--output": "{data} {other} --split-by sample"},
     "cache": {"--output": "{data} --size 16 --jobs 1"},
-    "train_depth": {
-        "--output": f"{SHORT} --arch depth_lite",
-        "--cache": f"{SHORT} --arch depth_lite --output {{new}}",
+    **{
+        name: {"--output": f"{SHORT} {arch}", "--cache": f"{SHORT} {arch} --output {{new}}"}
+        for name, arch in ARCHITECTURES.items()
     },
-    "train_mask": {"--output": f"{SHORT} --arch mask_lite"},
-    "train_joint": {"--output": f"{SHORT} --arch dual_unet --mask-loss l1"},
     "evaluate_depth": dict.fromkeys(
         ("--output", "--grid"), "--data {data} --checkpoint {depth} --device cpu"
     ),
@@ -106,7 +111,8 @@ class World:
     places: dict[str, Path]
 
     @classmethod
-    def draw(cls, root: Path) -> "World":
+    def draw(cls, root: Path, *, samples: int = 80) -> "World":
+        """Makes a world, whose dataset has so many samples."""
         names = ("foregrounds", "backgrounds", "pairs", "images")
         places = {name: root / name for name in names}
         for name in names:
@@ -123,7 +129,7 @@ class World:
             file = root / "images" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        places["data"] = tiny_dataset(root / "data", num_samples=80)
+        places["data"] = tiny_dataset(root / "data", num_samples=samples, placements=samples // 4)
         places["other"] = tiny_dataset(root / "other", num_samples=40, seed=1)
         about = {"inputs": ["composite"], "img_size": [32, 32]}
         about |= {"depth_kind": "metric", "max_depth_m": 10.0, "dataset_fingerprint": ""}
@@ -136,9 +142,11 @@ class World:
 
     def arguments(self, command: str, flag: str, place: Path | str) -> list[str]:
         """The arguments with which a command writes to a place."""
-        words = OUTPUTS[command][flag].split()
-        given = [word.format(**self.places) for word in words]
-        return [*given, flag, str(place)]
+        return [*self.fill(OUTPUTS[command][flag]), flag, str(place)]
+
+    def fill(self, words: str) -> list[str]:
+        """Arguments with the paths of this world."""
+        return [word.format(**self.places) for word in words.split()]
 
 
 def run_command(command: str, arguments: list[str]) -> int:
