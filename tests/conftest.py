@@ -23,6 +23,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ["FUZZ_INPUTS"] = str(config.getoption("--fuzz-inputs"))
+
+
 @pytest.fixture(scope="session")
 def fuzz_inputs(request: pytest.FixtureRequest) -> int:
     """Damaged inputs that a fuzz test makes."""

@@ -3,7 +3,7 @@
 import copy
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 BYTES = (b"\x00", b"\xff", b"\x7f", b"\x80", b"\n", b'"', b"\xff" * 8, b"\x00" * 64, b"[" * 64)
@@ -13,36 +13,6 @@ VALUES: tuple[Any, ...] = (
     *("../../x", "9" * 400, "metric", "x" * 10_000, [], {}, [[]], [0], ["x"], [1, 2, 3], {"x": 1}),
     [[[[[[[[[[]]]]]]]]]],
 )
-
-
-def damaged_bytes(samples: Sequence[bytes], count: int, *, seed: int = 0) -> Iterator[bytes]:
-    """Samples after one to four damages each: bits, cuts, insertions, repeats, splices.
-
-    Args:
-        samples: Sound inputs, in turn.
-        count: How many to make.
-        seed: Key of all choices.
-    """
-    rng = random.Random(seed)
-    for number in range(count):
-        content = bytearray(samples[number % len(samples)])
-        for _ in range(rng.randint(1, 4)):
-            place = rng.randint(0, len(content))
-            end = place + rng.randint(1, 63)
-            match rng.randrange(6):
-                case 0 if place < len(content):
-                    content[place] ^= 1 << rng.randrange(8)
-                case 1:
-                    del content[place:end]
-                case 2:
-                    content[place:place] = rng.choice(BYTES)
-                case 3:
-                    content[place:end] = rng.choice(BYTES)
-                case 4:
-                    content[place:place] = content[place:end]
-                case 5 if rng.randrange(8) == 0:  # most of the others would be cut off, too
-                    del content[place:]
-        yield bytes(content)
 
 
 def damaged_values(sample: Any, count: int, *, seed: int = 0) -> Iterator[Any]:

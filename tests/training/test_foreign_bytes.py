@@ -23,7 +23,8 @@ from dsetkit.teachers.checkpoint import CheckpointTeacher
 from dsetkit.teachers.onnx_file import OnnxTeacher
 from models import MODELS, ModelError, create_model, load_model, save_model
 from models.network import Network
-from tests.helpers.fuzzing import as_json, damaged_bytes, damaged_values
+from tests.helpers.fuzzing import as_json, damaged_values
+from tests.helpers.mutations import mutations
 from training.checkpoint import STATE_FILE, VERSION, load_state, save_state
 from training.cli import parse_run
 from training.loop import Progress
@@ -75,8 +76,8 @@ def state(memory_path: Path) -> Path:
 
 def test_damaged_states_are_refused(state: Path, fuzz_inputs: int) -> None:
     whole, into = state.read_bytes(), parts()
-    damaged = (one for one in damaged_bytes([whole], fuzz_inputs) if one != whole)
-    count = sum(one != whole for one in damaged_bytes([whole], fuzz_inputs))
+    damaged = (one for one in mutations([whole], count=fuzz_inputs) if one != whole)
+    count = sum(one != whole for one in mutations([whole], count=fuzz_inputs))
     assert count_refused(state, damaged, lambda: load_state(state, into), RunError) == count
 
 
@@ -88,7 +89,7 @@ def test_foreign_states_under_a_right_checksum_are_one_error(state: Path, fuzz_i
     pickle = body.index(b"\x80\x02"), body.index(b".PK") + 1
 
     def signed() -> object:
-        for one in damaged_bytes([body, body[slice(*pickle)]], max(1, fuzz_inputs // 10)):
+        for one in mutations([body, body[slice(*pickle)]], count=max(1, fuzz_inputs // 10)):
             content = one if one[:2] == b"PK" else body[: pickle[0]] + one + body[pickle[1] :]
             yield content + xxhash.xxh3_128(content).digest() + mark
 
@@ -127,7 +128,7 @@ def test_arguments_survive_being_saved(run: Path) -> None:
 
 def test_damaged_arguments_are_one_error(run: Path, fuzz_inputs: int) -> None:
     path = run / ARGUMENTS_FILE
-    damaged = damaged_bytes([path.read_bytes()], fuzz_inputs)
+    damaged = mutations([path.read_bytes()], count=fuzz_inputs)
     read = lambda: read_arguments(run, script="train_depth.py")  # noqa: E731
     assert count_refused(path, damaged, read, RunError) > fuzz_inputs // 4
 
@@ -192,7 +193,7 @@ def test_damaged_logs_are_read_or_refused(memory_path: Path, fuzz_inputs: int) -
     path = memory_path / LOG_FILE
     count_refused(
         path,
-        damaged_bytes([path.read_bytes()], fuzz_inputs),
+        mutations([path.read_bytes()], count=fuzz_inputs),
         lambda: read_log(memory_path),
         RunError,
     )
@@ -227,7 +228,7 @@ def weights(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_damaged_weights_files_are_read_or_refused(weights: Path, fuzz_inputs: int) -> None:
-    damaged = damaged_bytes([weights.read_bytes()], fuzz_inputs)
+    damaged = mutations([weights.read_bytes()], count=fuzz_inputs)
     read = lambda: load_model(weights, needs="depth")  # noqa: E731
     assert count_refused(weights, damaged, read, ModelError) > fuzz_inputs // 4
 
@@ -334,5 +335,5 @@ def test_foreign_side_files_of_onnx_are_one_error(
     damaged = map(as_json, damaged_values(about, max(1, fuzz_inputs // 10)))
     assert count_refused(path, damaged, read, DsetkitError) > 0
     path.write_text(json.dumps(about))
-    more = damaged_bytes([path.read_bytes()], fuzz_inputs)
+    more = mutations([path.read_bytes()], count=fuzz_inputs)
     assert count_refused(path, more, read, DsetkitError) > 0
