@@ -17,15 +17,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz-inputs",
         type=int,
-        default=int(os.environ.get("FUZZ_INPUTS", "10000")),
+        default=10_000,
         metavar="N",
-        help="damaged inputs that each fuzz test makes (default: FUZZ_INPUTS, or 10000)",
+        help="damaged inputs that each fuzz test makes (default: 10000)",
     )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Test modules that make their inputs without the fixture find the number here."""
-    os.environ["FUZZ_INPUTS"] = str(config.getoption("--fuzz-inputs"))
 
 
 @pytest.fixture(scope="session")
