@@ -564,6 +564,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
         (["--arch", "tiny_mask"], "mask network: train it with train_mask.py"),
         (["--augment", "flip+spin"], "no augmentation 'spin' .* expected none, full, honest, flip"),
         (["--loss", "l3"], "l3"),
+        (
+            ["--img-sizes", "8192", "--epochs", "1", "--batch-size", "1000000"],
+            r"--img-sizes 8192x8192 with --batch-size 1000000 needs at least .* GB is free",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_named_before_anything_is_written(
