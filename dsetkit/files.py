@@ -15,6 +15,16 @@ LARGEST_JSON = 2**20  # that is read [bytes]
 LONGEST_NAME = 255  # bytes, in all common file systems
 
 
+def real_path(path: Path) -> Path:
+    """The path behind all links; the path itself where links lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
+def is_same_place(one: Path, other: Path) -> bool:
+    """Whether two paths lead to the same place."""
+    return real_path(one) == real_path(other)
+
+
 @contextmanager
 def replacing(path: Path, *, action: str = "", advice: str = "") -> Iterator[Path]:
     """Gives a temporary path beside `path`, and renames what was written there at the end.
@@ -38,7 +48,7 @@ def replacing(path: Path, *, action: str = "", advice: str = "") -> Iterator[Pat
         if _is_special(path):
             yield path
             return
-        target = path.resolve() if path.is_symlink() else path
+        target = real_path(path) if path.is_symlink() else path
         temporary = _temporary(target)
         _make_folder(target.parent)
         yield temporary

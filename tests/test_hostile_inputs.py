@@ -150,7 +150,7 @@ DATASETS: dict[str, Make] = {
     "a picture as shard": _with_file(b"\x89PNG\r\n\x1a\n" + bytes(9000)),
     "a cut shard": _changed_file(lambda content: content.__delitem__(slice(40_000, None))),
     "a shard without its first page": _changed_file(lambda c: c.__setitem__(slice(0, 4096), b"")),
-    "a damaged meta page": _changed_file(lambda c: c.__setitem__(24, c[24] ^ 8)),
+    "a damaged meta page": _changed_file(lambda c: c.__setitem__(16, c[16] ^ 8)),
     "pages of zeros": _changed_file(_clear_pages),
     "an LMDB of another program": _foreign,
     "a dangling link": _link("nowhere"),

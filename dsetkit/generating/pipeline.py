@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsetkit.arguments import CANVAS_PX, COUNT, PLACEMENTS, SEED
+from dsetkit.arguments import COUNT, SEED
 from dsetkit.assets import SharedAssets
 from dsetkit.compositing import BatchCompositor, Canvas, FullSet, select, split_cells
 from dsetkit.datasets import LABELLED_PER_COMMIT, SAMPLES_PER_COMMIT
@@ -129,8 +129,6 @@ def _check_numbers(
     canvas: Canvas, teacher: TeacherChoice, spread: Spread, *, num_samples: int | None, seed: int
 ) -> None:
     """Makes sure that numbers are in their ranges, and the pictures of a batch fit into memory."""
-    CANVAS_PX.check(canvas.size, "--size")
-    PLACEMENTS.check(canvas.placements, "--placements")
     SEED.check(seed, "--seed")
     if num_samples is not None:
         COUNT.check(num_samples, "--num-samples")

@@ -30,6 +30,7 @@ import filelock
 import lmdb
 
 from dsetkit.errors import BusyError, DatasetError
+from dsetkit.files import real_path
 from dsetkit.store.environments import (
     DATABASES,
     SHARED_POOL,
@@ -95,7 +96,7 @@ class StoreWriter:
             raise DatasetError(f"cannot write {self.path}: {error.strerror}") from None
         try:
             self._prepare_file()
-            close_environments(self.path.resolve())
+            close_environments(real_path(self.path))
             self._open()
         except (lmdb.Error, DatasetError) as error:
             self._lock.release()
@@ -214,7 +215,7 @@ class StoreReader:
         pool: EnvironmentPool = SHARED_POOL,
         check: Callable[["StoreReader"], None] = lambda reader: None,
     ) -> None:
-        self.path = Path(path).resolve()
+        self.path = real_path(path)
         self._pool, self._check = pool, check
         self._opened: OpenEnvironment | None = None
         self._checked_file: tuple[int, int] | None = None
