@@ -402,7 +402,13 @@ def test_the_table_is_long() -> None:
     assert len(CASES) >= 300
 
 
-@pytest.mark.parametrize("case", CASES, ids=": ".join)
+def _marked(case: tuple[str, str, str]) -> object:
+    """Each kind of input with one command in the fast tests, all others in the slow ones."""
+    is_fast = case[0] in ("verify", "generate", "export-model", "import-rgbd", "import-images")
+    return pytest.param(case, marks=() if is_fast else pytest.mark.slow, id=": ".join(case))
+
+
+@pytest.mark.parametrize("case", map(_marked, CASES))
 def test_what_cannot_be_used_is_one_line_and_status_2(
     world: World, tmp_path: Path, capfd: pytest.CaptureFixture, case: tuple[str, str, str]
 ) -> None:
