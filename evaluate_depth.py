@@ -21,7 +21,6 @@ from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
 if __name__ in SCRIPT_NAMES:
     end_while_loading(__name__)
 
-import argparse
 from collections.abc import Sequence
 from functools import partial
 
@@ -29,11 +28,13 @@ import numpy as np
 import torch
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import Parser
 from dsetkit.console import run
 from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import RunError
 from models import ModelError, answer, load_model
 from training.loop import Batch, evaluate, prepare_batch
+from training.preflight import check_has_depth
 from training.scoring import evaluation, report
 from training.scoring.baselines import mean_depth_map
 from training.scoring.depth_scores import DepthScores, check_same_depth, check_scales, scale_of
@@ -43,9 +44,9 @@ from training.scoring.protocols import Scale, add_protocol_arguments, read_proto
 SCRIPT = "evaluate_depth.py"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     # fmt: off
-    parser = argparse.ArgumentParser(prog=SCRIPT, description="Score a depth network on a split.")
+    parser = Parser(prog=SCRIPT, description="Score a depth network on a split.")
     evaluation.add_evaluation_arguments(
         parser,
         size_help="N or HxW the network sees [px] (default: as trained); scored there too",
@@ -64,7 +65,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # ---- Network and data ----------------------------------------------------------------------
     net, metadata = load_model(args.checkpoint, device=device, needs="depth")
-    inputs, size = evaluation.network_input(metadata, args.img_size)
+    inputs, size = evaluation.network_input(metadata, args.img_size, checkpoint=args.checkpoint)
+    for name in ("depth_kind", "max_depth_m"):
+        evaluation.check_says(metadata, name, checkpoint=args.checkpoint)
+    evaluation.check_memory(size, device, batch_size=args.batch_size, inputs=inputs)
     pictures = SampleDataset(args.data, split=args.split, size=size, fields=inputs)
     target_size = None if args.native else size
     depths = SampleDataset(args.data, split=args.split, size=target_size, fields=("depth",))
@@ -72,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     is_shown = bool(args.grid or args.published)
     check_scales(metadata, scale, align=args.align, is_shown=is_shown, where=args.data)
     evaluation.check_has_samples(pictures, args.data, args.split)
+    check_has_depth(depths, args.split, name=args.data)
 
     def predict(batch: Batch) -> torch.Tensor:
         """(N, 1, h, w): depth as a share of the largest depth, at the network's own size."""
@@ -125,6 +130,7 @@ def train_mean_map(dataset: str, size: tuple[int, int], scale: Scale) -> torch.T
     """(1, 1, H, W) mean depth of a dataset's train split; None when it has no train samples."""
     data = SampleDataset(dataset, split="train", size=size, fields=("depth",))
     check_same_depth(dataset, scale_of(data.manifest), expected=scale)
+    check_has_depth(data, "train", name=dataset)
     return mean_depth_map(make_loader(data, batch_size=64, shuffle=False)) if len(data) else None
 
 

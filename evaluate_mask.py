@@ -14,7 +14,6 @@ from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
 if __name__ in SCRIPT_NAMES:
     end_while_loading(__name__)
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +21,7 @@ import torch
 from torch.utils.data import Subset
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import SHARE, Parser
 from dsetkit.console import run
 from dsetkit.devices import pick_device, prepare_device
 from dsetkit.numbers import evenly_spread
@@ -38,15 +38,15 @@ BOUNDARY_PX = 2
 TUNING_SAMPLES = 1000
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     # fmt: off
-    parser = argparse.ArgumentParser(prog=SCRIPT, description="Score a mask network on a split.")
+    parser = Parser(prog=SCRIPT, description="Score a mask network on a split.")
     evaluation.add_evaluation_arguments(
         parser,
         size_help="N or HxW the network sees and is scored at [px] (default: as trained)",
         train_data_help="whose train split tunes the baseline's threshold (default: --data)",
     )
-    parser.add_argument("--threshold", type=float, default=0.5, metavar="T",
+    parser.add_argument("--threshold", type=SHARE, default=0.5, metavar="T",
         help="probability and soft target from which a pixel is foreground (default: 0.5)")
     # fmt: on
     report.add_average_arguments(parser.add_argument)
@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # ---- Network and data ----------------------------------------------------------------------
     net, metadata = load_model(args.checkpoint, device=device, needs="mask")
-    inputs, size = evaluation.network_input(metadata, args.img_size)
+    inputs, size = evaluation.network_input(metadata, args.img_size, checkpoint=args.checkpoint)
+    evaluation.check_memory(size, device, batch_size=args.batch_size, inputs=inputs)
     needed = (*inputs, "mask")
     manifest = SampleDataset(args.data, split=args.split, size=size, fields=needed).manifest
     pair = [name for name in ("composite", "background") if name in manifest.fields]

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import Parser
 from models import MODELS, ModelError, answer, create_model, load_model, save_model
 from models.pretrained import load_pretrained_encoder
 from training import ranks
@@ -36,6 +37,7 @@ from training.fit import Task, fit
 from training.loop import Batch
 from training.losses.specs import DEPTH_LOSS_HELP, depth_loss
 from training.network import Forward, check_task, copy_weights, heads_of, open_device
+from training.preflight import check_has_depth
 from training.scoring.metrics import DepthMetrics, resize_to
 from training.scoring.pictures import depth_grid
 from training.scoring.protocols import Scale
@@ -44,9 +46,9 @@ from training.settings import fit_settings
 SCRIPT = "train_depth.py"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     # fmt: off
-    parser = argparse.ArgumentParser(prog=SCRIPT, description="Train a depth network.")
+    parser = Parser(prog=SCRIPT, description="Train a depth network.")
     add = parser.add_argument
     add("--arch", choices=MODELS, default="resnet50_upproj", help=SHOWN)
     add("--loss", default="l1", metavar="SPEC", help=f"{DEPTH_LOSS_HELP} {SHOWN}")
@@ -109,6 +111,7 @@ def train(args: argparse.Namespace) -> None:
         draw=draw,
         num_pictures=4,
         metadata=scale,
+        check_samples=partial(check_has_depth, name=source.name),
     )
     settings = fit_settings(args, script=SCRIPT)
     fit(settings, net, task, source, device=device, save_model=save_model)

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import WEIGHT, Parser
 from models import MODELS, ModelError, answer, create_model, load_model, save_model
 from models.pretrained import load_pretrained_encoder
 from training import ranks
@@ -36,6 +37,7 @@ from training.fit import Task, fit
 from training.loop import Batch
 from training.losses.specs import DEPTH_LOSS_HELP, MASK_LOSS_HELP, depth_loss, mask_loss
 from training.network import Forward, check_task, copy_weights, heads_of, open_device
+from training.preflight import check_has_depth
 from training.scoring.metrics import DepthMetrics, MaskMetrics, resize_to
 from training.scoring.pictures import joint_grid
 from training.scoring.protocols import Scale
@@ -44,15 +46,15 @@ from training.settings import fit_settings
 SCRIPT = "train_joint.py"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     # fmt: off
-    parser = argparse.ArgumentParser(prog=SCRIPT, description="Train mask and depth in one.")
+    parser = Parser(prog=SCRIPT, description="Train mask and depth in one.")
     add = parser.add_argument
     add("--arch", choices=MODELS, default="shared_unet", help=SHOWN)
     add("--mask-loss", default="bce+dice", metavar="SPEC", help=f"{MASK_LOSS_HELP} {SHOWN}")
     add("--depth-loss", default="l1", metavar="SPEC", help=f"{DEPTH_LOSS_HELP} {SHOWN}")
-    add("--mask-weight", type=float, default=1.0, metavar="W", help=f"of --mask-loss {SHOWN}")
-    add("--depth-weight", type=float, default=1.0, metavar="W", help=f"of --depth-loss {SHOWN}")
+    add("--mask-weight", type=WEIGHT, default=1.0, metavar="W", help=f"of --mask-loss {SHOWN}")
+    add("--depth-weight", type=WEIGHT, default=1.0, metavar="W", help=f"of --depth-loss {SHOWN}")
     # fmt: on
     add_training_arguments(parser)
     parser.set_defaults(inputs=["composite", "background"])
@@ -122,6 +124,7 @@ def train(args: argparse.Namespace) -> None:
         draw=draw,
         num_pictures=8,
         metadata=scale,
+        check_samples=partial(check_has_depth, name=source.name),
     )
     settings = fit_settings(args, script=SCRIPT)
     fit(settings, net, task, source, device=device, save_model=save_model)

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import Parser
 from dsetkit.errors import RunError
 from models import MODELS, ModelError, answer, create_model, load_model, save_model
 from models.pretrained import load_pretrained_encoder
@@ -45,9 +46,9 @@ from training.settings import fit_settings
 SCRIPT = "train_mask.py"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     # fmt: off
-    parser = argparse.ArgumentParser(prog=SCRIPT, description="Train a mask network.")
+    parser = Parser(prog=SCRIPT, description="Train a mask network.")
     add = parser.add_argument
     add("--arch", choices=MODELS, default="mask_autoencoder", help=SHOWN)
     add("--loss", default="bce+dice", metavar="SPEC", help=f"{MASK_LOSS_HELP} {SHOWN}")

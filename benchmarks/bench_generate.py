@@ -7,7 +7,6 @@ compared with the teacher alone, in the same rounds. Runs without the teacher ar
 --plain-samples; they are compared with the method of student projects (`seeds_way`).
 """
 
-import argparse
 import shutil
 import tempfile
 import time
@@ -18,6 +17,7 @@ import numpy as np
 
 from benchmarks import seeds_way
 from benchmarks.common import report, rounds
+from dsetkit.arguments import BATCH, COUNT, SIDE_PX, WORKERS, Parser
 from dsetkit.assets.folders import Asset
 from dsetkit.compositing.batches import BatchCompositor
 from dsetkit.compositing.compositor import Compositor
@@ -34,19 +34,21 @@ SEEDS_WAY = "the seeds' way: Pillow, JPEG files, zip"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--foregrounds", type=Path, required=True, metavar="DIR")
     parser.add_argument("--backgrounds", type=Path, required=True, metavar="DIR")
     parser.add_argument("--teacher", default="bundled", help="(default: %(default)s)")
-    parser.add_argument("--size", type=int, default=224, help="canvas [px] (default: %(default)s)")
-    parser.add_argument("--samples", type=int, default=512, help="(default: %(default)s)")
     parser.add_argument(
-        "--plain-samples", type=int, default=4096, metavar="N",
+        "--size", type=SIDE_PX, default=224, help="canvas [px] (default: %(default)s)"
+    )
+    parser.add_argument("--samples", type=COUNT, default=512, help="(default: %(default)s)")
+    parser.add_argument(
+        "--plain-samples", type=COUNT, default=4096, metavar="N",
         help="of the runs without a teacher (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of those runs")
-    parser.add_argument("--batch-size", type=int, default=32, help="(default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=5, help="rounds (default: %(default)s)")
+    parser.add_argument("--workers", type=WORKERS, nargs="+", default=[1, 2], help="of those runs")
+    parser.add_argument("--batch-size", type=BATCH, default=32, help="(default: %(default)s)")
+    parser.add_argument("--repeat", type=COUNT, default=5, help="rounds (default: %(default)s)")
     args = parser.parse_args()
 
     folders = {"foregrounds": args.foregrounds, "backgrounds": args.backgrounds}

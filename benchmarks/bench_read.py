@@ -14,7 +14,6 @@ random, and our checksums are verified. Libraries run one thread per process, so
 core. Only two readers use more: make_loader(threads=2), and FFCV, which has no workers.
 """
 
-import argparse
 import importlib.util
 import json
 import os
@@ -31,6 +30,7 @@ from benchmarks.common import REPOSITORY, report, rounds
 from benchmarks.peers import PEERS
 from benchmarks.peers.shared import BATCH, FIELDS
 from dsetkit import SampleDataset
+from dsetkit.arguments import COUNT, SIDE_PX, WORKERS, Parser
 from dsetkit.datasets.reader import Dataset
 from dsetkit.loading.plane_cache import cache_path
 from dsetkit.store.codecs import DEFAULT_CODECS
@@ -92,12 +92,16 @@ class Case:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, metavar="DATASET")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 224], help="[px]")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="processes")
+    parser.add_argument("--sizes", type=SIDE_PX, nargs="+", default=[64, 224], help="[px]")
+    parser.add_argument("--workers", type=WORKERS, nargs="+", default=[0, 2], help="processes")
     parser.add_argument(
-        "--threads", type=int, nargs="+", default=[0, 1, 2], help="where workers = 0; 0 = in place"
+        "--threads",
+        type=WORKERS,
+        nargs="+",
+        default=[0, 1, 2],
+        help="where workers = 0; 0 = in place",
     )
     parser.add_argument("--tiers", nargs="+", default=[*TIERS, "cache"], choices=[*TIERS, "cache"])
     parser.add_argument(
@@ -105,7 +109,7 @@ def main() -> None:
         help=f"compare with these, or, without a name, with all: {', '.join(PEERS)}",
     )  # fmt: skip
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep what is made, for next time")
-    parser.add_argument("--repeat", type=int, default=5, help="rounds (default: %(default)s)")
+    parser.add_argument("--repeat", type=COUNT, default=5, help="rounds (default: %(default)s)")
     args = parser.parse_args()
 
     wanted = () if args.peers is None else args.peers or tuple(PEERS)

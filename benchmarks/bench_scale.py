@@ -10,7 +10,6 @@ pixels of the first sample, without imports; `info` is the whole command. Both a
 warm page cache.
 """
 
-import argparse
 import resource
 import statistics
 import subprocess
@@ -27,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.common import REPOSITORY, keep
 from benchmarks.make_once import settings_objects
+from dsetkit.arguments import CANVAS_PX, COUNT, WORKERS, Parser
 from dsetkit.datasets.reader import Dataset
 from dsetkit.generating import generate
 from dsetkit.store.codecs import LAYOUT_CODECS
@@ -46,15 +46,15 @@ COLUMNS = {  # of the table -> how it is written
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--foregrounds", type=Path, required=True, metavar="DIR")
     parser.add_argument("--backgrounds", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000],
+    parser.add_argument("--sizes", type=COUNT, nargs="+", default=[1000, 10_000, 100_000],
                         help="of datasets [samples] (default: %(default)s)")  # fmt: skip
     parser.add_argument("--layout", default="both", choices=["both", *LAYOUT_CODECS])
-    parser.add_argument("--canvas", type=int, default=64, help="[px] (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=5, help="openings (default: %(default)s)")
+    parser.add_argument("--canvas", type=CANVAS_PX, default=64, help="[px] (default: %(default)s)")
+    parser.add_argument("--workers", type=WORKERS, default=2, help="(default: %(default)s)")
+    parser.add_argument("--repeat", type=COUNT, default=5, help="openings (default: %(default)s)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="where datasets are, for a while")
     args = parser.parse_args()
 

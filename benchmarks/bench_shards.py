@@ -19,7 +19,6 @@ Reading: the same few small samples as 1 to 1000 shards. Each figure comes from 
 own, with a warm page cache.
 """
 
-import argparse
 import importlib.metadata
 import importlib.util
 import json
@@ -41,6 +40,7 @@ import xxhash
 from benchmarks.bench_scale import in_fresh_process
 from benchmarks.common import keep, markdown_table, rounds
 from benchmarks.make_once import Run
+from dsetkit.arguments import COUNT, Parser
 from dsetkit.datasets.reader import Dataset
 from dsetkit.loading.loader import epoch_order
 from dsetkit.store.codecs import LAYOUT_CODECS
@@ -82,22 +82,22 @@ READING = {  # heading -> what it shows, and how
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--foregrounds", type=Path, required=True, metavar="DIR")
     parser.add_argument("--backgrounds", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--samples", type=int, default=20_000, help="(default: %(default)s)")
+    parser.add_argument("--samples", type=COUNT, default=20_000, help="(default: %(default)s)")
     parser.add_argument(
-        "--recipe-samples", type=int, default=400_000, metavar="N",
+        "--recipe-samples", type=COUNT, default=400_000, metavar="N",
         help="of the recipe layout, which is quick (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--shards", type=int, nargs="+", default=[1, 10, 100, 1000],
+    parser.add_argument("--shards", type=COUNT, nargs="+", default=[1, 10, 100, 1000],
                         help="of the datasets that are read (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--read-samples", type=int, default=16_000, metavar="N",
+    parser.add_argument("--read-samples", type=COUNT, default=16_000, metavar="N",
                         help="of each of those (default: %(default)s)")  # fmt: skip
     parser.add_argument("--parts", nargs="+", default=["making", "reading"],
                         choices=["making", "reading"], help="(default: both)")  # fmt: skip
     parser.add_argument("--no-ray", action="store_true", help="leave Ray out")
-    parser.add_argument("--repeat", type=int, default=3, help="rounds (default: %(default)s)")
+    parser.add_argument("--repeat", type=COUNT, default=3, help="rounds (default: %(default)s)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="where datasets are, for a while")
     args = parser.parse_args()
 

@@ -21,6 +21,7 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.common import keep, rounds
+from dsetkit.arguments import BATCH, COUNT, POSITIVE, Parser
 from dsetkit.devices import pick_device
 from dsetkit.teachers import (
     Teacher,
@@ -187,13 +188,13 @@ def load_with(spec: str, network: tuple | None, *, device: str, options: Teacher
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--teachers", nargs="+", choices=CANDIDATES, default=list(CANDIDATES), metavar="NAME",
         help=f"of {', '.join(CANDIDATES)} (default: all)")  # fmt: skip
-    add("--batch-size", type=int, default=4, help="composites at once (default: %(default)s)")
-    add("--repeat", type=int, default=5, help="rounds (default: %(default)s)")
-    add("--at-most", type=float, default=60, metavar="SECONDS",
+    add("--batch-size", type=BATCH, default=4, help="composites at once (default: %(default)s)")
+    add("--repeat", type=COUNT, default=5, help="rounds (default: %(default)s)")
+    add("--at-most", type=POSITIVE, default=60, metavar="SECONDS",
         help="left out is what takes longer for a batch (default: %(default)g)")  # fmt: skip
     add("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     add("--teacher-precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))

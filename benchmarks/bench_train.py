@@ -14,7 +14,6 @@ of a network and size take turns, round after round. Ratios are those of medians
 number of operations of forward and backward; the share of peak is relative to dense bf16.
 """
 
-import argparse
 import importlib.util
 import tempfile
 import time
@@ -34,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from benchmarks.common import keep, rounds
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import BATCH, COUNT, JOBS, SIDE_PX, STEPS, Parser
 from dsetkit.devices import pick_device, prepare_device
 from models import MODELS, create_model
 from models.blocks import Normalize
@@ -69,16 +69,18 @@ class Case:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="NAME")
-    add("--sizes", nargs="+", type=int, default=[64, 224], help="[px] (default: 64 224)")
-    add("--batch-size", type=int, default=16, help="(default: %(default)s)")
-    add("--steps", type=int, default=3, help="of each variant in a round (default: %(default)s)")
-    add("--rounds", type=int, default=5, help="one more goes first (default: %(default)s)")
-    add("--threads", type=int, default=torch.get_num_threads(), help="(default: %(default)s)")
+    add("--sizes", nargs="+", type=SIDE_PX, default=[64, 224], help="[px] (default: 64 224)")
+    add("--batch-size", type=BATCH, default=16, help="(default: %(default)s)")
+    add("--steps", type=COUNT, default=3, help="of each variant in a round (default: %(default)s)")
+    add("--rounds", type=COUNT, default=5, help="one more goes first (default: %(default)s)")
+    add("--threads", type=JOBS, default=torch.get_num_threads(), help="(default: %(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
-    add("--samples", type=int, default=256, help="that are drawn for the loader; 0 = leave it out")
+    add(
+        "--samples", type=STEPS, default=256, help="that are drawn for the loader; 0 = leave it out"
+    )
     args = parser.parse_args()
     device = pick_device(args.device).type
     rows, left_out, data = [], set(), None

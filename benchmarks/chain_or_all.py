@@ -9,11 +9,11 @@ is trained for as many steps on one dataset of all three parts. Scores are those
 the rest over backgrounds of the test split, which no network has seen.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 from benchmarks.common import keep, link_into, run_python
+from dsetkit.arguments import COUNT, Parser
 
 PARTS = ("A", "B", "C", "rest")
 # All foregrounds of the rest are unseen, whatever their split; these cells' backgrounds are too.
@@ -21,13 +21,13 @@ CELLS = ("test: unseen background", "test: both unseen")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Chained datasets against all at once.")
+    parser = Parser(description="Chained datasets against all at once.")
     add = parser.add_argument
     add("--foregrounds", required=True, type=Path, metavar="DIR")
     add("--backgrounds", required=True, type=Path, metavar="DIR")
     add("--output", required=True, type=Path, metavar="DIR")
-    add("--samples", type=int, default=600, help="of each part (default: 600)")
-    add("--epochs", type=int, default=5, help="on each part (default: 5)")
+    add("--samples", type=COUNT, default=600, help="of each part (default: 600)")
+    add("--epochs", type=COUNT, default=5, help="on each part (default: 5)")
     add("--arch", default="shared_unet")
     args = parser.parse_args()
 

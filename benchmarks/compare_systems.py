@@ -10,7 +10,6 @@ maps and two input pictures. Finished trainings are not repeated, so the same co
 interrupted run.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import REPOSITORY, keep, rounds
+from dsetkit.arguments import BATCH, COUNT, SIDE_PX, Parser
 from models import create_model
 
 UNSEEN = "test: both unseen"
@@ -62,14 +62,14 @@ SYSTEMS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Score the five reference systems on one ruler.")
+    parser = Parser(description="Score the five reference systems on one ruler.")
     add = parser.add_argument
     add("--data", required=True, type=Path, metavar="DATASET", help="with backgrounds and depth")
     add("--output", required=True, type=Path, metavar="RUNS", help="folder for the runs")
-    add("--img-size", type=int, default=32, help="px (default: 32)")
-    add("--epochs", type=int, default=4, help="of each training (default: 4)")
-    add("--batch-size", type=int, default=16, help="samples per step (default: 16)")
-    add("--limit-samples", type=int, help="of each split (default: all)")
+    add("--img-size", type=SIDE_PX, default=32, help="px (default: 32)")
+    add("--epochs", type=COUNT, default=4, help="of each training (default: 4)")
+    add("--batch-size", type=BATCH, default=16, help="samples per step (default: 16)")
+    add("--limit-samples", type=COUNT, help="of each split (default: all)")
     add("--systems", nargs="+", default=[s.number for s in SYSTEMS], metavar="00X")
     add("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     args = parser.parse_args()

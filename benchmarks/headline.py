@@ -9,7 +9,6 @@ fiftieth of the samples; the time printed for the full size is then marked as an
 Finished stages are not repeated, so the same command continues an interrupted run.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -17,22 +16,27 @@ import time
 from pathlib import Path
 
 from benchmarks.common import keep
+from dsetkit.arguments import BATCH, COUNT, Parser
 from dsetkit.assets.folders import load_backgrounds, load_foregrounds
 
 PLACEMENTS = 20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--foregrounds", type=Path, required=True, metavar="DIR", help="cut-outs with alpha")
     add("--backgrounds", type=Path, required=True, metavar="DIR", help="photographs")
     add("--output", type=Path, required=True, metavar="DIR", help="where dataset and runs go")
     add(
-        "--share", type=int, default=1, metavar="K", help="make a K-th of the full set (default: 1)"
+        "--share",
+        type=COUNT,
+        default=1,
+        metavar="K",
+        help="make a K-th of the full set (default: 1)",
     )
-    add("--epochs", type=int, default=10, metavar="N", help="of each stage (default: 10, as 002)")
-    add("--batch-size", type=int, default=256, metavar="N", help="of trainings (default: 256)")
+    add("--epochs", type=COUNT, default=10, metavar="N", help="of each stage (default: 10, as 002)")
+    add("--batch-size", type=BATCH, default=256, metavar="N", help="of trainings (default: 256)")
     args = parser.parse_args()
 
     count = _full_set(args.foregrounds, args.backgrounds) // args.share

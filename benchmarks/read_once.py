@@ -9,7 +9,6 @@ batch; the time to start workers is reported separately. Freed memory is kept fo
 the trainings on a CPU do (dsetkit/devices.py). It prints one line of JSON.
 """
 
-import argparse
 import importlib
 import json
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.peers.shared import BATCH, FIELDS, EncodedSamples
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import JOBS, SIDE_PX, WORKERS, Parser
 from dsetkit.devices import keep_freed_memory
 
 SECONDS = 1.0  # least measured time: some tiers read thousands of samples in milliseconds
@@ -81,11 +81,11 @@ def measure(batches: Iterable[dict], *, workers: int, seconds: float = SECONDS) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("store", type=Path)
-    parser.add_argument("--size", type=int, default=64, help="[px]")
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--size", type=SIDE_PX, default=64, help="[px]")
+    parser.add_argument("--workers", type=WORKERS, default=0)
+    parser.add_argument("--threads", type=JOBS, default=1)
     parser.add_argument("--fields", nargs="+", default=FIELDS)
     parser.add_argument("--cache", type=Path, metavar="DIR")
     parser.add_argument("--peer")

@@ -16,7 +16,6 @@ No time is measured, so the tables do not depend on the machine. Rates and fault
 flags change them, and the tables name them.
 """
 
-import argparse
 import heapq
 import statistics
 import tracemalloc
@@ -28,6 +27,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from benchmarks.common import keep, markdown_table
+from dsetkit.arguments import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Parser
 from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.compositing.selection import select, split_cells
 from dsetkit.datasets.reader import Dataset
@@ -65,20 +65,22 @@ class Fleet:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parts = ("shards", "cache", "nodes", "memory")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="(default: all)")
     parser.add_argument("--small", action="store_true", help="a hundredth of it, for a look")
     add = parser.add_argument_group("of the workers").add_argument
-    add("--cores", type=int, default=1024, help="that draw (default: %(default)s)")
-    add("--core-rate", type=float, default=2400, help="samples/s of one (default: %(default)s)")
-    add("--gpus", type=int, default=64, help="that label (default: %(default)s)")
-    add("--gpu-rate", type=float, default=1000, help="samples/s of one (default: %(default)s)")
-    add("--start-s", type=float, default=20, help="until one is ready (default: %(default)s)")
-    add("--shard-s", type=float, default=0.1, help="of each shard (default: %(default)s)")
-    add("--spread", type=float, default=0.05, help="of speeds (default: %(default)s)")
-    add("--slow-share", type=float, default=0.02, help="at half speed (default: %(default)s)")
-    add("--deaths-per-hour", type=float, default=0.02, help="of one (default: %(default)s)")
+    add("--cores", type=COUNT, default=1024, help="that draw (default: %(default)s)")
+    add("--core-rate", type=POSITIVE, default=2400, help="samples/s of one (default: %(default)s)")
+    add("--gpus", type=COUNT, default=64, help="that label (default: %(default)s)")
+    add("--gpu-rate", type=POSITIVE, default=1000, help="samples/s of one (default: %(default)s)")
+    add(
+        "--start-s", type=NOT_NEGATIVE, default=20, help="until one is ready (default: %(default)s)"
+    )
+    add("--shard-s", type=POSITIVE, default=0.1, help="of each shard (default: %(default)s)")
+    add("--spread", type=SHARE, default=0.05, help="of speeds (default: %(default)s)")
+    add("--slow-share", type=SHARE, default=0.02, help="at half speed (default: %(default)s)")
+    add("--deaths-per-hour", type=NOT_NEGATIVE, default=0.02, help="of one (default: %(default)s)")
     args = parser.parse_args()
 
     content: dict = {"title": "simulate_scale: seeded, nothing timed", "settings": vars(args)}

@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 
 from benchmarks.common import keep, link_into, markdown_table, run_python
+from dsetkit.arguments import Parser
 from dsetkit.demo.scenes import write_rgbd
 
 STRETCH = 25  # neighbouring frames, which often show one room
@@ -40,7 +41,7 @@ BASE = {  # as the bundled teacher's recipe, shortened
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--pairs", type=Path, required=True, metavar="DIR", help="NYU's training frames")
     add("--others", type=Path, metavar="DIR", help="pairs of other cameras")

@@ -2,6 +2,7 @@
 
 import ctypes
 import platform
+import re
 from typing import TYPE_CHECKING
 
 from dsetkit.errors import DsetkitError
@@ -12,6 +13,12 @@ if TYPE_CHECKING:  # torch takes seconds to load
 # Parameters of mallopt(3) in <malloc.h>, and their values that mean "never".
 M_TRIM_THRESHOLD, NEVER_TRIM = -1, -1
 M_MMAP_MAX, NO_MMAP = -4, 0
+
+
+def check_device_name(name: str) -> None:
+    """Raises DsetkitError unless `pick_device` knows a name, whatever GPUs there are."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
+        raise DsetkitError(f"--device {name:.40}: expected auto, cpu, cuda or cuda:N")
 
 
 def pick_device(name: str) -> "torch.device":
@@ -26,15 +33,10 @@ def pick_device(name: str) -> "torch.device":
     """
     import torch
 
-    has_cuda = torch.cuda.is_available()
+    check_device_name(name)
     if name == "auto":
-        return torch.device("cuda" if has_cuda else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise DsetkitError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise DsetkitError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DsetkitError(
             f"--device {name}: torch finds {torch.cuda.device_count()} GPUs; expected an NVIDIA "

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and JSON that is read with bounds."""
 
 import errno
 import hashlib
@@ -11,7 +11,18 @@ from typing import Any, BinaryIO
 
 from dsetkit.errors import DsetkitError
 
+LARGEST_JSON = 2**20  # that is read [bytes]
 LONGEST_NAME = 255  # bytes, in all common file systems
+
+
+def real_path(path: Path) -> Path:
+    """The path behind all links; the path itself where links lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
+def is_same_place(one: Path, other: Path) -> bool:
+    """Whether two paths lead to the same place."""
+    return real_path(one) == real_path(other)
 
 
 @contextmanager
@@ -37,7 +48,7 @@ def replacing(path: Path, *, action: str = "", advice: str = "") -> Iterator[Pat
         if _is_special(path):
             yield path
             return
-        target = path.resolve() if path.is_symlink() else path
+        target = real_path(path) if path.is_symlink() else path
         temporary = _temporary(target)
         _make_folder(target.parent)
         yield temporary
@@ -116,6 +127,36 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         DsetkitError: The place cannot be written to, or has no room left.
     """
     write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: Path, *, at_most: int = LARGEST_JSON) -> dict[str, Any]:
+    """Reads a small JSON file of unknown origin that holds an object.
+
+    Args:
+        path: The file.
+        at_most: The largest size that is read [bytes].
+
+    Raises:
+        ValueError: It cannot be read, is larger, is not JSON, or holds no object. The text has the
+            reason alone.
+    """
+    try:
+        if not path.is_file():  # a pipe would wait for its other end
+            raise ValueError("it is not a file")
+        with path.open("rb") as file:
+            text = file.read(at_most + 1)
+        if len(text) > at_most:
+            raise ValueError(f"it has more than {at_most:,} bytes")
+        content = json.loads(text)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    if not isinstance(content, dict):
+        raise ValueError("it holds no JSON object")
+    return content
 
 
 def _disk_error(error: BaseException) -> OSError | None:

@@ -24,7 +24,8 @@ def prepare() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            with suppress(OSError):  # the number was given to another kind of file
+                stream.reconfigure(errors="replace")
 
 
 def check() -> None:

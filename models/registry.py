@@ -84,14 +84,14 @@ def create_model(name: str, *, in_channels: int = 3, **options: Option) -> Netwo
             value of an option, or accept `in_channels`.
     """
     if name not in MODELS:
-        raise ModelError(f"unknown architecture {name!r}; known: {', '.join(MODELS)}")
-    if in_channels not in (3, 6):
-        raise ModelError(f"in_channels={in_channels}; expected 3 per RGB picture, so 3 or 6")
+        raise ModelError(f"unknown architecture {name!r:.60}; known: {', '.join(MODELS)}")
+    if type(in_channels) is not int or in_channels not in (3, 6):
+        raise ModelError(f"in_channels={in_channels!r:.60}; expected 3 per RGB picture, so 3 or 6")
     known = [key for key in inspect.signature(MODELS[name]).parameters if key != "in_channels"]
     for option in options:
         if option not in known:
             raise ModelError(
-                f"{name} has no option {option!r}; known: {', '.join(known) or 'none'}"
+                f"{name} has no option {option!r:.60}; known: {', '.join(known) or 'none'}"
             )
     net = MODELS[name](in_channels=in_channels, **options).to(memory_format=torch.channels_last)
     net.arch, net.options = name, {"in_channels": in_channels, **options}

@@ -4,12 +4,44 @@ On pictures as small as these, several threads mostly wait for each other.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded; for commands that tests start, too
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz-inputs",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="damaged inputs that each fuzz test makes (default: 10000)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ["FUZZ_INPUTS"] = str(config.getoption("--fuzz-inputs"))
+
+
+@pytest.fixture(scope="session")
+def fuzz_inputs(request: pytest.FixtureRequest) -> int:
+    """Damaged inputs that a fuzz test makes."""
+    return request.config.getoption("--fuzz-inputs")
+
+
+@pytest.fixture
+def memory_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: for tests that write thousands of small files."""
+    place = Path("/dev/shm")
+    if not os.access(place, os.W_OK):
+        yield tmp_path
+        return
+    with TemporaryDirectory(dir=place) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module")

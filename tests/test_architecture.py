@@ -31,7 +31,7 @@ ORDER = (
 LEVELS = {name: level for level, names in enumerate(ORDER, start=1) for name in names}
 GROUND = {
     *("errors", "files", "console", "processes", "spawning", "stopping"),
-    *("streams", "devices", "openmp"),
+    *("streams", "devices", "openmp", "arguments", "memory"),
     *("version", "colours", "numbers"),
 }
 # Packages whose face is their modules: what they do is loaded only when it is asked for.

@@ -17,20 +17,18 @@ from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
 if __name__ in SCRIPT_NAMES:
     end_while_loading(__name__)
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsetkit.arguments import Parser
 from dsetkit.console import run
 from models import ModelError, average_models, save_model
 
 SCRIPT = "average_models"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=SCRIPT, description="Average the weights of trainings from one start."
-    )
+def build_parser() -> Parser:
+    parser = Parser(prog=SCRIPT, description="Average the weights of trainings from one start.")
     add = parser.add_argument
     add("weights", type=Path, nargs="+", metavar="FILE", help="best or last.safetensors of a run")
     add("--output", type=Path, required=True, metavar="FILE", help="weights file to write")

@@ -10,7 +10,6 @@ widens it and folds the batch norm into it when it opens the file, bit for bit a
 the checkpoint that is bundled already, it writes the same graph again.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import nn
 
+from dsetkit.arguments import Parser
 from dsetkit.teachers.bundled import BUNDLED, STRIDE
 from dsetkit.teachers.checkpoint import CheckpointTeacher
 from dsetkit.teachers.onnx_export import (
@@ -39,7 +39,7 @@ SIZES = ((192, 192), (192, 256), (224, 224), (100, 224))  # compared at, height 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="weights written by train_depth.py")
     args = parser.parse_args()
     net, metadata = load_model(args.checkpoint, needs="depth")

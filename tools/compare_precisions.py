@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dsetkit import SampleDataset
+from dsetkit.arguments import COUNT, JOBS, Parser
 from dsetkit.teachers import Teacher, load_teacher
 from dsetkit.teachers.bundled import BUNDLED
 from tools.bundle_teacher import CHECKPOINT
@@ -41,14 +42,12 @@ BATCH, CANVAS_PX, SHOWN = 32, 224, (192, 256)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--data", required=True, metavar="DATASET", help="measured depth to score on")
     add("--calibrate-with", type=Path, required=True, metavar="DIR", help="NAME_color.jpg files")
-    add("--threads", type=int, default=None, metavar="N", help="(default: one a core)")
-    add("--repeat", type=int, default=15, metavar="N", help="batches timed (default: 15)")
+    add("--threads", type=JOBS, default=None, metavar="N", help="(default: one a core)")
+    add("--repeat", type=COUNT, default=15, metavar="N", help="batches timed (default: 15)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         files = {"fp32": BUNDLED} | converted(Path(folder), args.calibrate_with)

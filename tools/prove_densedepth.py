@@ -22,6 +22,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from dsetkit.arguments import Parser  # noqa: E402
 from tests.helpers.densedepth_weights import draw, keras_shapes  # noqa: E402
 
 SIZES = ((64, 96), (224, 224), (480, 640))  # height, width [px]
@@ -30,9 +31,7 @@ TOLERANCE = 1e-3  # of the range of Keras's output
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("keras", "torch"))
     parser.add_argument("work_dir", type=Path, help="for .h5 files and answers, 0.5 GB")
     parser.add_argument("--golden", type=Path, help="also write this golden file (step keras)")

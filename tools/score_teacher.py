@@ -18,7 +18,6 @@ from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
 if __name__ in SCRIPT_NAMES:
     end_while_loading(__name__)
 
-import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.arguments import WORKERS, Parser
 from dsetkit.cli.teacher_verbs import add_teacher_flags, teacher_choice
 from dsetkit.console import run
 from dsetkit.errors import RunError
@@ -43,13 +43,13 @@ from training.scoring.report import DEPTH_ROWS, protocol_table, score_table, sho
 SCRIPT = "score_teacher"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     # fmt: off
-    parser = argparse.ArgumentParser(prog=SCRIPT, description="Score a teacher on measured depth.")
+    parser = Parser(prog=SCRIPT, description="Score a teacher on measured depth.")
     add = parser.add_argument
     add("--data", required=True, metavar="DATASET", help="with measured depth, see import-rgbd")
     add("--split", choices=("train", "val", "test"), default="test", help="(default: test)")
-    add("--workers", type=int, default=0, metavar="N", help="processes that load (default: 0)")
+    add("--workers", type=WORKERS, default=0, metavar="N", help="processes that load (default: 0)")
     add("--output", type=Path, metavar="FILE", help="write everything as JSON")
     # fmt: on
     add_teacher_flags(parser.add_argument_group("teacher").add_argument, default=None)

@@ -6,13 +6,14 @@ starts from the best weights of the one before. --resume continues a chain like 
 
 import argparse
 import copy
-import csv
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from dsetkit.errors import RunError
 from training import ranks
-from training.checkpoint import STATE_FILE
-from training.run_dir import LOG_FILE, write_arguments
+from training.checkpoint import has_state
+from training.run_dir import read_log, write_arguments
 
 CHAIN_LR = ("restart", "continue")
 
@@ -36,7 +37,7 @@ def links(args: argparse.Namespace, *, script: str) -> Iterator[argparse.Namespa
     before: Path | None = None
     for number, data in enumerate(args.data, start=1):
         output = args.output / f"set-{number}"
-        resume = args.resume and (output / STATE_FILE).exists()
+        resume = args.resume and has_state(output)
         link = _with(args, data=data, output=output, resume=resume, chain=False)
         if before is not None:
             link.init_from, link.pretrained = str(before / "best.safetensors"), None
@@ -54,6 +55,16 @@ def _with(args: argparse.Namespace, **changes: object) -> argparse.Namespace:
 
 
 def _last_lr(run_dir: Path) -> float:
-    """The learning rate a run ended with."""
-    with (run_dir / LOG_FILE).open(newline="") as file:
-        return float(list(csv.DictReader(file))[-1]["lr"])
+    """The learning rate a run ended with.
+
+    Raises:
+        RunError: Its log.csv does not tell.
+    """
+    last = next(reversed(read_log(run_dir)), {})
+    try:
+        rate = float(last.get("lr") or "nan")
+    except (ValueError, TypeError):
+        rate = math.nan
+    if not 0 <= rate < math.inf:
+        raise RunError(f"{run_dir}/log.csv has no lr in its last line: expected a learning rate")
+    return rate

@@ -3,16 +3,34 @@
 import argparse
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dsetkit.arguments import (
+    BATCH,
+    COUNT,
+    DECAY,
+    GAMMA,
+    MINUTES,
+    MOMENTUM,
+    PATIENCE,
+    POSITIVE,
+    RATE,
+    SEED,
+    SIDE_PX,
+    STEPS,
+    WORKERS,
+    Parser,
+    shown,
+)
 from dsetkit.console import run
-from dsetkit.errors import RunError
+from dsetkit.errors import DsetkitError, RunError
 from training import ranks
 from training.augment import AUGMENT_HELP
 from training.chain import CHAIN_LR
-from training.run_dir import read_arguments
+from training.run_dir import ARGUMENTS_FILE, read_arguments
 from training.schedule import OPTIMIZERS, SCHEDULES
 
 # Arguments that may differ when a run continues: they change where files are and how fast it runs,
@@ -55,9 +73,7 @@ def run_training(main: Callable[[], None], *user_errors: type[Exception], script
     )
 
 
-def parse_run(
-    parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
-) -> argparse.Namespace:
+def parse_run(parser: Parser, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the arguments of a training; --resume takes missing ones from the run.
 
     Raises:
@@ -68,7 +84,7 @@ def parse_run(
     if args.output is None:
         raise RunError("--output is missing: expected the folder of the run")
     if args.resume:
-        saved = read_arguments(args.output, script=parser.prog)
+        saved = vars(_saved_arguments(parser, args.output))
         parser.set_defaults(**saved)
         args = parser.parse_args(argv)
         for name, before in saved.items():
@@ -82,10 +98,60 @@ def parse_run(
                 )
     if args.data is None:
         raise RunError("--data is missing: expected the dataset's directory")
-    if isinstance(args.data, str):  # the one dataset that args.json names
-        args.data = [args.data]
     ranks.check_batch_size(args.batch_size, accumulate=args.accumulate)
     return args
+
+
+def _saved_arguments(parser: Parser, run_dir: Path) -> argparse.Namespace:
+    """The arguments that a run was started with, parsed and checked like those of a command line.
+
+    Raises:
+        RunError: Its args.json holds others.
+    """
+    saved = read_arguments(run_dir, script=parser.prog)
+    path = run_dir / ARGUMENTS_FILE
+    words = list[str]()
+    for action in parser._actions:  # argparse has no public list of them
+        first, *others = _words(action, saved.pop(action.dest, None)) or [""]
+        if not _is_text(first) or not all(_is_text(word) and word[:1] != "-" for word in others):
+            raise RunError(f"{path}: {action.dest} cannot be words of a command line")
+        words += [first, *others] if first else []
+    if saved:
+        raise RunError(f"{path}: {parser.prog} has no argument {shown(min(saved))}")
+    try:
+        return parser.parse_file(words, path)
+    except DsetkitError as error:
+        raise RunError(f"{error}; start a new run with another --output") from error
+
+
+def _words(action: argparse.Action, value: object) -> list[str]:
+    """A value of args.json as words of a command line: none for one that was not given."""
+    flag = action.option_strings[0]
+    if value is None or value is False or value == []:
+        is_pair = isinstance(action, argparse.BooleanOptionalAction) and value is False
+        return [action.option_strings[1]] if is_pair else []
+    if action.nargs == 0:
+        return [flag] if value is True else [f"{flag}={value}"]  # the second one is refused
+    if not isinstance(value, list) or action.nargs is None:
+        return [f"{flag}={value}"]
+    return [flag, *map(_word, value)]
+
+
+def _is_text(word: str) -> bool:
+    """Whether a word could come from a command line."""
+    try:
+        return b"\0" not in os.fsencode(word)
+    except UnicodeEncodeError:
+        return False
+
+
+def _word(value: object) -> str:
+    """An entry of a list of args.json: a size is a list of two numbers, an option of two others."""
+    if not isinstance(value, list):
+        return str(value)
+    if len(value) == 2 and isinstance(value[0], str):
+        return f"{value[0]}={json.dumps(value[1])}"
+    return "x".join(map(str, value))
 
 
 def _shown(value: object) -> str:
@@ -115,10 +181,11 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--init-from", metavar="CHECKPOINT", help="start a new run from these .safetensors weights")
     add("--pretrained", metavar="FILE", help="encoder weights, from a file on this machine")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help=SHOWN)
-    add("--seed", type=int, default=0, metavar="N", help=f"of weights, order, augmentation {SHOWN}")
-    add("--checkpoint-every", type=float, default=5, metavar="MINUTES",
+    add("--seed", type=SEED, default=0, metavar="N",
+        help=f"of weights, order, augmentation {SHOWN}")
+    add("--checkpoint-every", type=MINUTES, default=5, metavar="MINUTES",
         help=f"time between two saves within an epoch [min]; 0 = after every step {SHOWN}")
-    add("--picture-every", type=positive_int, metavar="STEPS",
+    add("--picture-every", type=COUNT, metavar="STEPS",
         help="draw predictions this often within an epoch too (default: at its end alone)")
 
     add = parser.add_argument_group("data").add_argument
@@ -126,48 +193,48 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures the network sees, in this order (default: composite)")
     add("--img-sizes", nargs="+", type=image_size, default=[[32, 32], [64, 64]], metavar="SIZE",
         help="N or HxW [px], one stage of training for each (default: 32 64)")
-    add("--epochs", nargs="+", type=positive_int, default=[10], metavar="N",
+    add("--epochs", nargs="+", type=COUNT, default=[10], metavar="N",
         help="of each stage, or one number for all (default: 10)")
-    add("--batch-size", type=positive_int, default=32, metavar="N",
+    add("--batch-size", type=BATCH, default=32, metavar="N",
         help=f"samples per step, of all processes together {SHOWN}")
-    add("--shuffle-block", type=positive_int, metavar="N",
+    add("--shuffle-block", type=COUNT, metavar="N",
         help="shuffle blocks of N neighbouring samples and within windows of 16 blocks, so that a "
         "dataset larger than the memory is read nearly in order (default: one whole shuffle)")
-    add("--workers", type=int, default=0, metavar="N",
+    add("--workers", type=WORKERS, default=0, metavar="N",
         help=f"processes that load samples; 0 = threads of this one {SHOWN}")
     add("--cache", type=Path, metavar="DIR",
         help="keep every sample decoded and resized in a file there, made at the first use "
         "(by all cores: `dsetkit cache`), and read it at the speed of memory: about 24 kB a sample "
         "at 64 px (default: no cache)")
-    add("--limit-samples", type=positive_int, metavar="N",
+    add("--limit-samples", type=COUNT, metavar="N",
         help="use N samples, spread over each split, for a quick look (default: all)")
     add("--augment", default="flip", metavar="SPEC",
         help=f"{AUGMENT_HELP} {SHOWN}")
 
     add = parser.add_argument_group("optimisation").add_argument
     add("--opt", choices=OPTIMIZERS, default="adamw", help=SHOWN)
-    add("--lr", type=float, default=5e-4, metavar="RATE", help=f"base learning rate {SHOWN}")
-    add("--weight-decay", type=float, default=1e-2, metavar="W",
+    add("--lr", type=RATE, default=5e-4, metavar="RATE", help=f"base learning rate {SHOWN}")
+    add("--weight-decay", type=RATE, default=1e-2, metavar="W",
         help=f"on all weights but biases and norms {SHOWN}")
-    add("--momentum", type=float, default=0.9, metavar="M",
+    add("--momentum", type=MOMENTUM, default=0.9, metavar="M",
         help=f"of --opt sgd and rmsprop {SHOWN}")
     add("--sched", choices=SCHEDULES, default="cosine", help=f"of the learning rate {SHOWN}")
-    add("--warmup-steps", type=int, default=0, metavar="N",
+    add("--warmup-steps", type=STEPS, default=0, metavar="N",
         help=f"steps of rising learning rate at the start, not with --sched onecycle {SHOWN}")
-    add("--step-epochs", type=positive_int, default=10, metavar="N",
+    add("--step-epochs", type=COUNT, default=10, metavar="N",
         help=f"epochs between two reductions of --sched step {SHOWN}")
-    add("--step-gamma", type=float, default=0.1, metavar="G",
+    add("--step-gamma", type=GAMMA, default=0.1, metavar="G",
         help=f"factor of each reduction, --sched step and plateau {SHOWN}")
-    add("--plateau-patience", type=int, default=3, metavar="N",
+    add("--plateau-patience", type=PATIENCE, default=3, metavar="N",
         help=f"validations without a new best before --sched plateau reduces {SHOWN}")
-    add("--clip-grad", type=float, metavar="NORM", help="largest gradient norm (default: any)")
-    add("--clip-grad-value", type=float, metavar="V",
+    add("--clip-grad", type=POSITIVE, metavar="NORM", help="largest gradient norm (default: any)")
+    add("--clip-grad-value", type=POSITIVE, metavar="V",
         help="largest size of each gradient value (default: any)")
-    add("--ema", type=float, default=0.0, metavar="DECAY",
+    add("--ema", type=DECAY, default=0.0, metavar="DECAY",
         help=f"validate and save an average of the weights, 0.999 say; 0 = off {SHOWN}")
-    add("--val-every", type=positive_int, default=1, metavar="N",
+    add("--val-every", type=COUNT, default=1, metavar="N",
         help=f"epochs per validation {SHOWN}")
-    add("--patience", type=positive_int, metavar="N",
+    add("--patience", type=COUNT, metavar="N",
         help="end a stage after N validations without a new best (default: never)")
 
     add = parser.add_argument_group("speed").add_argument
@@ -176,7 +243,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--channels-last", action=argparse.BooleanOptionalAction, default=True,
         help=f"memory format of the convolutions {SHOWN}")
     add("--compile", action="store_true", help="compile the network: slow start, faster steps")
-    add("--accumulate", type=positive_int, default=1, metavar="N",
+    add("--accumulate", type=BATCH, default=1, metavar="N",
         help="take each batch in N parts, one after another, in 1/N of the memory; the numbers of "
         "the whole batch but for batch norm, which sees the parts, and for parts that differ in "
         f"valid pixels {SHOWN}")
@@ -189,22 +256,19 @@ def arch_option(text: str) -> list[Any]:
     """Reads "full_size=true" as ["full_size", True]: a name and a JSON value, or plain text."""
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE, as full_size=true")
+        raise argparse.ArgumentTypeError(
+            f"expected NAME=VALUE, as full_size=true, got {shown(text)}"
+        )
     try:
         return [name, json.loads(value)]
-    except ValueError:
+    except (ValueError, RecursionError):
         return [name, value]
 
 
 def image_size(text: str) -> list[int]:
     """Reads "64" as [64, 64], "48x64" as [48, 64]: (height, width) [px]."""
-    sides = [positive_int(side) for side in text.split("x")]
+    sides = text.split("x")
     if len(sides) > 2:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected N or HxW")
-    return sides * 2 if len(sides) == 1 else sides
-
-
-def positive_int(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number above 0")
-    return int(text)
+        raise argparse.ArgumentTypeError(f"expected N or HxW, got {shown(text)}")
+    height, width = (SIDE_PX(side) for side in (sides[0], sides[-1]))
+    return [height, width]

@@ -4,6 +4,7 @@ A script brings a network and a `Task`, the functions that only it can know; `fi
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,19 @@ from torch import nn
 from training import loop, ranks, run_dir
 from training.augment import make_augment
 from training.checkpoint import STATE_FILE, Stateful, save_state
-from training.data import DataSource, Loader, check_enough_samples, open_loader, some_samples
+from training.data import (
+    DataSource,
+    Loader,
+    Samples,
+    check_enough_samples,
+    open_loader,
+    some_samples,
+)
 from training.estimate import TimeEstimate
 from training.interrupts import CtrlC
 from training.loop import Batch
 from training.network import Forward, prepare_network, uses_bf16
+from training.preflight import check_batch_memory, check_batch_norm
 from training.run_dir import Stage
 from training.schedule import Plateau, make_optimizer, make_schedule
 from training.settings import FitSettings
@@ -56,6 +65,7 @@ class Task(Generic[Outputs]):
             grid, uint8 RGB (H, W, 3).
         num_pictures: samples of a prediction grid.
         metadata: JSON values for the weights files.
+        check_samples: (samples, name of the split) raises RunError if they are useless.
     """
 
     predict: Callable[[Forward, Batch], Outputs]
@@ -66,6 +76,7 @@ class Task(Generic[Outputs]):
     draw: Callable[[Outputs, Batch], np.ndarray]
     num_pictures: int
     metadata: Mapping[str, Any]
+    check_samples: Callable[[Samples, str], None] = lambda samples, split: None
 
 
 def fit(
@@ -102,9 +113,7 @@ def fit(
             if ctrl_c.state_is_whole:
                 training.save()
             raise
-    logger.info(
-        "all %d epochs are done: %s", training.stages[-1].end, settings.output / "best.safetensors"
-    )
+    training.log_end()
 
 
 class _Training(Generic[Outputs]):
@@ -133,9 +142,21 @@ class _Training(Generic[Outputs]):
         )
         stride = cast(int, net.stride)
         self.stages = run_dir.make_stages(settings.img_sizes, settings.epochs, stride=stride)
+        self._check_memory()
         self.train_loader, self.val_loader = self._open_loaders(self.stages[0])
         count, batch_size = len(self.train_loader.dataset), settings.batch_size
         check_enough_samples(count, batch_size=batch_size, name=source.name)
+        task.check_samples(self.train_loader.dataset, "train")
+        task.check_samples(self.val_loader.dataset, "val")
+        check_batch_norm(
+            self.network.trained,
+            self.stages,
+            channels=3 * len(settings.inputs),
+            samples=count,
+            batch_size=batch_size,
+            accumulate=settings.accumulate,
+            sync_bn=settings.sync_bn,
+        )
         self.steps_per_epoch = len(self.train_loader)
         depth_is_metric = source.manifest.depth_kind == "metric"
         self.augment = make_augment(settings.augment, depth_is_metric=depth_is_metric)
@@ -158,6 +179,18 @@ class _Training(Generic[Outputs]):
         self.progress = loop.Progress()
         self.estimate = TimeEstimate(
             self.stages, steps_per_epoch=self.steps_per_epoch, device=device
+        )
+
+    def _check_memory(self) -> None:
+        """Raises RunError when a batch of the largest pictures does not fit into the memory."""
+        settings = self.settings
+        largest = max(self.stages, key=lambda stage: stage.size[0] * stage.size[1])
+        check_batch_memory(
+            largest.size,
+            self.device,
+            samples=max(1, settings.batch_size // ranks.world()),
+            channels=3 * len(settings.inputs),
+            flags=f"--img-sizes {largest.size_name} with --batch-size {settings.batch_size}",
         )
 
     def _open_loaders(self, stage: Stage) -> tuple[Loader, Loader]:
@@ -197,11 +230,24 @@ class _Training(Generic[Outputs]):
         if len(self.val_loader) == 0:
             logger.info("no val samples: best.safetensors will be the newest weights")
 
+    def log_end(self) -> None:
+        """Logs which weights to use.
+
+        Raises:
+            RunError: No validation gave a finite score, so that there are no best weights.
+        """
+        run_dir.check_has_best(self.settings.output)
+        logger.info(
+            "all %d epochs are done: %s",
+            self.stages[-1].end,
+            self.settings.output / "best.safetensors",
+        )
+
     def start_or_continue(self) -> None:
         """Makes the folder of a new run and saves its first state, or restores the last one."""
         settings, fingerprint = self.settings, self.source.manifest.fingerprint
         if settings.resume:
-            run_dir.continue_run(settings.output, self._parts(), vars(self.progress), fingerprint)
+            run_dir.continue_run(settings.output, self._parts(), self.progress, fingerprint)
             return
         run_dir.start_run(
             settings.output, settings.arguments, script=settings.script, fingerprint=fingerprint
@@ -210,7 +256,8 @@ class _Training(Generic[Outputs]):
 
     def save(self) -> None:
         """Writes the state that --resume continues from."""
-        save_state(self.settings.output / STATE_FILE, self._parts(), vars(self.progress))
+        path = self.settings.output / STATE_FILE
+        save_state(path, self._parts(), self.progress.state_dict())
 
     def _parts(self) -> dict[str, Stateful]:
         parts: dict[str, Stateful] = {
@@ -278,6 +325,8 @@ class _Training(Generic[Outputs]):
         is_best = len(self.val_loader) == 0
         if metrics:
             score = self.task.score_of(metrics)
+            if not math.isfinite(score):
+                logger.warning("the validation score of epoch %d is %s", progress.epoch + 1, score)
             is_best = progress.take_score(score)
             if settings.sched == "plateau":
                 self.plateau.update(score)

@@ -17,6 +17,7 @@ from training.interrupts import CtrlC
 
 Batch = dict[str, torch.Tensor]
 
+TIME_COLUMNS = ("samples_per_s", "data_wait_share")  # of log.csv: they differ from run to run
 READ_LOSS_EVERY_S = 1.0  # reading a loss makes the CPU wait for the GPU
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal
 
@@ -38,7 +39,8 @@ class Progress:
         batch: batches finished in the current epoch.
         loss_sum: sum of the loss over the epoch's samples.
         samples: samples of the epoch so far.
-        seconds: time spent in it [s].
+        timed_samples: those of them that this process trained on.
+        seconds: time that this process has spent in the epoch [s].
         wait_seconds: share of `seconds` spent waiting for data [s].
         best: best score of the current stage; smaller is better.
         stale: validations since then.
@@ -49,6 +51,7 @@ class Progress:
     batch: int = 0
     loss_sum: float = 0.0
     samples: int = 0
+    timed_samples: int = 0
     seconds: float = 0.0
     wait_seconds: float = 0.0
     best: float = math.inf
@@ -62,7 +65,7 @@ class Progress:
 
     @property
     def samples_per_s(self) -> float:
-        return self.samples / max(1e-9, self.seconds)
+        return self.timed_samples / max(1e-9, self.seconds)
 
     @property
     def data_wait_share(self) -> float:
@@ -110,7 +113,48 @@ class Progress:
     def next_epoch(self, epoch: int) -> None:
         """Moves to the start of an epoch; its sums begin at 0."""
         self.epoch, self.batch, self.loss_sum, self.samples = epoch, 0, 0.0, 0
-        self.seconds = self.wait_seconds = 0.0
+        self.timed_samples, self.seconds, self.wait_seconds = 0, 0.0, 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next step depends on, and the rows: all but times, equal for equal runs."""
+        rows = [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in self.rows]
+        return {**{name: getattr(self, name) for name in SAVED}, "rows": rows}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what `state_dict` gave.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        if state.keys() != {*SAVED, "rows"}:
+            raise ValueError(f"entries {list(state)[:9]}, expected {[*SAVED, 'rows']}")
+        for name, kind in SAVED.items():
+            value = state[name]
+            if type(value) is not kind or value != value or (isinstance(value, int) and value < 0):
+                raise ValueError(f"{name} {value!r:.40}, expected a number")
+        rows = state["rows"]
+        if not isinstance(rows, list) or not all(map(_is_row, rows)):
+            raise ValueError("rows, expected a list of rows of log.csv")
+        vars(self).update(state, rows=[dict(row) for row in rows])
+
+
+SAVED = {  # attributes of Progress in its state -> type
+    "epoch": int,
+    "batch": int,
+    "loss_sum": float,
+    "samples": int,
+    "best": float,
+    "stale": int,
+}
+
+
+def _is_row(row: object) -> bool:
+    """Whether this is a row of log.csv: numbers and texts by name."""
+    return (
+        isinstance(row, dict)
+        and all(type(key) is str and type(value) in (int, float, str) for key, value in row.items())
+        and isinstance(row.get("epoch"), int)
+    )
 
 
 # ---- one epoch ---------------------------------------------------------------------------------
@@ -162,6 +206,7 @@ def train_epoch(
                     raise _loss_error(loss, first_step + progress.batch - len(unread) + back)
                 progress.loss_sum += loss * size
                 progress.samples += size
+                progress.timed_samples += size
             unread.clear()
             progress.seconds += clock() - read_at
             read_at = clock()
@@ -253,7 +298,7 @@ def seed_step(seed: int, step: int) -> None:
 
     A resumed run then draws the same numbers, on any device, without a saved generator state.
     """
-    torch.manual_seed(seed * 1_000_003 + step)  # the CPU generator takes the low 32 bits
+    torch.manual_seed((seed * 1_000_003 + step) % 2**64)  # the CPU generator takes the low 32 bits
 
 
 def prepare_batch(batch: Batch, device: torch.device) -> Batch:

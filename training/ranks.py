@@ -35,6 +35,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from dsetkit.arguments import PORT, PROCESSES, RANK, from_environment
 from dsetkit.errors import RunError
 from dsetkit.stopping import SIGNALS
 from dsetkit.streams import print_error
@@ -59,11 +60,19 @@ _printing = threading.Lock()
 
 
 def join() -> None:
-    """Joins the process group if torchrun, or a program like it, started several processes."""
+    """Joins the process group if torchrun, or a program like it, started several processes.
+
+    Raises:
+        DsetkitError: An environment variable of theirs is no number, or too large.
+    """
     global _store
     needed = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    if not all(name in os.environ for name in needed) or os.environ["WORLD_SIZE"] == "1":
+    if not all(os.environ.get(name) for name in needed) or os.environ["WORLD_SIZE"] == "1":
         return
+    rank, world_size = from_environment("RANK", RANK), from_environment("WORLD_SIZE", PROCESSES)
+    from_environment("MASTER_PORT", PORT)
+    if rank >= world_size:
+        raise RunError(f"environment variable RANK: expected below {world_size}, got {rank}")
     _store, number, count = next(iter(dist.rendezvous("env://")))
     _end_with_the_others()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -180,10 +189,12 @@ def own_device(device: torch.device) -> torch.device:
 
     Raises:
         RunError: there are more ranks on the machine than GPUs.
+        DsetkitError: LOCAL_RANK is no number.
     """
     if world() == 1 or device.type != "cuda":
         return device
-    number, count = int(os.environ.get("LOCAL_RANK", place()[0])), torch.cuda.device_count()
+    own = from_environment("LOCAL_RANK", RANK)
+    number, count = place()[0] if own is None else own, torch.cuda.device_count()
     if number >= count:
         raise RunError(
             f"process {number + 1} of this machine finds {count} GPUs: expected one for each; "

@@ -6,6 +6,7 @@
 | `log.csv` | one row per epoch |
 | `best.safetensors`, `last.safetensors` | weights: best of the last stage begun, newest |
 | `state.pt` | what `--resume` continues from |
+| `state.previous.pt` | the same, saved before; see training/checkpoint.py |
 | `epoch-NNN.png` | prediction grid at the epoch's end |
 | `step-NNNNNNN.png` | the same every `--picture-every` steps |
 | `tensorboard/` | scalars and prediction grids |
@@ -24,16 +25,27 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from dsetkit.errors import RunError
-from dsetkit.files import write_whole
+from dsetkit.errors import RunError, one_line
+from dsetkit.files import read_json, write_whole
 from training import ranks
-from training.checkpoint import ADVICE, STATE_FILE, Stateful, has_trained, load_state
+from training.checkpoint import (
+    ADVICE,
+    STATE_FILE,
+    Stateful,
+    forget_state,
+    has_state,
+    has_trained,
+    load_state,
+)
+from training.loop import TIME_COLUMNS, Progress
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 ARGUMENTS_FILE = "args.json"
 LOG_FILE = "log.csv"
+BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
+LARGEST_LOG = 2**26  # of log.csv [bytes]: a hundred thousand epochs and more
 
 logger = logging.getLogger(__name__)
 
@@ -105,12 +117,12 @@ def start_run(
     Raises:
         RunError: The folder holds a run already; nothing is overwritten.
     """
-    state = run_dir / STATE_FILE
-    if state.exists() and has_trained(state):
+    if has_state(run_dir) and has_trained(run_dir / STATE_FILE):
         raise RunError(
             f"{run_dir} holds a run already: continue it with --resume, or choose another --output"
         )
     ranks.barrier()  # until every rank has looked, rank 0 must not write
+    forget_state(run_dir)
     write_arguments(run_dir, arguments, script=script, fingerprint=fingerprint)
 
 
@@ -129,15 +141,15 @@ def read_arguments(run_dir: Path, *, script: str) -> dict[str, Any]:
     Raises:
         RunError: no run to continue there, or one of another script.
     """
-    is_chain = (run_dir / ARGUMENTS_FILE).exists() and any(run_dir.glob(f"set-*/{STATE_FILE}"))
-    if not is_chain and not (run_dir / STATE_FILE).exists():
+    is_chain = (run_dir / ARGUMENTS_FILE).exists() and any(map(has_state, run_dir.glob("set-*")))
+    if not is_chain and not has_state(run_dir):
         raise RunError(
             f"nothing to resume: {run_dir} has no {STATE_FILE}; expected the folder of a run that "
             "was cut off; start it without --resume"
         )
     content = _read_run(run_dir)
     if content["script"] != script:
-        raise RunError(f"{run_dir} is a run of {content['script']}: resume it with that script")
+        raise RunError(f"{run_dir} is a run of {content['script']:.40}: resume it with that script")
     return content["arguments"]
 
 
@@ -152,7 +164,7 @@ def check_same_dataset(run_dir: Path, fingerprint: str) -> None:
 
 
 def continue_run(
-    run_dir: Path, parts: Mapping[str, Stateful], progress: dict[str, Any], fingerprint: str
+    run_dir: Path, parts: Mapping[str, Stateful], progress: Progress, fingerprint: str
 ) -> None:
     """Restores the saved state of a run into `parts` and `progress`.
 
@@ -160,19 +172,51 @@ def continue_run(
         RunError: it was started on another dataset, or its state cannot be read.
     """
     check_same_dataset(run_dir, fingerprint)
-    progress.update(load_state(run_dir / STATE_FILE, parts))
-    logger.info("continuing after %d epochs, %d batches", progress["epoch"], progress["batch"])
+    path = run_dir / STATE_FILE
+    try:
+        progress.load_state_dict(load_state(path, parts))
+    except ValueError as error:
+        raise RunError(f"{path} is no training state: its progress has {error}") from error
+    _restore_times(run_dir, progress.rows)
+    logger.info("continuing after %d epochs, %d batches", progress.epoch, progress.batch)
+
+
+def _restore_times(run_dir: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Gives rows the times that log.csv has of them; the state has none."""
+    if not rows:
+        return
+    try:
+        logged = {line.get("epoch"): line for line in read_log(run_dir)}
+    except RunError as error:
+        logger.warning("%s; it is written anew, without the times of the epochs so far", error)
+        return
+    for row in rows:
+        line = logged.get(str(row["epoch"]), {})
+        row.update({name: line[name] for name in TIME_COLUMNS if line.get(name)})
+
+
+def check_has_best(run_dir: Path) -> None:
+    """Raises RunError when a run that has ended holds no best weights."""
+    if ranks.is_first() and not (run_dir / BEST_FILE).exists():
+        raise RunError(
+            f"{run_dir} has no {BEST_FILE}: no validation gave a finite score; see {LOG_FILE}; "
+            f"{LAST_FILE} holds the newest weights"
+        )
 
 
 def _read_run(run_dir: Path) -> dict[str, Any]:
     path = run_dir / ARGUMENTS_FILE
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        content = read_json(path)
+        for name, kind in (("script", str), ("dataset_fingerprint", str), ("arguments", dict)):
+            if not isinstance(content.get(name), kind):
+                raise ValueError(f"it has no {name}")
+    except ValueError as error:
         raise RunError(
-            f"{path} cannot be read ({error}): expected the arguments of a run; "
+            f"{path} cannot be read: {one_line(error)}; expected the arguments of a run; "
             "start a new one with another --output"
         ) from error
+    return content
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -192,6 +236,23 @@ def write_log(run_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     _write(run_dir / LOG_FILE, text.getvalue().encode())
+
+
+def read_log(run_dir: Path) -> list[dict[str, str]]:
+    """The lines of log.csv: texts by column.
+
+    Raises:
+        RunError: It cannot be read.
+    """
+    path = run_dir / LOG_FILE
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_LOG + 1)
+        if len(text) > LARGEST_LOG:
+            raise ValueError(f"more than {LARGEST_LOG:,} bytes")
+        return list(csv.DictReader(io.StringIO(text.decode(), newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(f"{path} cannot be read: {one_line(error)}") from error
 
 
 def log_row(

@@ -30,6 +30,8 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 NOT_UTF_8 = "its name is not UTF-8: rename it"
 
 MAX_MEGAPIXELS = 100
+STRIP_PIXELS = 2**22  # that are converted at once
+CHANNELS: dict[str, tuple[int, ...]] = {"L": (), "RGB": (3,), "RGBA": (4,)}
 MAX_FILE_BYTES = 256 * 2**20  # of a picture, a table, a member of an archive
 MAX_SCANS = 100  # of a JPEG. Each passes over all pixels, and may take as few as ten bytes
 MAX_PARTS = 100_000  # chunks of a PNG, segments of a JPEG
@@ -151,8 +153,18 @@ class Picture:
         return self.image.mode in ("I;16", "I;16B", "I")
 
     def pixels(self, mode: str) -> np.ndarray:
-        """Pixels as stored, in a Pillow mode of 8-bit channels: uint8 (h,w) or (h,w,channels)."""
-        return np.asarray(self._in_8_bits().convert(mode))
+        """Pixels as stored, in a mode of CHANNELS: uint8 (h,w) or (h,w,channels)."""
+        image = self._in_8_bits()
+        width, height = image.size
+        rows = max(1, STRIP_PIXELS // width)
+        if rows >= height:
+            return np.asarray(image.convert(mode))
+        # In strips, because Pillow makes up to three copies of what it converts and gives away.
+        pixels = np.empty((height, width, *CHANNELS[mode]), np.uint8)
+        for top in range(0, height, rows):
+            strip = image.crop((0, top, width, min(top + rows, height)))
+            pixels[top : top + rows] = np.asarray(strip.convert(mode))
+        return pixels
 
     def grey_16(self) -> np.ndarray:
         """Pixels as stored of a picture with `has_16_bit_grey`: uint16 (h,w)."""

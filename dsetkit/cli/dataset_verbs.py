@@ -5,13 +5,13 @@ import json
 import os
 from pathlib import Path
 
+from dsetkit.arguments import INDEX, JOBS, ROWS, SEED, SHARDS, SHARE, SIDE_PX
 from dsetkit.cli.flags import (
     Verbs,
     add_dataset_verb,
     add_layout_flags,
     add_split_choice,
     add_verb,
-    at_least_1,
 )
 from dsetkit.console import progress_bar
 from dsetkit.files import write_json
@@ -46,7 +46,7 @@ def _add_verify(verbs: Verbs) -> None:
         verbs, "verify", _verify, "check every checksum, image, count and id"
     ).add_argument
     add("--quick", action="store_true", help="compare checksums alone, and decode no picture")
-    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="threads")
+    add("--jobs", type=JOBS, default=os.cpu_count(), metavar="N", help="threads")
     add("--output", type=Path, metavar="FILE.json", help="also write all problems there")
 
 
@@ -73,7 +73,7 @@ def _add_stats(verbs: Verbs) -> None:
         "mean and std of each field, mask coverage, depth histogram, quality of the labels",
     ).add_argument
     add_split_choice(add)
-    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="processes")
+    add("--jobs", type=JOBS, default=os.cpu_count(), metavar="N", help="processes")
     add("--output", type=Path, metavar="FILE.json", help="also write the numbers there")
 
 
@@ -110,13 +110,13 @@ def _add_split(verbs: Verbs) -> None:
     add = parser.add_argument
     add(
         "--shares",
-        type=float,
+        type=SHARE,
         nargs=3,
         default=[0.8, 0.05, 0.15],
         metavar=("TRAIN", "VAL", "TEST"),
         help="shares of --split-by sample",
     )
-    add("--seed", type=int, default=0, help="key of the choice of --split-by sample")
+    add("--seed", type=SEED, default=0, help="key of the choice of --split-by sample")
     add("--export", type=Path, metavar="FILE.csv", help="write one row for each sample afterwards")
 
 
@@ -148,12 +148,10 @@ def _add_show(verbs: Verbs) -> None:
         metavar="FILE.png",
         help="picture to write",
     )
-    add(
-        "--num", type=at_least_1, default=8, metavar="N", help="number of samples, chosen by chance"
-    )
+    add("--num", type=ROWS, default=8, metavar="N", help="number of samples, chosen by chance")
     add_split_choice(add)
-    add("--seed", type=int, default=0, help="key of the choice")
-    add("--indices", type=int, nargs="+", metavar="I", help="show these samples instead")
+    add("--seed", type=SEED, default=0, help="key of the choice")
+    add("--indices", type=INDEX, nargs="+", metavar="I", help="show these samples instead")
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -203,7 +201,7 @@ def _add_convert(verbs: Verbs) -> None:
     ).add_argument
     add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
     add_layout_flags(add, default=None)
-    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="threads")
+    add("--jobs", type=JOBS, default=os.cpu_count(), metavar="N", help="threads")
 
 
 def _convert(args: argparse.Namespace) -> None:
@@ -240,7 +238,7 @@ def _add_merge(verbs: Verbs) -> None:
     add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
     add(
         "--shards",
-        type=at_least_1,
+        type=SHARDS,
         metavar="K",
         help="number of files to write (default: 1; for shards of one dataset, as many as it has)",
     )
@@ -298,9 +296,9 @@ def _add_cache(verbs: Verbs) -> None:
         _cache,
         "decode and resize every sample once, for trainings with --cache",
     ).add_argument
-    add("--size", type=at_least_1, required=True, metavar="PX", help="side of the pictures [px]")
+    add("--size", type=SIDE_PX, required=True, metavar="PX", help="side of the pictures [px]")
     add("--output", type=Path, required=True, metavar="DIR", help="directory of caches")
-    add("--jobs", type=at_least_1, default=os.cpu_count(), metavar="N", help="processes")
+    add("--jobs", type=JOBS, default=os.cpu_count(), metavar="N", help="processes")
 
 
 def _cache(args: argparse.Namespace) -> None:

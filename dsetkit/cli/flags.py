@@ -92,10 +92,3 @@ def _field_codec(text: str) -> tuple[str, str]:
 def add_split_choice(add: AddArgument) -> None:
     """Adds --split."""
     add("--split", choices=tuple(SPLITS), help="only samples of this split (default: all)")
-
-
-def at_least_1(text: str) -> int:
-    """An integer of at least 1, for `type` of an argument."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number of at least 1")
-    return int(text)

@@ -1,9 +1,9 @@
 """The `dsetkit` command: a parser with all verbs."""
 
-import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
+from dsetkit.arguments import Parser
 from dsetkit.cli.dataset_verbs import add_dataset_verbs
 from dsetkit.cli.making_verbs import add_making_verbs
 from dsetkit.cli.teacher_verbs import add_teacher_verbs
@@ -18,9 +18,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.verb(args)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The parser of all verbs."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="dsetkit",
         description="Makes LMDB datasets of composites, masks and depths from two folders of "
         "pictures, and reads, checks and converts them.",

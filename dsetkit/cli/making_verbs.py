@@ -4,7 +4,23 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from dsetkit.cli.flags import Verbs, add_layout_flags, add_verb, at_least_1
+from dsetkit.arguments import (
+    CANVAS_PX,
+    COPIES,
+    COUNT,
+    DEPTH_M,
+    GPUS,
+    INDEX,
+    JOBS,
+    PLACEMENTS,
+    SCALE,
+    SEED,
+    SHARDS,
+    SHARE,
+    UNITS_PER_M,
+    WORKERS,
+)
+from dsetkit.cli.flags import Verbs, add_layout_flags, add_verb
 from dsetkit.cli.teacher_verbs import (
     add_label_flags,
     add_teacher_flags,
@@ -28,8 +44,8 @@ def _add_demo(verbs: Verbs) -> None:
         "draw pictures, make a dataset of them, train and evaluate both networks, show the result",
     ).add_argument
     add("--output", type=Path, default=Path("demo"), metavar="DIR", help="new folder for all files")
-    add("--samples", type=int, default=900, metavar="N", help="samples of the dataset")
-    add("--epochs", type=int, default=8, metavar="N", help="epochs of each training")
+    add("--samples", type=COUNT, default=900, metavar="N", help="samples of the dataset")
+    add("--epochs", type=COUNT, default=8, metavar="N", help="epochs of each training")
 
 
 def _demo(args: argparse.Namespace) -> None:
@@ -50,20 +66,20 @@ def _add_generate(verbs: Verbs) -> None:
     add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
     add(
         "--num-samples",
-        type=int,
+        type=COUNT,
         metavar="N",
         help="make N samples, an even, seeded choice of the full set (default: the full set)",
     )
-    add("--size", type=int, default=224, metavar="PX", help="side of the square canvas [px]")
+    add("--size", type=CANVAS_PX, default=224, metavar="PX", help="side of the square canvas [px]")
     add(
         "--placements",
-        type=int,
+        type=PLACEMENTS,
         default=20,
         help="placements of each background, foreground and flip",
     )
     add(
         "--scale-range",
-        type=float,
+        type=SCALE,
         nargs=2,
         default=(0.3, 0.7),
         metavar=("LOW", "HIGH"),
@@ -80,20 +96,20 @@ def _add_generate(verbs: Verbs) -> None:
     add_label_flags(add)
     add(
         "--workers",
-        type=int,
+        type=WORKERS,
         help="processes that composite, 0 = only this one; with --shards, how many shards are "
         "written at a time (default: one for each core)",
     )
     add(
         "--shards",
-        type=at_least_1,
+        type=SHARDS,
         default=1,
         metavar="K",
         help="number of files that the dataset is split into",
     )
     add(
         "--shard-index",
-        type=int,
+        type=INDEX,
         metavar="I",
         help="write only this shard, 0 to K-1: one job of an array (default: all shards)",
     )
@@ -108,8 +124,8 @@ def _add_generate(verbs: Verbs) -> None:
         metavar="ADDRESS",
         help="address of the cluster; auto = the one this machine is in (default: start one here)",
     )
-    add("--gpus-per-worker", type=float, default=0, metavar="F", help="GPUs of each Ray task")
-    add("--seed", type=int, default=0, help="key of every random choice")
+    add("--gpus-per-worker", type=GPUS, default=0, metavar="F", help="GPUs of each Ray task")
+    add("--seed", type=SEED, default=0, help="key of every random choice")
     add("--skip-bad", action="store_true", help="leave out pictures that cannot be used")
 
 
@@ -192,16 +208,18 @@ def _add_import_rgbd(verbs: Verbs) -> None:
         choices=("auto", "train", "val", "test"),
         help="split of all pairs; auto = train, except for a share kept for val",
     )
-    add("--val-share", type=float, default=0.05, help="share of val under --split auto")
+    add("--val-share", type=SHARE, default=0.05, help="share of val under --split auto")
     add(
         "--depth-scale",
-        type=float,
+        type=UNITS_PER_M,
         metavar="UNITS",
         help="units per metre in the depth files: 5000 TUM, 256 KITTI, 100 centimetres (default: "
         "1000 for whole numbers, 1 for floating point)",
     )
-    add("--max-depth", type=float, default=10.0, metavar="M", help="larger depths are invalid [m]")
-    add("--seed", type=int, default=0, help="key of the choice under --split auto, and of pasting")
+    add(
+        "--max-depth", type=DEPTH_M, default=10.0, metavar="M", help="larger depths are invalid [m]"
+    )
+    add("--seed", type=SEED, default=0, help="key of the choice under --split auto, and of pasting")
     add(
         "--foregrounds",
         type=Path,
@@ -209,10 +227,8 @@ def _add_import_rgbd(verbs: Verbs) -> None:
         help="cut-outs: also write copies of each pair with a cut-out pasted in front, nearer than "
         "what it hides (default: only the pairs)",
     )
-    add("--pastes", type=at_least_1, default=3, metavar="N", help="such copies of each pair")
-    add(
-        "--jobs", type=at_least_1, metavar="N", help="threads (default: one for each core, up to 8)"
-    )
+    add("--pastes", type=COPIES, default=3, metavar="N", help="such copies of each pair")
+    add("--jobs", type=JOBS, metavar="N", help="threads (default: one for each core, up to 8)")
     add("--skip-bad", action="store_true", help="leave out pairs that cannot be used")
 
 
@@ -277,7 +293,7 @@ def _add_import_images(verbs: Verbs) -> None:
     )
     add(
         "--max-depth-m",
-        type=float,
+        type=DEPTH_M,
         metavar="M",
         help="depth of the whole grey range, if it is known [m] (default: depth is relative)",
     )
@@ -289,15 +305,13 @@ def _add_import_images(verbs: Verbs) -> None:
     )
     add(
         "--per-background",
-        type=int,
+        type=COUNT,
         default=800,
         metavar="N",
         help="samples of each background in a set of system 003",
     )
-    add("--seed", type=int, default=0, help="key of the choice of splits")
-    add(
-        "--jobs", type=at_least_1, metavar="N", help="threads (default: one for each core, up to 8)"
-    )
+    add("--seed", type=SEED, default=0, help="key of the choice of splits")
+    add("--jobs", type=JOBS, metavar="N", help="threads (default: one for each core, up to 8)")
     add("--skip-bad", action="store_true", help="leave out samples that cannot be used")
 
 

@@ -5,7 +5,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsetkit.cli.flags import AddArgument, Verbs, add_verb, at_least_1
+from dsetkit.arguments import (
+    BATCH,
+    DEPTH_M,
+    INVERSE_DEPTH,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    REACH,
+    SIDE_PX,
+    device,
+)
+from dsetkit.cli.flags import AddArgument, Verbs, add_verb
 from dsetkit.console import progress_bar
 from dsetkit.errors import TeacherError
 
@@ -37,28 +47,31 @@ def add_teacher_flags(add: AddArgument, *, default: str | None) -> None:
     )
     add(
         "--teacher-max-depth",
-        type=float,
+        type=DEPTH_M,
         metavar="M",
         help="hf and onnx: larger depths are invalid [m] (default: the model's)",
     )
     add(
         "--teacher-range",
-        type=float,
+        type=INVERSE_DEPTH,
         nargs=2,
         metavar=("LOW", "HIGH"),
         help="relative hf and onnx: inverse depths that become 0 and 1 (default: measured)",
     )
     add(
         "--teacher-size",
-        type=at_least_1,
+        type=SIDE_PX,
         metavar="PX",
         help="height of the composites that the teacher sees [px] (default: the model's)",
     )
     add("--teacher-flip", action="store_true", help="average with the depth of the mirror image")
-    for name, what in (("mean", "subtracted from pixels"), ("std", "pixels are divided by it")):
+    for name, kind, what in (
+        ("mean", PIXEL_MEAN, "subtracted from pixels"),
+        ("std", PIXEL_STD, "pixels are divided by it"),
+    ):
         add(
             f"--teacher-{name}",
-            type=float,
+            type=kind,
             nargs=3,
             metavar=("R", "G", "B"),
             help=f"onnx: {what} in 0..1 (default: from its .json)",
@@ -75,15 +88,15 @@ def add_teacher_flags(add: AddArgument, *, default: str | None) -> None:
         action="store_true",
         help="run torch networks through torch.compile: starts later; last bits of depth differ",
     )
-    add("--batch-size", type=int, default=32, help="samples that the teacher sees at once")
-    add("--device", default="auto", help="where the teacher runs: auto, cpu or cuda")
+    add("--batch-size", type=BATCH, default=32, help="samples that the teacher sees at once")
+    add("--device", type=device, default="auto", help="where the teacher runs: auto, cpu or cuda")
 
 
 def add_label_flags(add: AddArgument) -> None:
     """Adds --teacher-edges and --teacher-check."""
     add(
         "--teacher-edges",
-        type=float,
+        type=REACH,
         metavar="SHARE",
         help="correct depth within this distance of the alpha's edges, a share of the shorter "
         "side: it is taken from farther inside the foreground or the background, so that depth "
@@ -181,7 +194,7 @@ def _add_export_model(verbs: Verbs) -> None:
     add("--output", type=Path, required=True, metavar="FILE.onnx", help="file to write")
     add(
         "--size",
-        type=at_least_1,
+        type=SIDE_PX,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
         help="size of its input [px] (default: a square of the height it was trained at)",

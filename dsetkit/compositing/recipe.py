@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsetkit import arguments
 from dsetkit.compositing.randomness import Stream, uniform
 from dsetkit.errors import DsetkitError
 from dsetkit.store import PlacedObject
 
 PLACEMENTS = ("uniform", "grid")
 GRID_COLUMNS, GRID_ROWS = 5, 4  # as in system 000
-SMALLEST_CANVAS = 16  # [px]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Canvas:
     """The canvas of the composites, and how foregrounds are placed on it.
 
     Attributes:
-        size: Side of the square canvas [px], at least SMALLEST_CANVAS.
+        size: Side of the square canvas [px], in `arguments.CANVAS_PX`.
         placements: Placements of each (background, foreground, flip), at least 1.
         scale_range: (lowest, highest) longer side of the placed foreground as a share of the
             canvas, in (0, 1].
@@ -38,10 +38,8 @@ class Canvas:
         low, high = self.scale_range
         if not 0 < low <= high <= 1:
             raise DsetkitError(f"--scale-range {low} {high}: expected 0 < LOW <= HIGH <= 1")
-        if self.size < SMALLEST_CANVAS:
-            raise DsetkitError(f"--size {self.size}: expected at least {SMALLEST_CANVAS} px")
-        if self.placements < 1:
-            raise DsetkitError(f"--placements {self.placements}: expected at least 1")
+        arguments.CANVAS_PX.check(self.size, "--size")
+        arguments.PLACEMENTS.check(self.placements, "--placements")
         if self.placement not in PLACEMENTS:
             raise DsetkitError(f"--placement {self.placement}: expected {' or '.join(PLACEMENTS)}")
 

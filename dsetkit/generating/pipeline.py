@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dsetkit.arguments import COUNT, SEED
 from dsetkit.assets import SharedAssets
 from dsetkit.compositing import BatchCompositor, Canvas, FullSet, select, split_cells
 from dsetkit.datasets import LABELLED_PER_COMMIT, SAMPLES_PER_COMMIT
@@ -20,8 +21,12 @@ from dsetkit.generating.plan import AssetSet, Plan, describe_dataset
 from dsetkit.generating.settings import Spread
 from dsetkit.generating.shard_jobs import Progress, begin, write, write_in_processes
 from dsetkit.labels import TeacherChoice, score_labels
+from dsetkit.memory import check_memory
 from dsetkit.store import Manifest, chosen_codecs, shard_ranges
 from dsetkit.teachers import Teacher, with_range
+
+BYTES_A_PIXEL = 4  # of a composite and its mask
+BYTES_A_SAMPLE = 60  # of the arrays that the split cells of the full set are computed in
 
 
 def generate(
@@ -65,6 +70,7 @@ def generate(
     """
     canvas, teacher, spread = canvas or Canvas(), teacher or TeacherChoice(), spread or Spread()
     codecs = chosen_codecs(layout, codecs or {})
+    _check_numbers(canvas, teacher, spread, num_samples=num_samples, seed=seed)
     network = teacher.load()
     assets = AssetSet.load(foregrounds, backgrounds, canvas=canvas, seed=seed, skip_bad=skip_bad)
     full_set = FullSet(
@@ -72,6 +78,11 @@ def generate(
         foreground_shapes=tuple(asset.pixels.shape[:2] for asset in assets.foregrounds),
         canvas=canvas,
         seed=seed,
+    )
+    check_memory(
+        len(full_set) * BYTES_A_SAMPLE,
+        what=f"the full set of {len(full_set):,} samples",
+        advice="give smaller --placements, or fewer pictures",
     )
     cells = split_cells(
         full_set,
@@ -112,6 +123,21 @@ def generate(
     )
     written = _write(plan, assets, network, spread, progress)
     return score_labels(output) or written
+
+
+def _check_numbers(
+    canvas: Canvas, teacher: TeacherChoice, spread: Spread, *, num_samples: int | None, seed: int
+) -> None:
+    """Makes sure that numbers are in their ranges, and the pictures of a batch fit into memory."""
+    SEED.check(seed, "--seed")
+    if num_samples is not None:
+        COUNT.check(num_samples, "--num-samples")
+    processes = max(1, spread.local_workers) if spread.engine == "local" else 1
+    check_memory(
+        processes * teacher.batch_size * canvas.size**2 * BYTES_A_PIXEL,
+        what=f"--size {canvas.size} with --batch-size {teacher.batch_size}, {processes} at a time,",
+        advice="give smaller ones, or fewer --workers",
+    )
 
 
 def _write(

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+from dsetkit.arguments import GPUS, SHARDS, WORKERS
 from dsetkit.errors import DsetkitError
 
 ENGINES = ("local", "ray")
@@ -34,10 +35,10 @@ class Spread:
     gpus_per_worker: float = 0
 
     def __post_init__(self) -> None:
-        if self.shards < 1:
-            raise DsetkitError(f"--shards {self.shards}: expected at least 1")
-        if self.workers is not None and self.workers < 0:
-            raise DsetkitError(f"--workers {self.workers}: expected 0 or more")
+        SHARDS.check(self.shards, "--shards")
+        GPUS.check(self.gpus_per_worker, "--gpus-per-worker")
+        if self.workers is not None:
+            WORKERS.check(self.workers, "--workers")
         if self.engine not in ENGINES:
             raise DsetkitError(f"--engine {self.engine}: expected {' or '.join(ENGINES)}")
         if self.shard_index is not None and self.engine != "local":

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from dsetkit.arguments import SEED
 from dsetkit.assets import (
     MAX_JOBS,
     Asset,
@@ -61,19 +62,60 @@ class CheckedPair:
         pair: The files.
         codec: Name of the codec that encodes such colour pictures as this one is stored.
         digest: Hash of the name and the bytes of both files.
-        num_pixels: Of the depth.
-        num_far: Pixels beyond the largest depth.
-        depths_mm: The valid depths that occur, ascending: uint16 (n,).
-        counts: How many pixels have each of them: int64 (n,).
     """
 
     pair: Pair
     codec: str
     digest: bytes
-    num_pixels: int
-    num_far: int
-    depths_mm: np.ndarray
-    counts: np.ndarray
+
+
+class DepthTally:
+    """What the depths of many pairs are, in a memory that does not grow with them."""
+
+    def __init__(self) -> None:
+        self._num_pixels = self._num_far = 0
+        self._histogram = np.zeros(2**16, np.int64)  # of the valid depths [mm]
+
+    def add(self, depth: np.ndarray, num_far: int) -> None:
+        """Counts a map.
+
+        Args:
+            depth: uint16 (H,W) [mm], 0 = invalid.
+            num_far: Pixels beyond the largest depth.
+        """
+        self._num_pixels += depth.size
+        self._num_far += num_far
+        self._histogram += np.bincount(depth.ravel(), minlength=2**16)
+
+    def tell(self, units: DepthUnits) -> None:
+        """Logs how much of the depth is valid, and its median; warns where the units look wrong."""
+        num_far, num_valid = self._num_far, int(self._histogram[1:].sum())
+        cumulated = self._histogram[1:].cumsum()
+        median_m = (1 + int(np.searchsorted(cumulated, (num_valid + 1) // 2))) / 1000
+        invalid = 1 - num_valid / self._num_pixels
+        log.log(
+            logging.WARNING if invalid > INVALID_SHARE else logging.INFO,
+            "depth: %.1f %% of all pixels are invalid; the median of the others is %.3g m",
+            100 * invalid,
+            median_m,
+        )
+        counted = f"{units.units_per_m or UNITS_PER_M:g} units per metre"
+        if num_far > FAR_SHARE * (num_far + num_valid):
+            log.warning(
+                "most pixels with depth (%.0f %%) lie beyond the largest depth (--max-depth %g m) "
+                "at %s: if the files count otherwise, say so with --depth-scale (5000 in TUM's "
+                "files, 256 in KITTI's, 100 for centimetres)",
+                100 * num_far / (num_far + num_valid),
+                units.max_depth_m,
+                counted,
+            )
+        elif median_m < NEAR_MEDIAN_M:
+            log.warning(
+                "the median depth of %.3g m is very near at %s: if the files count otherwise, say "
+                "so with --depth-scale (100 for centimetres)",
+                median_m,
+                counted,
+            )
 
 
 def import_rgbd(
@@ -112,6 +154,7 @@ def import_rgbd(
         DatasetError: The output cannot be written.
     """
     split, units = split or PairSplit(), units or DepthUnits()
+    SEED.check(seed, "--seed", AssetError)
     pairs, bad = find_pairs(Path(root), naming or PairNaming())
     with (
         pillow_warnings_ignored(),
@@ -119,15 +162,17 @@ def import_rgbd(
     ):
         # Check every file.
         checked: list[CheckedPair] = []
+        tally = DepthTally()
         outcomes = in_order(pool, partial(_check, units=units), pairs, ahead=AHEAD)
         for done, outcome in enumerate(outcomes, start=1):
-            if isinstance(outcome, CheckedPair):
-                checked.append(outcome)
-            else:
+            if isinstance(outcome, list):
                 bad += outcome
+            else:
+                checked.append(outcome[0])
+                tally.add(*outcome[1:])
             progress(done, 2 * len(pairs))
         plan.raise_if_bad(bad, num_usable=len(checked), skip_bad=skip_bad)
-        _tell_depths(checked, units)
+        tally.tell(units)
         cut_outs = _load_cut_outs(pasting, seed=seed)
 
         # Describe the dataset.
@@ -209,8 +254,12 @@ def _cells(count: int, split: PairSplit, seed: int) -> np.ndarray:
 # ---- a pair ------------------------------------------------------------------------------------
 
 
-def _check(pair: Pair, *, units: DepthUnits) -> CheckedPair | list[BadFile]:
-    """Decodes both files of a pair; returns the bad ones if there are any."""
+def _check(pair: Pair, *, units: DepthUnits) -> tuple[CheckedPair, np.ndarray, int] | list[BadFile]:
+    """Decodes both files of a pair.
+
+    Returns:
+        The pair and what `DepthTally.add` takes; or the bad files, if there are any.
+    """
     bad: list[BadFile] = []
     digest = xxhash.xxh3_64(pair.colour.encode(errors="surrogateescape"))
     colour: Composite | None = None
@@ -230,16 +279,7 @@ def _check(pair: Pair, *, units: DepthUnits) -> CheckedPair | list[BadFile]:
         bad.append(BadFile(printable(pair.depth), str(error)))
     if bad or colour is None or measured is None:
         return bad
-    depths_mm, counts = np.unique(depth[depth > 0], return_counts=True)
-    return CheckedPair(
-        pair,
-        colour.codec,
-        digest.digest(),
-        depth.size,
-        measured.num_far,
-        depths_mm,
-        counts,
-    )
+    return CheckedPair(pair, colour.codec, digest.digest()), depth, measured.num_far
 
 
 def _measured(content: bytes, units: DepthUnits) -> MeasuredDepth:
@@ -310,41 +350,6 @@ def _with_paste(
 
 
 # ---- all pairs ---------------------------------------------------------------------------------
-
-
-def _tell_depths(pairs: Sequence[CheckedPair], units: DepthUnits) -> None:
-    """Logs how much of the depth is valid, and its median; warns where the units look wrong."""
-    histogram = np.zeros(2**16, np.int64)
-    for pair in pairs:
-        histogram[pair.depths_mm] += pair.counts
-    num_pixels = sum(pair.num_pixels for pair in pairs)
-    num_far = sum(pair.num_far for pair in pairs)
-    num_valid = int(histogram.sum())
-    median_m = int(np.searchsorted(histogram.cumsum(), (num_valid + 1) // 2)) / 1000
-    invalid = 1 - num_valid / num_pixels
-    log.log(
-        logging.WARNING if invalid > INVALID_SHARE else logging.INFO,
-        "depth: %.1f %% of all pixels are invalid; the median of the others is %.3g m",
-        100 * invalid,
-        median_m,
-    )
-    counted = f"{units.units_per_m or UNITS_PER_M:g} units per metre"
-    if num_far > FAR_SHARE * (num_far + num_valid):
-        log.warning(
-            "most pixels with a depth (%.0f %%) lie beyond the largest depth (--max-depth %g m) at "
-            "%s: if the files count otherwise, say so with --depth-scale (5000 in TUM's files, 256 "
-            "in KITTI's, 100 for centimetres)",
-            100 * num_far / (num_far + num_valid),
-            units.max_depth_m,
-            counted,
-        )
-    elif median_m < NEAR_MEDIAN_M:
-        log.warning(
-            "the median depth of %.3g m is very near at %s: if the files count otherwise, say so "
-            "with --depth-scale (100 for centimetres)",
-            median_m,
-            counted,
-        )
 
 
 def _fingerprint(pairs: Sequence[CheckedPair]) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dsetkit.arguments import COPIES, COUNT, DEPTH_M, SEED, SHARE, UNITS_PER_M
 from dsetkit.errors import AssetError, printable
 from dsetkit.importing.decoding import POLARITIES, DepthScale
 from dsetkit.importing.systems import PER_BACKGROUND, SYSTEMS
-from dsetkit.store import LARGEST_DEPTH_M, SPLITS
+from dsetkit.store import SPLITS
 
-LEAST_UNITS_PER_M, MOST_UNITS_PER_M = 1e-3, 1e9
 # Wildcards of a pattern of paths: folders, any text but slashes, one character, one of several.
 # A choice of one is that character, so that [*] is a star.
 WILDCARDS = re.compile(r"(\*\*/)|(\*+)|(\?)|(\[[^\]/]{2,}\])")
@@ -40,8 +40,7 @@ class FileNaming:
     def __post_init__(self) -> None:
         if self.system not in SYSTEMS:
             raise AssetError(f"--system {self.system}: expected one of {', '.join(SYSTEMS)}")
-        if self.per_background < 1:
-            raise AssetError(f"--per-background {self.per_background}: expected at least 1")
+        COUNT.check(self.per_background, "--per-background", AssetError)
         if self.tables and SYSTEMS[self.system].table is None:
             raise AssetError(
                 f"--table with --system {self.system}: its file names are read, leave --table out"
@@ -70,11 +69,8 @@ class DepthMeaning:
     def __post_init__(self) -> None:
         if self.polarity is not None and self.polarity not in POLARITIES:
             raise AssetError(f"--depth-polarity {self.polarity}: expected {_either(POLARITIES)}")
-        if self.max_depth_m is not None and not 0 < self.max_depth_m <= LARGEST_DEPTH_M:
-            raise AssetError(
-                f"--max-depth-m {self.max_depth_m:g}: expected more than 0 and at most "
-                f"{LARGEST_DEPTH_M} (millimetres in 16 bits); without it depth stays relative"
-            )
+        if self.max_depth_m is not None:
+            DEPTH_M.check(self.max_depth_m, "--max-depth-m", AssetError)
 
     def scale(self, system: str) -> DepthScale:
         """How depth pictures of a system become stored depth.
@@ -110,6 +106,7 @@ class SplitRule:
     def __post_init__(self) -> None:
         if self.by is not None and self.by not in SPLITS_BY:
             raise AssetError(f"--split-by {self.by}: expected {_either(SPLITS_BY)}")
+        SEED.check(self.seed, "--seed", AssetError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,17 +158,9 @@ class DepthUnits:
     max_depth_m: float = 10.0
 
     def __post_init__(self) -> None:
-        units = self.units_per_m
-        if units is not None and not LEAST_UNITS_PER_M <= units <= MOST_UNITS_PER_M:
-            raise AssetError(
-                f"--depth-scale {units:g}: expected {LEAST_UNITS_PER_M:g} to "
-                f"{MOST_UNITS_PER_M:g} units per metre"
-            )
-        if not 0 < self.max_depth_m <= LARGEST_DEPTH_M:
-            raise AssetError(
-                f"--max-depth {self.max_depth_m:g}: expected more than 0 and at most "
-                f"{LARGEST_DEPTH_M} (millimetres in 16 bits)"
-            )
+        if self.units_per_m is not None:
+            UNITS_PER_M.check(self.units_per_m, "--depth-scale", AssetError)
+        DEPTH_M.check(self.max_depth_m, "--max-depth", AssetError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +182,7 @@ class PairSplit:
     def __post_init__(self) -> None:
         if self.split not in ("auto", *SPLITS):
             raise AssetError(f"--split {self.split}: expected {_either(('auto', *SPLITS))}")
-        if not 0 <= self.val_share <= 1:
-            raise AssetError(f"--val-share {self.val_share:g}: expected a share from 0 to 1")
+        SHARE.check(self.val_share, "--val-share", AssetError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,8 +201,7 @@ class Pasting:
     copies: int = 3
 
     def __post_init__(self) -> None:
-        if self.copies < 1:
-            raise AssetError(f"--pastes {self.copies}: expected at least 1")
+        COPIES.check(self.copies, "--pastes", AssetError)
 
 
 def _either(values: Sequence[str]) -> str:

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from dsetkit.arguments import BATCH, REACH, SIDE_PX
+from dsetkit.devices import check_device_name
 from dsetkit.errors import TeacherError
+from dsetkit.memory import check_memory
 from dsetkit.teachers import Teacher, TeacherOptions, load_teacher, settings_of
 
 # For teachers known to blur: how far from an edge depth is corrected, as a share of the shorter
@@ -24,7 +27,7 @@ class TeacherChoice:
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
-        TeacherError: A value out of its range.
+        TeacherError: A value out of its range, or more memory than there is.
     """
 
     name: str = "bundled"
@@ -34,12 +37,17 @@ class TeacherChoice:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise TeacherError(f"--batch-size {self.batch_size}: expected at least 1")
-        if self.edge_reach is not None and not 0 <= self.edge_reach <= 0.5:
-            raise TeacherError(
-                f"--teacher-edges {self.edge_reach:g}: expected a share of the picture's shorter "
-                "side, 0 to 0.5"
+        BATCH.check(self.batch_size, "--batch-size", TeacherError)
+        check_device_name(self.device)
+        if self.edge_reach is not None:
+            REACH.check(self.edge_reach, "--teacher-edges", TeacherError)
+        if self.options.size is not None:
+            SIDE_PX.check(self.options.size, "--teacher-size", TeacherError)
+            check_memory(
+                self.batch_size * self.options.size**2 * 3 * 4,  # square pictures, float32
+                what=f"--teacher-size {self.options.size} with --batch-size {self.batch_size}",
+                advice="give smaller ones",
+                error=TeacherError,
             )
 
     def load(self, *, threads: int | None = None) -> Teacher | None:

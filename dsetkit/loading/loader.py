@@ -38,7 +38,7 @@ def epoch_order(seed: int, epoch: int, count: int, *, block: int | None = None) 
     Returns:
         int64 (count,)
     """
-    rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
     if block is None:
         return rng.permutation(count)
     firsts = rng.permutation(-(-count // block)) * block

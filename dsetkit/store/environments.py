@@ -49,6 +49,11 @@ class OpenEnvironment:
     databases: dict[str, Any]  # lmdb has no public type for a handle
     readers: int = 0
 
+    @property
+    def file(self) -> tuple[int, int]:
+        """Device and inode of the file that was opened."""
+        return self.identity[1:]
+
 
 class EnvironmentPool:
     """Shares environments between the readers of a process; threads may share a pool.

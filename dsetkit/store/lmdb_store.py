@@ -30,6 +30,7 @@ import filelock
 import lmdb
 
 from dsetkit.errors import BusyError, DatasetError
+from dsetkit.files import real_path
 from dsetkit.store.environments import (
     DATABASES,
     SHARED_POOL,
@@ -95,7 +96,7 @@ class StoreWriter:
             raise DatasetError(f"cannot write {self.path}: {error.strerror}") from None
         try:
             self._prepare_file()
-            close_environments(self.path.resolve())
+            close_environments(real_path(self.path))
             self._open()
         except (lmdb.Error, DatasetError) as error:
             self._lock.release()
@@ -199,15 +200,25 @@ class StoreReader:
     Args:
         path: The file.
         pool: Shares open files between readers. An unpickled reader uses the process's own pool.
+        check: Called with this reader when it has opened the file, and again when it opens another
+            file under the same path, because the first one was replaced. It may raise. It is not
+            pickled.
 
     Raises:
         DatasetError: The file is missing, truncated, or not an LMDB file of this project.
     """
 
-    def __init__(self, path: Path, *, pool: EnvironmentPool = SHARED_POOL) -> None:
-        self.path = Path(path).resolve()
-        self._pool = pool
+    def __init__(
+        self,
+        path: Path,
+        *,
+        pool: EnvironmentPool = SHARED_POOL,
+        check: Callable[["StoreReader"], None] = lambda reader: None,
+    ) -> None:
+        self.path = real_path(path)
+        self._pool, self._check = pool, check
         self._opened: OpenEnvironment | None = None
+        self._checked_file: tuple[int, int] | None = None
         self._read(lambda txn, handles: None)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -215,6 +226,7 @@ class StoreReader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.path, self._pool, self._opened = state["path"], SHARED_POOL, None
+        self._check, self._checked_file = lambda reader: None, None
 
     def check(self) -> None:
         """Checks all pages of the file; see `check_structure`.
@@ -259,6 +271,10 @@ class StoreReader:
         """
         while True:
             opened = self._opened = self._pool.acquire(self.path, self._opened)
+            if self._checked_file != opened.file:
+                self._pool.release(opened)
+                self._check_file(opened.file)
+                continue
             is_outgrown, state = False, _last_transaction(opened)
             try:
                 with opened.env.begin() as txn:
@@ -278,6 +294,14 @@ class StoreReader:
                 self._pool.release(opened)
             if is_outgrown:
                 self._pool.close(self.path)
+
+    def _check_file(self, file: tuple[int, int]) -> None:
+        self._checked_file = file  # `_check` reads it
+        try:
+            self._check(self)
+        except BaseException:
+            self._checked_file = None
+            raise
 
 
 def _last_transaction(opened: OpenEnvironment) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import xxhash
 
 from dsetkit.errors import DatasetError
+from dsetkit.store.codecs import CODECS
 from dsetkit.store.records import FORMAT_VERSION, IMAGE_FIELDS, LARGEST_DEPTH_M, LARGEST_SIDE
 from dsetkit.store.sealed import decode, one_of, seal, unseal
 from dsetkit.store.shard_list import MOST_SHARDS
@@ -152,6 +153,11 @@ class Manifest:
         number, shards = self.shard.get("number", -1), self.shard.get("shards", 0)
         if not 0 <= number < shards <= MOST_SHARDS:
             raise DatasetError(f"shard {self.shard}: expected a number below 'shards'")
+        for name, codec in self.codecs.items():
+            if codec not in CODECS or name not in CODECS[codec].fields:
+                raise DatasetError(
+                    f"codec {codec!r} of {name} is unknown to this dsetkit {VERSION}"
+                )
         if self.depth_kind == "metric" and not self.max_depth_m:
             raise DatasetError("max_depth_m is 0, expected more for metric depth")
         if (self.size[0] == 0) != (self.size[1] == 0):

@@ -28,6 +28,7 @@ from typing import BinaryIO
 
 import filelock
 
+from dsetkit.arguments import shown
 from dsetkit.errors import DatasetError
 from dsetkit.store.shard_list import Shard
 
@@ -48,9 +49,10 @@ def parse_bytes(text: str) -> int:
     Raises:
         DatasetError: The text is not a size.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?))?b?\s*", text, re.IGNORECASE)
+    size = r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([kmgt])(i?))?b?\s*"
+    found = re.fullmatch(size, text, re.IGNORECASE)
     if not found:
-        raise DatasetError(f"{text!r} is no size: expected bytes, or something like 50GB")
+        raise DatasetError(f"{shown(text)} is no size: expected bytes, or something like 50GB")
     number, unit, binary = found.groups()
     power = " kmgt".index((unit or " ").lower())
     return int(float(number) * (1024 if binary else 1000) ** power)

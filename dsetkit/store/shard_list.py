@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]  # (done, total) [bytes]
 _BLOCK = 1 << 22  # bytes hashed at once; other threads run while xxhash works
 _THREADS = 4
 LARGEST_SHARD = 1 << 50  # bytes
-MOST_SHARDS = 99_999
+MOST_SHARDS = 100_000  # their names have five digits
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # a file name without folder; needs no quoting in URLs
 _CHECKSUM = re.compile(r"[0-9a-f]{32}")
 

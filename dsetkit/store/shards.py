@@ -10,6 +10,7 @@ import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -137,6 +138,7 @@ class Shards:
     """Reads the shards of a dataset as one store.
 
     It opens a shard when it is first used, and compares its manifest with that of the first shard.
+    It does so again when a shard was replaced by another file meanwhile.
 
     Args:
         files: The files of the shards.
@@ -190,9 +192,7 @@ class Shards:
             )
         path = self._files.local(number)  # fetches the shard again if the cache deleted it
         if number not in self._readers:
-            reader = StoreReader(path)
-            self._check(number, reader)
-            self._readers[number] = reader
+            self._readers[number] = StoreReader(path, check=partial(self._check, number))
         return self._readers[number]
 
     def number_of(self, index: int) -> int:

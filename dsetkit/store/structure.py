@@ -12,10 +12,12 @@ Source: LMDB 0.9, `mdb.c` (MDB_page, MDB_node, MDB_db, MDB_meta), on little-endi
 """
 
 import mmap
+import stat
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -145,7 +147,7 @@ def is_unborn(path: Path) -> bool:
         DatasetError: The file cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with _opened(path) as file:
             start = file.read(2 * mmap.PAGESIZE)
             if len(start) < 2 * mmap.PAGESIZE:
                 is_ours = start[HEADER : HEADER + 4] == MAGIC.to_bytes(4, "little")
@@ -160,13 +162,24 @@ def is_unborn(path: Path) -> bool:
 # ---- meta pages --------------------------------------------------------------------------------
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Opens a file for reading; never waits for a pipe.
+
+    Raises:
+        DatasetError: It is no file, but a folder, a pipe or a device.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DatasetError(f"{path} is no regular file: expected a dataset shard")
+    return open(path, "rb")
+
+
 class _DamageError(Exception):
     """The file is not as LMDB writes it."""
 
 
 def _read_metas(path: Path) -> tuple[_Meta, _Meta]:
     try:
-        with open(path, "rb") as file:
+        with _opened(path) as file:
             first = file.read(HEADER + _META.size)
             if not first:
                 raise UnfinishedError(

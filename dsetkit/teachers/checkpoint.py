@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dsetkit.arguments import DEPTH_M
 from dsetkit.errors import TeacherError
 from dsetkit.teachers.options import check_height
 from dsetkit.teachers.repository_models import repository_models
@@ -40,11 +41,19 @@ class CheckpointTeacher:
             self.network, metadata = models.load_model(path, device=runner.device, needs="depth")
         except models.ModelError as error:
             raise TeacherError(f"teacher {name}: {error}") from None
+        for entry in ("inputs", "img_size", "depth_kind", "max_depth_m"):
+            if entry not in metadata:
+                raise TeacherError(
+                    f"teacher {name}: {path} does not say its {entry}: expected a weights file of "
+                    "train_depth.py"
+                )
         if metadata["inputs"] != ["composite"]:
             raise TeacherError(
                 f"teacher {name}: {path} was trained on {' + '.join(metadata['inputs'])}; "
                 "a teacher sees the composite alone"
             )
+        if metadata["depth_kind"] == "metric":
+            DEPTH_M.check(metadata["max_depth_m"], f"teacher {name}: max_depth_m", TeacherError)
         self._answer = models.answer
         check_height(name, size, step=self.network.stride)
         self._device, self._run = runner.device, runner.prepare(self.network)

@@ -19,14 +19,16 @@ Flags say the same and win over it: `--teacher-kind`, `-max-depth`, `-range`, `-
 """
 
 import hashlib
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dsetkit import devices
+from dsetkit.arguments import DEPTH_M, INVERSE_DEPTH, PIXEL_MEAN, PIXEL_STD, SIDE_PX, shown
 from dsetkit.errors import TeacherError, one_line
+from dsetkit.files import read_json
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.licences import warn_if_restricted
 from dsetkit.teachers.onnx_sessions import Session, open_session
@@ -34,6 +36,19 @@ from dsetkit.teachers.options import KINDS, TeacherOptions
 from dsetkit.teachers.resizing import OnnxResizer, fitted_size
 
 Metadata = dict[str, Any]  # what the JSON beside a file says
+
+# what is read of the JSON -> how many values, which values, and both in words
+SCHEMA: dict[str, tuple[int, Callable[[Any], bool], str]] = {
+    "kind": (1, KINDS.__contains__, " or ".join(KINDS)),
+    "max_depth_m": (1, DEPTH_M.has, str(DEPTH_M)),
+    "range": (2, INVERSE_DEPTH.has, f"two numbers, each {INVERSE_DEPTH}"),
+    "height": (1, SIDE_PX.has, str(SIDE_PX)),
+    "width": (1, SIDE_PX.has, str(SIDE_PX)),
+    "stride": (1, SIDE_PX.has, str(SIDE_PX)),
+    "mean": (3, PIXEL_MEAN.has, f"three numbers, each {PIXEL_MEAN}"),
+    "std": (3, PIXEL_STD.has, f"three numbers, each {PIXEL_STD}"),
+    "licence": (1, lambda value: isinstance(value, str), "a text"),
+}
 
 
 class OnnxTeacher:
@@ -174,12 +189,18 @@ def _read_metadata(path: Path, name: str) -> Metadata:
     if not beside.is_file():
         return {}
     try:
-        metadata = json.loads(beside.read_text())
+        metadata = read_json(beside)
     except ValueError as error:
-        raise TeacherError(f"teacher {name}: {beside} is not JSON ({error})") from None
-    if not isinstance(metadata, dict):
-        raise TeacherError(f"teacher {name}: {beside} holds no JSON object, expected kind, mean...")
-    return metadata
+        raise TeacherError(f"teacher {name}: {beside} cannot be read: {one_line(error)}") from None
+    for key, (count, fits, expected) in SCHEMA.items():
+        value: Any = metadata.get(key)
+        values: Any = [value] if count == 1 else value
+        is_list = isinstance(values, list) and len(values) == count
+        if value is not None and not (is_list and all(map(fits, values))):
+            raise TeacherError(
+                f"teacher {name}: {key} {shown(value)} in {beside}, expected {expected}"
+            )
+    return {key: value for key, value in metadata.items() if value is not None}
 
 
 def _told(options: TeacherOptions) -> Metadata:

@@ -6,12 +6,15 @@ cores. Waiting threads do not spin: with two threads, spinning takes half as muc
 labels fewer pictures a second (figures in BUNDLED.md).
 """
 
+import argparse
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from dsetkit.arguments import JOBS
 from dsetkit.errors import TeacherError, one_line
 
 Session = Any  # onnxruntime.InferenceSession, which has no type hints
@@ -59,8 +62,8 @@ def open_session(
 def default_threads() -> int:
     """`OMP_NUM_THREADS` if it is set, as for torch; otherwise the cores this process may use."""
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
+    with suppress(argparse.ArgumentTypeError):  # OpenMP too ignores what it cannot read
+        return JOBS(asked)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dsetkit.arguments import DEPTH_M, INVERSE_DEPTH, PIXEL_MEAN, PIXEL_STD, SIDE_PX
 from dsetkit.errors import TeacherError
-from dsetkit.store import LARGEST_DEPTH_M
 
 KINDS = ("metric", "relative")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -86,18 +86,20 @@ class TeacherOptions:
         if self.precision not in PRECISIONS:
             expected = ", ".join(PRECISIONS)
             raise TeacherError(f"--teacher-precision {self.precision}: expected {expected}")
-        if self.max_depth_m is not None and not 0 < self.max_depth_m <= LARGEST_DEPTH_M:
-            raise TeacherError(
-                f"--teacher-max-depth {self.max_depth_m:g}: expected more than 0 and at most "
-                f"{LARGEST_DEPTH_M} m, for datasets store millimetres in 16 bits"
-            )
-        if self.size is not None and self.size < 1:
-            raise TeacherError(f"--teacher-size {self.size}: expected a height in pixels")
+        if self.max_depth_m is not None:
+            DEPTH_M.check(self.max_depth_m, "--teacher-max-depth", TeacherError)
+        if self.size is not None:
+            SIDE_PX.check(self.size, "--teacher-size", TeacherError)
+        for values, kind, name in (
+            (self.value_range, INVERSE_DEPTH, "--teacher-range"),
+            (self.mean, PIXEL_MEAN, "--teacher-mean"),
+            (self.std, PIXEL_STD, "--teacher-std"),
+        ):
+            for value in values or ():
+                kind.check(value, name, TeacherError)
         if self.value_range and not self.value_range[0] < self.value_range[1]:
             low, high = self.value_range
             raise TeacherError(f"--teacher-range {low:g} {high:g}: expected LOW < HIGH")
-        if self.std and min(self.std) <= 0:
-            raise TeacherError(f"--teacher-std {self.std}: expected numbers above 0")
 
 
 def check_height(teacher: str, size: int | None, *, step: int) -> None:

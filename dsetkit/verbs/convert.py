@@ -21,6 +21,7 @@ from dsetkit.compositing import (
 )
 from dsetkit.datasets import Dataset, DatasetWriter
 from dsetkit.errors import DatasetError
+from dsetkit.files import is_same_place
 from dsetkit.processes import in_chunks, in_order
 from dsetkit.store import CODECS, Record, chosen_codecs
 from dsetkit.store import manifest as m
@@ -57,7 +58,7 @@ def convert(
             `DatasetWriter` raise.
     """
     source = Dataset(path)
-    if Path(output).resolve() == Path(path).resolve():
+    if is_same_place(output, path):
         raise DatasetError(f"--output {output} is the dataset itself: choose another directory")
     manifest = _describe(source.manifest, layout, codecs or {})
     with DatasetWriter(

@@ -23,6 +23,7 @@ from dsetkit.compositing import (
 )
 from dsetkit.datasets import LABELLED_PER_COMMIT, Dataset, DatasetWriter
 from dsetkit.errors import DatasetError, TeacherError
+from dsetkit.files import is_same_place
 from dsetkit.labels import TeacherChoice, label_batches, score_labels
 from dsetkit.numbers import evenly_spread
 from dsetkit.store import LAYOUT_CODECS, Record
@@ -55,7 +56,7 @@ def relabel(
         DatasetError: Anything that `Dataset` and `DatasetWriter` raise.
     """
     source = Dataset(path)
-    if Path(output).resolve() == Path(path).resolve():
+    if is_same_place(output, path):
         raise DatasetError(f"--output {output} is the dataset itself: choose another directory")
     network = teacher.load()
     if network is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dsetkit.arguments import SEED, SHARE
 from dsetkit.compositing import cells_by_sample, cells_of
 from dsetkit.datasets import COLUMNS, Dataset, Origin, SampleTable, joined_splits, origins
 from dsetkit.errors import DatasetError
@@ -104,9 +105,12 @@ def split_by_sample(path: Path, *, shares: Sequence[float], seed: int) -> None:
         seed: Key of the choice.
 
     Raises:
-        DatasetError: As `Dataset`, or shares that do not add up to 1.
+        DatasetError: As `Dataset`, numbers that are no shares, or do not add up to 1.
     """
-    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+    for share in shares:
+        SHARE.check(share, "--shares", DatasetError)
+    SEED.check(seed, "--seed", DatasetError)
+    if len(shares) != 3 or abs(sum(shares) - 1) > 1e-6:
         given = " ".join(f"{share:g}" for share in shares)
         raise DatasetError(
             f"--shares {given}: expected shares of train, val and test with a sum of 1"

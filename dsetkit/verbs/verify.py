@@ -96,6 +96,7 @@ def verify(
         *_check_assets(shards.first, manifest, quick=quick),
     ]
     total = manifest.num_samples
+    progress(0, total)  # starts the clock of the rate
     chunks = in_chunks(range(total), SAMPLES_PER_JOB)
     check = unpack_record if quick else partial(_check_sample, dataset=dataset)
     with ThreadPoolExecutor(jobs) as pool:

@@ -268,3 +268,29 @@ def test_damaged_pictures_are_decoded_or_refused_in_one_line() -> None:
             refused += 1
             assert "\n" not in str(error) and len(str(error)) < 300
     assert refused > 100
+
+
+@pytest.mark.parametrize("kind", ["RGB", "P", "L with a transparent colour", "I;16"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_a_picture_is_the_same_in_strips(
+    monkeypatch: pytest.MonkeyPatch, kind: str, mode: str
+) -> None:
+    grey = PIXELS[..., 0].copy()
+    content = {
+        "RGB": lambda: encoded("PNG"),
+        "P": lambda: encoded_by_pillow(Image.fromarray(PIXELS).quantize(9), transparency=3),
+        "L with a transparent colour": lambda: encoded(
+            "PNG", pixels=grey, transparency=int(grey[0, 0])
+        ),
+        "I;16": lambda: encoded("PNG", pixels=grey.astype(np.uint16) * 257),
+    }[kind]()
+    whole = decode_picture(content).pixels(mode)
+    for rows in (1, 7, HEIGHT - 1):
+        monkeypatch.setattr("dsetkit.assets.foreign.STRIP_PIXELS", rows * WIDTH)
+        assert np.array_equal(decode_picture(content).pixels(mode), whole)
+
+
+def encoded_by_pillow(image: Image.Image, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()

@@ -1,5 +1,6 @@
 """Generation: repeatable to the byte, whatever the workers, however often it was killed."""
 
+import filecmp
 import resource
 import signal
 import subprocess
@@ -68,7 +69,11 @@ def test_workers_never_change_a_byte(
     options = {"num_samples": 60, "teacher": teacher}
     generate(**pictures, output=tmp_path / "alone", **options, **SMALL)
     generate(**pictures, output=tmp_path / "many", **options, **(SMALL | {"workers": workers}))
-    assert contents(tmp_path / "alone") == contents(tmp_path / "many")
+    assert same_file(tmp_path / "alone", tmp_path / "many")
+
+
+def same_file(one: Path, other: Path) -> bool:
+    return filecmp.cmp(shard_path(one), shard_path(other), shallow=False)
 
 
 @pytest.mark.parametrize("kept", [1, 3, 6])
@@ -213,7 +218,7 @@ def test_changed_pictures_do_not_continue_a_dataset(pictures: dict, tmp_path: Pa
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"num_samples": 0}, r"--num-samples 0: expected 1 to 250"),
+        ({"num_samples": 0}, r"--num-samples 0: expected a whole number from 1"),
         ({"num_samples": 251}, r"--num-samples 251: expected 1 to 250"),
         ({"scale_range": (0.7, 0.3)}, r"--scale-range 0.7 0.3: expected 0 < LOW <= HIGH <= 1"),
         ({"size": 4}, r"--size 4.*at least 16 px"),

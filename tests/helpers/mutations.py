@@ -4,8 +4,7 @@ import os
 import random
 from collections.abc import Iterator, Sequence
 
-# Inputs of each test; a long campaign: FUZZ_INPUTS=1000000 python -m pytest tests/...
-FUZZ_INPUTS = int(os.environ.get("FUZZ_INPUTS", "10000"))
+FUZZ_INPUTS = int(os.environ["FUZZ_INPUTS"])  # of each test; conftest.py sets it from --fuzz-inputs
 
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF)
 

@@ -274,9 +274,13 @@ def test_the_table_of_002_has_both_its_columns_and_pairs(tmp_path: Path) -> None
             {"depth_polarity": None},
             "--depth-polarity is missing: expected far-bright or near-bright",
         ),
-        ("001", {"max_depth_m": 80.0}, "--max-depth-m 80: expected more than 0 and at most 65.535"),
-        ("001", {"max_depth_m": 0.0}, "--max-depth-m 0: expected more than 0"),
-        ("003", {"per_background": 0}, "--per-background 0: expected at least 1"),
+        (
+            "001",
+            {"max_depth_m": 80.0},
+            "--max-depth-m 80.0: expected a number above 0 and at most",
+        ),
+        ("001", {"max_depth_m": 0.0}, "--max-depth-m 0.0: expected a number above 0"),
+        ("003", {"per_background": 0}, "--per-background 0: expected a whole number from 1"),
         (
             "004",
             {"split_by": "table"},

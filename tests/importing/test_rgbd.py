@@ -145,7 +145,7 @@ def told(caplog: pytest.LogCaptureFixture) -> str:
         (
             (MM.astype(int) * 5).astype(np.uint16),
             [
-                "most pixels with a depth (",
+                "most pixels with depth (",
                 ") lie beyond the largest depth (--max-depth 10 m) at 1000 units per metre",
                 "--depth-scale (5000 in TUM's files",
             ],

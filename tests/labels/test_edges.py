@@ -147,6 +147,6 @@ def test_relabelling_pictures_without_masks_leaves_the_answer_as_it_is(tmp_path)
 
 @pytest.mark.parametrize("reach", [-0.1, 0.6])
 def test_a_reach_that_is_no_share_is_refused(reach, pictures, tmp_path):
-    with pytest.raises(TeacherError, match=rf"--teacher-edges {reach}: expected a share"):
+    with pytest.raises(TeacherError, match=rf"--teacher-edges {reach}: expected a number"):
         generate(**pictures, output=tmp_path / "d", edge_reach=reach)
     assert not (tmp_path / "d").exists()

@@ -36,7 +36,7 @@ def test_every_weight_is_the_mean_of_the_files(arch: str, tmp_path: Path) -> Non
         for tensor in net.state_dict().values():
             if tensor.is_floating_point():
                 tensor.add_(0.25).mul_(factor)
-        save_model(path, net, METADATA)
+        save_model(path, net, {"img_size": [64, 96]})
     mean = average_models(paths)[0].state_dict()
     first, second = map(load_file, paths)
     for name, tensor in mean.items():

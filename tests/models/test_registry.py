@@ -305,6 +305,19 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         load_model(path)
 
 
+def test_equal_weights_make_equal_files_that_the_library_reads(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, about = create_model(SMALL), {"inputs": ["composite"], "ü": 'a "quoted" {text}'}
+    paths = [tmp_path / f"{number}.safetensors" for number in range(20)]
+    for path in paths:  # the library alone would write one of 120 orders of metadata
+        save_model(path, net, about)
+    assert len({path.read_bytes() for path in paths}) == 1
+    loaded, metadata = load_model(paths[0])
+    assert metadata == about
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+
+
 # --- pretrained encoders ------------------------------------------------------------------------
 
 

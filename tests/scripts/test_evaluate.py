@@ -346,7 +346,7 @@ def test_an_empty_split_is_refused(planes, save):
 
 def test_a_split_without_valid_depth_is_refused(tmp_path, save):
     data = write_dataset(tmp_path / "holes", [plane(m.TEST, 0.4, 0.0)])
-    with pytest.raises(RunError, match="no test sample has a valid depth pixel"):
+    with pytest.raises(RunError, match="none of the 1 test samples has a valid depth pixel"):
         evaluate_depth_on(data, save("GreyDepth"))
 
 

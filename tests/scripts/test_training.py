@@ -21,7 +21,7 @@ import train_mask
 from dsetkit.errors import DsetkitError, RunError
 from models import MODELS, load_model
 from training import fit, loop, run_dir
-from training.checkpoint import STATE_FILE, load_state, save_state
+from training.checkpoint import PREVIOUS_FILE, STATE_FILE, load_state, save_state
 from training.ema import AveragedWeights
 from training.estimate import TimeEstimate, format_duration
 from training.schedule import Plateau
@@ -161,17 +161,6 @@ def rows_without_times(run: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in rows]
 
 
-def assert_same_tensors(one: object, other: object) -> None:
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same_tensors(one[key], other[key])
-    else:
-        assert one == other
-
-
 # ---- resume ------------------------------------------------------------------------------------
 
 
@@ -192,12 +181,64 @@ def resume_and_compare(task: str, cut: Path, whole: Path) -> None:
     """Continues a run that was cut off and compares it with one that was not, bit for bit."""
     SCRIPTS[task].main(["--output", str(cut), "--resume"])
     assert rows_without_times(cut) == rows_without_times(whole)
-    for name in ("best.safetensors", "last.safetensors"):
-        (net, metadata), (cut_net, cut_metadata) = (load_model(run / name) for run in (whole, cut))
-        assert_same_tensors(net.state_dict(), cut_net.state_dict())
-        assert metadata == cut_metadata
-    states = [torch.load(run / STATE_FILE, weights_only=True)["parts"] for run in (whole, cut)]
-    assert_same_tensors(*states)
+    assert_same_files(whole, cut)
+
+
+def assert_same_files(one: Path, other: Path) -> None:
+    """The weights and the state of two runs are the same, byte for byte."""
+    for name in ("best.safetensors", "last.safetensors", STATE_FILE):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def test_equal_runs_leave_equal_files(whole_run: tuple[str, Path], tmp_path: Path) -> None:
+    task, whole = whole_run
+    train(task, tmp_path)
+    assert_same_files(whole, tmp_path)
+
+
+def test_a_run_goes_on_from_the_previous_state_and_ends_in_the_same_bytes(
+    whole_run: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, whole = whole_run
+    train_until_save(8, monkeypatch, task, tmp_path)
+    state = tmp_path / STATE_FILE
+    state.write_bytes(state.read_bytes()[:-1])
+    with pytest.raises(RunError, match=r"state\.pt is damaged .* the state saved before it is"):
+        SCRIPTS[task].main(["--output", str(tmp_path), "--resume"])
+    (tmp_path / PREVIOUS_FILE).replace(state)
+    resume_and_compare(task, tmp_path, whole)
+
+
+def test_a_new_run_does_not_replace_one_whose_state_is_damaged_or_gone(tmp_path: Path) -> None:
+    train("depth", tmp_path)
+    (tmp_path / STATE_FILE).write_bytes(b"rubbish")
+    with pytest.raises(RunError, match=r"state\.pt is damaged"):
+        train("depth", tmp_path)
+    (tmp_path / STATE_FILE).unlink()
+    with pytest.raises(RunError, match=r"state\.pt is missing"):
+        train("depth", tmp_path)
+
+
+def test_the_times_of_epochs_before_a_resume_stay_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_until_save(11, monkeypatch, "depth", tmp_path)  # in the third epoch
+    before = run_dir.read_log(tmp_path)
+    train_depth.main(["--output", str(tmp_path), "--resume"])
+    after = run_dir.read_log(tmp_path)
+    assert len(before) == 2 and after[:2] == before
+    assert all(float(row[name]) >= 0 for row in after for name in TIME_COLUMNS)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b'"' + b"x" * 200_000, None])
+def test_a_log_that_cannot_be_read_does_not_stop_a_resume(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_until_save(11, monkeypatch, "depth", tmp_path)
+    log = tmp_path / "log.csv"
+    log.unlink() if content is None else log.write_bytes(content)
+    train_depth.main(["--output", str(tmp_path), "--resume"])
+    assert [row["epoch"] for row in rows_without_times(tmp_path)] == list("1234")
 
 
 # ---- Ctrl-C ------------------------------------------------------------------------------------
@@ -432,6 +473,55 @@ def test_without_val_samples_best_is_the_newest(
     assert "no val samples" in caplog.text
 
 
+@pytest.mark.parametrize("task", SCRIPTS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_split_of_few_samples_is_enough(
+    task: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Squares, "counts", {"train": count, "val": count})
+    train(task, tmp_path, "--epochs", 1)
+    assert (tmp_path / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize("task", ["depth", "joint"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_valid_depth_is_refused_before_anything_is_written(
+    task: str, split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample_of = Squares.__getitem__
+
+    def without_depth(self: Squares, index: int) -> dict[str, torch.Tensor]:
+        sample = sample_of(self, index)
+        return sample | {"depth": sample["depth"] * (self.split != split)}
+
+    monkeypatch.setattr(Squares, "__getitem__", without_depth)
+    with pytest.raises(RunError, match=f"squares: none of the .* {split} samples has a valid"):
+        train(task, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_norm_of_one_value_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Squares, "counts", {"train": 1, "val": 1})
+    asked = ["--arch", "depth_lite", "--img-sizes", "32", "--epochs", 1]
+    with pytest.raises(RunError, match="batch norm sees a single value: .* larger --img-sizes"):
+        train("depth", tmp_path / "run", *asked)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_without_a_finite_score_names_no_best_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    nan = {"rmse_per_image": float("nan"), "delta_1_per_image": 0.0}
+    monkeypatch.setattr(train_depth.DepthMetrics, "compute", lambda self: nan)
+    with pytest.raises(RunError, match=r"no best\.safetensors: .* last\.safetensors holds"):
+        train("depth", tmp_path)
+    assert "the validation score of epoch 1 is nan" in caplog.text
+    assert (tmp_path / "last.safetensors").exists()
+
+
 def test_patience_ends_a_stage_and_goes_on_to_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -474,6 +564,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
         (["--arch", "tiny_mask"], "mask network: train it with train_mask.py"),
         (["--augment", "flip+spin"], "no augmentation 'spin' .* expected none, full, honest, flip"),
         (["--loss", "l3"], "l3"),
+        (
+            ["--img-sizes", "8192", "--epochs", "1", "--batch-size", "1000000"],
+            r"--img-sizes 8192x8192 with --batch-size 1000000 needs at least .* GB is free",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_named_before_anything_is_written(

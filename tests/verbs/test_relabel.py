@@ -162,7 +162,7 @@ def test_a_check_shows_samples_of_all_the_dataset_and_writes_nothing_else(
     ("changes", "complaint"),
     [
         ({"teacher": "none"}, "--teacher none gives no depth"),
-        ({"batch_size": 0}, "--batch-size 0: expected at least 1"),
+        ({"batch_size": 0}, "--batch-size 0: expected a whole number from 1"),
         ({"output": None}, "is the dataset itself: choose another directory"),
     ],
 )

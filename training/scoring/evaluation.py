@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from dsetkit.arguments import BATCH, WORKERS
 from dsetkit.errors import RunError
 from dsetkit.files import write_json
 from dsetkit.numbers import evenly_spread
-from training.cli import image_size, positive_int
+from training.cli import image_size
 from training.loop import Batch, prepare_batch
+from training.preflight import check_batch_memory
 from training.scoring.report import (
     Layout,
     Scores,
@@ -44,8 +46,8 @@ def add_evaluation_arguments(
     add("--data", required=True, metavar="DATASET", help="dataset to score on")
     add("--checkpoint", required=True, type=Path, metavar="FILE", help=".safetensors of a training")
     add("--split", choices=("train", "val", "test"), default="test", help="(default: test)")
-    add("--batch-size", type=positive_int, default=32, metavar="N", help="(default: 32)")
-    add("--workers", type=int, default=0, metavar="N", help="processes that load (default: 0)")
+    add("--batch-size", type=BATCH, default=32, metavar="N", help="(default: 32)")
+    add("--workers", type=WORKERS, default=0, metavar="N", help="processes that load (default: 0)")
     add("--img-size", type=image_size, metavar="SIZE", help=size_help)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     add("--train-data", metavar="DATASET", help=train_data_help)
@@ -63,16 +65,47 @@ def check_has_samples(samples: Sized, dataset: str, split: str) -> None:
 
 
 def network_input(
-    metadata: Mapping[str, Any], img_size: Sequence[int] | None
+    metadata: Mapping[str, Any], img_size: Sequence[int] | None, *, checkpoint: Path
 ) -> tuple[list[str], tuple[int, int]]:
     """What a network sees: names of its input fields, and their (height, width) [px].
 
     Args:
         metadata: of the weights file.
         img_size: height and width that the user asks for; None takes those of the training.
+        checkpoint: the weights file, for the message.
+
+    Raises:
+        RunError: the metadata do not say what a training writes.
     """
+    for name in ("inputs", "img_size"):
+        check_says(metadata, name, checkpoint=checkpoint)
     height, width = img_size or metadata["img_size"]
     return metadata["inputs"], (height, width)
+
+
+def check_says(metadata: Mapping[str, Any], name: str, *, checkpoint: Path) -> None:
+    """Raises RunError when the metadata of a weights file lack an entry."""
+    if name not in metadata:
+        raise RunError(
+            f"{checkpoint} does not say its {name}: expected a weights file of a training, such as "
+            "best.safetensors"
+        )
+
+
+def check_memory(
+    size: Sequence[int], device: torch.device, *, batch_size: int, inputs: Sequence[str]
+) -> None:
+    """Raises RunError when the pictures of a batch do not fit into the memory of the device.
+
+    Args:
+        size: height and width of the pictures [px].
+        device: where the network is.
+        batch_size: samples of a batch.
+        inputs: names of the pictures that the network sees.
+    """
+    height, width = size
+    flags = f"--img-size {height}x{width} with --batch-size {batch_size}"
+    check_batch_memory(size, device, samples=batch_size, channels=3 * len(inputs), flags=flags)
 
 
 def predict(

@@ -144,9 +144,9 @@ def prediction_grid(
         bars: one set of `colour_bar` arguments per column, or None for a column without a scale.
 
     Returns:
-        (height, width, 3) uint8 RGB. All tiles get the size of the second column's, the target.
+        (height, width, 3) uint8 RGB. All tiles get the size of those in the last column.
     """
-    height, width = rows[0][0][1].shape[:2]
+    height, width = rows[0][0][-1].shape[:2]
     zoom = math.ceil(MIN_TILE_PX / width)
     height, width = height * zoom, width * zoom
     columns = len(titles)

@@ -18,6 +18,7 @@ from msgspec import structs
 from dsetkit.compositing import cells_by_sample
 from dsetkit.datasets import Dataset, DatasetWriter, joined_splits, origins
 from dsetkit.errors import DatasetError
+from dsetkit.files import is_same_place
 from dsetkit.labels import score_labels
 from dsetkit.processes import in_chunks
 from dsetkit.store import Record
@@ -69,7 +70,7 @@ def merge(
         raise DatasetError(f"--split-by {split_by}: expected {' or '.join(SPLITS_BY)}")
     if shards is not None and shards < 1:
         raise DatasetError(f"--shards {shards}: expected at least 1")
-    if any(Path(output).resolve() == Path(path).resolve() for path in paths):
+    if any(is_same_place(output, path) for path in paths):
         raise DatasetError(f"--output {output} is one of the datasets: choose another directory")
     parts = [Dataset(path, allow_incomplete=True) for path in paths]
     if any(map(is_part, parts)):
