@@ -101,7 +101,7 @@ def run(
     try:
         with stopping.interruptible(seconds=seconds_to_stop, at_the_end=say_stopped) as received:
             outcome = _outcome(guarded, user_errors, name, explain)
-            fault = streams.fault_of_stdout()
+            fault = streams.fault_of_stdout(after_a_fault=outcome.error_of_files)
             if outcome.status and received.signal:  # the error is how a library took it
                 raise stopping.Interrupted(received.signal)
     except KeyboardInterrupt as interrupt:
@@ -132,7 +132,8 @@ def _outcome(
     try:
         main()
     except SystemExit as error:
-        if streams.is_cut_off(error) or streams.is_cut_off(streams.fault_of_stdout()):
+        fault = streams.fault_of_stdout(after_a_fault=False)
+        if streams.is_cut_off(error) or streams.is_cut_off(fault):
             return _Outcome(streams.STATUS_OF_CUT_OFF)
         raise
     except Exception as error:

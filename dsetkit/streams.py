@@ -3,8 +3,10 @@
 import errno
 import io
 import os
+import select
 import sys
 from contextlib import suppress
+from typing import TextIO
 
 from dsetkit.errors import DsetkitError
 
@@ -43,20 +45,36 @@ def print_error(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
 
-def fault_of_stdout() -> OSError | None:
+def fault_of_stdout(*, after_a_fault: bool) -> OSError | None:
     """Sends what was printed, and returns the error if stdout does not take it.
 
     Then what is printed from here on is dropped, so that Python's own attempt at the end is quiet.
+
+    Args:
+        after_a_fault: Whether some file or stream has failed. Without a buffer, printing may have.
     """
     try:
         sys.stdout.flush()
+        if not (after_a_fault and _has_no_reader(sys.stdout)):
+            return None
+        fault: OSError = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     except (AttributeError, ValueError):  # closed
         return None
     except OSError as error:
-        with suppress(OSError, ValueError):  # a test's stream has no number
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return error
-    return None
+        fault = error
+    with suppress(OSError, ValueError):  # a test's stream has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return fault
+
+
+def _has_no_reader(stream: TextIO) -> bool:
+    try:
+        number = stream.fileno()
+    except OSError:  # a test's stream
+        return False
+    state = select.poll()
+    state.register(number, 0)
+    return any(event & select.POLLERR for _, event in state.poll(0))
 
 
 def is_cut_off(error: BaseException | None) -> bool:

@@ -159,7 +159,7 @@ def _open_environment(path: Path) -> tuple[lmdb.Environment, dict[str, Any]]:
     _check_structure(path)
     try:
         env = lmdb.open(
-            str(path),
+            os.fsencode(path),  # also a name that is not UTF-8
             subdir=False,
             readonly=True,
             lock=False,

@@ -160,7 +160,7 @@ class StoreWriter:
     def _open(self) -> None:
         size = self.path.stat().st_size if self.path.exists() else 0
         self._env = lmdb.open(
-            str(self.path),
+            os.fsencode(self.path),
             subdir=False,
             lock=False,  # `self._lock` keeps other writers out
             max_dbs=len(DATABASES),
