@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from dsetkit.datasets.reader import Dataset
+from dsetkit.files import real_path
 from dsetkit.store import manifest as m
 from dsetkit.store.environments import close_environments
 from dsetkit.store.lmdb_store import StoreWriter, u32_key, u64_key
@@ -424,7 +425,7 @@ def test_what_cannot_be_used_is_one_line_and_status_2(
         arguments = places.arguments(command, flag, output)
     status = run_command(command, arguments)
     for file in bad.glob("shard-*.lmdb") if bad.is_dir() else ():
-        close_environments(file.resolve())
+        close_environments(real_path(file))
     told = capfd.readouterr().err.splitlines()
     errors = [line for line in told if ": error: " in line]
     assert (status, len(errors)) == (2, 1), told
