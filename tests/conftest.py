@@ -4,6 +4,7 @@ On pictures as small as these, several threads mostly wait for each other.
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Processes inherit which signals are ignored, as those of `nohup make test &` are.
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
     os.environ["FUZZ_INPUTS"] = str(config.getoption("--fuzz-inputs"))
 
 

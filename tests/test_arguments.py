@@ -19,7 +19,15 @@ from dsetkit.cli.main import build_parser
 from dsetkit.compositing import Canvas
 from dsetkit.errors import DsetkitError
 from dsetkit.generating import Spread, generate
-from dsetkit.importing import DepthMeaning, FileNaming, PairSplit, Pasting, SplitRule, import_rgbd
+from dsetkit.importing import (
+    DepthMeaning,
+    DepthUnits,
+    FileNaming,
+    PairSplit,
+    Pasting,
+    SplitRule,
+    import_rgbd,
+)
 from dsetkit.labels import TeacherChoice
 from dsetkit.memory import check_memory
 from dsetkit.store import LARGEST_DEPTH_M
@@ -204,6 +212,8 @@ def test_the_largest_depth_is_what_datasets_can_store() -> None:
 @pytest.mark.parametrize(
     ("make", "flag"),
     [
+        (lambda: Canvas(size=30_000), "--size"),
+        (lambda: Canvas(placements=10**9), "--placements"),
         (lambda: Spread(shards=10**9), "--shards"),
         (lambda: Spread(workers=-1), "--workers"),
         (lambda: Spread(workers=10**9), "--workers"),
@@ -224,7 +234,7 @@ def test_the_largest_depth_is_what_datasets_can_store() -> None:
         ),
         (lambda: load_teacher("onnx:x", options=TeacherOptions(std=(1, 0, 1))), "--teacher-std"),
         (lambda: load_teacher("hf:x", options=TeacherOptions(value_range=(0, NAN))), "--teacher-r"),
-        (lambda: import_rgbd(Path("x"), Path("y"), max_depth_m=NAN), "--max-depth"),
+        (lambda: DepthUnits(max_depth_m=NAN), "--max-depth"),
         (lambda: import_rgbd(Path("x"), Path("y"), seed=2**64), "--seed"),
         (lambda: split_by_sample(Path("x"), shares=(NAN, 0, 1), seed=0), "--shares"),
         (lambda: split_by_sample(Path("x"), shares=(0, 0, 1), seed=-1), "--seed"),
@@ -238,8 +248,6 @@ def test_settings_check_their_own_numbers(make, flag: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "flag"),
     [
-        ({"canvas": Canvas(size=30_000)}, "--size"),
-        ({"canvas": Canvas(placements=10**9)}, "--placements"),
         ({"num_samples": 10**400}, "--num-samples"),
         ({"seed": 2**64}, "--seed"),
     ],

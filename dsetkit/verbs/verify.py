@@ -253,8 +253,8 @@ def _decoded(encoded: bytes, name: str, codec: str) -> np.ndarray:
     """The pixels of a stored field."""
     try:
         image = CODECS[codec].decode(encoded)
-    except (DatasetError, cv2.error):
-        raise DatasetError(f"{name} cannot be decoded") from None
+    except DatasetError as error:
+        raise DatasetError(f"{name} cannot be decoded: {error}") from None
     dtype, ndim = IMAGE_LAYOUTS[name]
     if image.dtype != dtype or image.ndim != ndim:
         expected = f"{np.dtype(dtype)} with {ndim} axes"

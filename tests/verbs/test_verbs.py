@@ -199,7 +199,7 @@ BAD_RECORDS = {  # each with a good checksum: written badly, not damaged later
     "mask is (16, 16), but composite is (32, 32)": lambda r: with_field(
         r, "mask", np.full((16, 16), 255, np.uint8), "png8"
     ),
-    "mask is uint16": lambda r: with_field(r, "mask", np.ones((32, 32), np.uint16), "png16"),
+    "an image is uint16": lambda r: with_field(r, "mask", np.ones((32, 32), np.uint16), "png16"),
     "the mask's largest value is 1": lambda r: with_field(
         r, "mask", np.ones((32, 32), np.uint8), "png8"
     ),
