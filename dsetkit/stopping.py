@@ -159,7 +159,6 @@ def end_while_loading(name: str) -> None:
     Args:
         name: The script's `__name__`, one of SCRIPT_NAMES.
     """
-    if name == "__mp_main__":
-        bind_while_loading()
-    elif signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    bind_while_loading()
+    if name == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `interruptible` takes over
