@@ -390,8 +390,9 @@ class Campaign:
         row.kills, row.stops = row.kills + is_kill, row.stops + (not is_kill)
         what = f"{number.name} to {'the group' if group else 'main'} after {share:.3f}"
         sent_at = time.monotonic()
-        with suppress(ProcessLookupError):
-            (os.killpg if group else os.kill)(run.pid, number)
+        if run.status is None:  # otherwise the number may be another process's by now
+            with suppress(ProcessLookupError):
+                (os.killpg if group else os.kill)(run.pid, number)
         run.wait(LONGEST_RUN_S)
         main_s = time.monotonic() - sent_at
         while (living := run.processes()) and time.monotonic() - sent_at < SECONDS_FOR_ALL_TO_END:

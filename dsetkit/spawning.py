@@ -59,24 +59,32 @@ def end_children() -> None:
             process.kill()
 
 
-def bind_while_loading() -> None:
-    """Makes a spawned process that imports the main script end with the one that started it.
+def bound_command() -> dict[str, Any]:
+    """Options of `subprocess.run` for a command of ours that is to end with this process."""
+    lifeline = _lifeline()
+    return {"env": os.environ | {_LIFELINE: str(lifeline)}, "pass_fds": (lifeline,)}
 
-    Such a process does that first, and only then unpickles the `BoundProcess` that it is.
+
+def bind_while_loading() -> None:
+    """Makes a process that begins to import the main script end with the one that started it.
+
+    A spawned process does that first, and only then unpickles the `BoundProcess` that it is.
     """
-    command = " ".join(sys.orig_argv)
-    if given := re.search(r"spawn_main\(.*pipe_handle=(\d+)", command):
-        lifeline = int(given[1])  # what the other process writes to it is read elsewhere
-        threading.Thread(target=_end_with_writer_of, args=(lifeline,), daemon=True).start()
+    lifeline = os.environ.pop(_LIFELINE, "")
+    if given := re.search(r"spawn_main\(.*pipe_handle=(\d+)", " ".join(sys.orig_argv)):
+        lifeline = given[1]  # what the other process writes to it is read elsewhere
+    if lifeline.isdecimal() and len(lifeline) < 7:
+        threading.Thread(target=_end_with_writer_of, args=(int(lifeline),), daemon=True).start()
 
 
 def _end_with_writer_of(pipe: int) -> None:
     closing = select.poll()
     closing.register(pipe, 0)  # a pipe without a writer is reported always
-    closing.poll()
-    os._exit(1)
+    if any(event & select.POLLHUP for _, event in closing.poll()):
+        os._exit(1)
 
 
+_LIFELINE = "DSETKIT_LIFELINE"  # environment variable: number of the open file
 _lifelines: dict[int, int] = {}  # by process, because a fork inherits this dict
 
 

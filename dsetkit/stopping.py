@@ -95,6 +95,18 @@ def interruptible(
 
 
 @contextmanager
+def kept_handlers() -> Iterator[None]:
+    """Restores the handlers of signals after a block in which a library sets its own."""
+    former = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
 def _deadline(seconds: float, at_the_end: Callable[[], None]) -> Iterator[None]:
     """Ends the process when the block has not ended `seconds` after the first signal."""
     reader, writer = os.pipe()  # Python writes the numbers of signals to it as they arrive
@@ -147,7 +159,6 @@ def end_while_loading(name: str) -> None:
     Args:
         name: The script's `__name__`, one of SCRIPT_NAMES.
     """
-    if name == "__mp_main__":
-        bind_while_loading()
-    elif signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    bind_while_loading()
+    if name == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `interruptible` takes over

@@ -14,6 +14,7 @@ Equal weights with equal metadata give equal files, byte for byte.
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,15 +68,21 @@ def save_model(
         "options": json.dumps(network.options),
         "about": json.dumps(metadata),
     }
+    content = _ordered(save(tensors, metadata=header))
+    if path.exists() and not path.is_file():  # /dev/null, say, is never replaced by a file
+        with open(path, "wb") as device:
+            device.writelines(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    content = save(tensors, metadata=header)
+    target = path.resolve()  # of a link
+    temporary = target.with_name(f".{target.name[:50]}.part")
     try:  # not save_file, which hides the system's message, e.g. "no space left on device"
         with open(temporary, "wb") as file:
-            file.writelines(_ordered(content))
-        os.replace(temporary, path)
+            file.writelines(content)
+        os.replace(temporary, target)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one to report
+            temporary.unlink(missing_ok=True)
 
 
 def _ordered(content: bytes) -> tuple[bytes, memoryview]:

@@ -195,7 +195,7 @@ def test_what_is_no_file_is_written_to_and_not_replaced(
 ) -> None:
     """Such as /dev/null, which root could replace by a file."""
     if command in ("export-model", "tools.average_models"):
-        pytest.skip("reads its output again, or writes weights")
+        pytest.skip("reads its output again, or writes more than a pipe holds")
     pipe = here / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)

@@ -26,7 +26,7 @@ class Command:
         words = [sys.executable, "-m", "tests.helpers.waiting_command", how, str(gate.folder)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(words, cwd=REPOSITORY, start_new_session=True, **pipes)
-        expected = 1 if how in ALONE else 2
+        expected = 2 if how in ("in_workers", "in_a_loader") else 1
         self.come = gate.wait_for(expected, of=self.process.pid)
         assert len(self.come) == expected, self.process.communicate()[1]
 
@@ -104,8 +104,16 @@ def test_workers_use_nothing_that_a_kill_of_all_processes_would_leave(
         assert command.ended() == (0, "")
 
 
+def test_a_command_that_runs_another_one_does_not_leave_it(tmp_path: Path) -> None:
+    """As the demo does."""
+    with Gate(tmp_path / "gate") as gate:
+        command = Command("in_another_command", gate)
+        to_the_main_process(command, signal.SIGKILL)
+        assert command.ended() == (-signal.SIGKILL, "")
+
+
 def test_every_way_is_tested() -> None:
-    assert set(WAYS) == {*ALONE, "in_workers", "in_a_loader"}
+    assert set(WAYS) == {*ALONE, "in_workers", "in_a_loader", "in_another_command"}
 
 
 def test_handlers_are_restored_and_ignored_signals_stay_ignored() -> None:

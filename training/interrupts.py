@@ -66,10 +66,10 @@ class CtrlC:
         if not ranks.is_first():
             return
         # torchrun sends a second signal for each Ctrl-C, so there it does not mean impatience.
-        is_again = self._pending is not None and number == signal.SIGINT and ranks.world() == 1
-        if self.state_is_whole or is_again:
+        may_repeat = number == signal.SIGINT and ranks.world() == 1
+        if self.state_is_whole or (may_repeat and self._pending is not None):
             raise Interrupted(number)
         if self._pending is None:
             self._pending = number
-            again = "; press Ctrl-C again to stop at once" if number == signal.SIGINT else ""
+            again = "; press Ctrl-C again to stop at once" if may_repeat else ""
             logger.info("stopping after this step%s", again)

@@ -153,10 +153,15 @@ def _end_with_the_others() -> None:
         while number not in SIGNALS and os.getppid() == launcher:
             with suppress(TimeoutError):
                 (number,) = reader.recv(1)
+        last_words = f"{Path(sys.argv[0]).name}: error: {ENDED}"
+        if number not in SIGNALS:  # and the launcher's store is gone with it
+            if is_first():
+                print_error(last_words)
+            os._exit(2)
         until = time.monotonic() + SECONDS_TO_STOP
-        while number and time.monotonic() < until and not _has_been_said():
+        while time.monotonic() < until and not _has_been_said():
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        print_once(f"{Path(sys.argv[0]).name}: error: {ENDED}")
+        print_once(last_words)
         os._exit(2)
 
     threading.Thread(target=watch, daemon=True).start()

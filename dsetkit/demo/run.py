@@ -5,7 +5,6 @@ repeat and change them. It trains the small networks; at the end it prints the c
 ones.
 """
 
-import os
 import shlex
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import numpy as np
 
 from dsetkit.demo.scenes import write_pictures
 from dsetkit.errors import DsetkitError
+from dsetkit.spawning import bound_command
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -125,7 +125,9 @@ def _run(command: list[str]) -> None:
     """Print a command as a user would type it, and run it."""
     typed = ["python", *(part.removeprefix(f"{REPOSITORY}/") for part in command[1:])]
     print(f"$ {shlex.join(typed)}", flush=True)
-    finished = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    options = bound_command()
+    options["env"] |= {"PYTHONPATH": str(REPOSITORY)}
+    finished = subprocess.run(command, **options)
     if finished.returncode:
         raise DsetkitError(f"the step above ended with status {finished.returncode}")
 

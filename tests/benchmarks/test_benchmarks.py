@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ from benchmarks import (
     bench_scale,
     bench_shards,
     common,
+    kill_runs,
     read_once,
     seeds_way,
     simulate_scale,
@@ -25,6 +28,7 @@ from dsetkit.datasets.reader import Dataset
 from dsetkit.loading.loader import EpochBatches
 from dsetkit.store.shard_cache import ShardCache
 from dsetkit.store.shard_list import Shard
+from tests.helpers.verbs import World
 from tests.helpers.worlds import draw_background, draw_foreground, tiny_dataset
 
 SIZE = 16  # px
@@ -243,3 +247,25 @@ def test_simulations_are_kept(
     held = {row["what"]: row["kept"] for row in kept["memory"]}
     assert held["train: order, whole"] == pytest.approx(8, abs=0.1)
     assert "makespan ÷ ideal" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_campaign_of_kills_finds_nothing_and_notices_a_loss(tmp_path: Path) -> None:
+    world = World.draw(tmp_path / "world")
+    campaigns = {
+        name: kill_runs.Campaign(
+            name, replace(job, stops_in_s=None), world, tmp_path / name, fresh=True
+        )
+        for name, job in kill_runs.all_jobs(world).items()
+        if name in ("split", "merge")
+    }
+    for campaign in campaigns.values():
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            campaign.stop_one(number, group=False, share=0.9)
+        row = campaign.row
+        assert (row.lost, row.left, row.loud, row.unequal) == (0, 0, 0, 0), row.faults
+        assert (row.kills, row.stops) == (1, 1)
+    spoiled = campaigns["merge"]
+    spoiled._expected.popitem()
+    spoiled.stop_one(signal.SIGKILL, group=True, share=1.5)
+    assert (spoiled.row.lost, spoiled.row.unequal) == (1, 1)

@@ -118,7 +118,7 @@ class World:
         names = ("foregrounds", "backgrounds", "pairs", "images")
         places = {name: root / name for name in names}
         for name in names:
-            places[name].mkdir()
+            places[name].mkdir(parents=True)
         for n in range(4):
             cut_out = cv2.cvtColor(draw_foreground(n, 30, 24), cv2.COLOR_RGBA2BGRA)
             cv2.imwrite(str(root / "foregrounds" / f"f{n}.png"), cut_out)

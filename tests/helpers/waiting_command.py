@@ -6,6 +6,7 @@ Where it is, as a visitor's `place`, is 0 for the command and 1, 2, ... for its 
 """
 
 import ctypes
+import subprocess
 import sys
 import threading
 from functools import partial
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from dsetkit.console import run
 from dsetkit.processes import in_processes
-from dsetkit.stopping import leave
+from dsetkit.spawning import bound_command
+from dsetkit.stopping import end_while_loading, leave
 from tests.helpers.gates import come_to
 
 SECONDS_TO_STOP = 0.2
@@ -53,6 +55,11 @@ def in_a_loader(gate: Path) -> None:
     list(make_loader(Gated(gate), 1, workers=2, shuffle=False))
 
 
+def in_another_command(gate: Path) -> None:
+    words = [sys.executable, "-m", "tests.helpers.waiting_command", "here", str(gate)]
+    subprocess.run(words, **bound_command())
+
+
 class Gated:
     def __init__(self, gate: Path) -> None:
         self._gate = gate
@@ -65,9 +72,11 @@ class Gated:
         return {"index": index}
 
 
-WAYS = {f.__name__: f for f in (here, in_a_long_call, as_another_error, in_workers, in_a_loader)}
+ALONE = (here, in_a_long_call, as_another_error)
+WAYS = {way.__name__: way for way in (*ALONE, in_workers, in_a_loader, in_another_command)}
 
 if __name__ == "__main__":
+    end_while_loading("__main__")
     how, gate = sys.argv[1:]
     main = partial(WAYS[how], Path(gate))
     leave(run(main, name="tool", on_interrupt="stopped", seconds_to_stop=SECONDS_TO_STOP))

@@ -1,6 +1,8 @@
 """The interface of all registered networks, the small networks, errors, weights files."""
 
 import importlib.util
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -399,3 +401,18 @@ def test_the_ported_lite_encoder_matches_the_published_network() -> None:
     pixel = torch.tensor([-1.5981, 2.4092, -3.17, -0.5228, -0.0917, -1.5497])
     torch.testing.assert_close(deepest.mean(dim=(0, 2, 3))[:6], mean, rtol=0, atol=2e-4)
     torch.testing.assert_close(deepest[0, :6, 3, 4], pixel, rtol=0, atol=2e-4)
+
+
+def test_weights_are_written_into_what_is_no_file_and_behind_a_link(tmp_path: Path) -> None:
+    """Root could replace /dev/null itself."""
+    net, about = create_model("depth_lite"), {"inputs": ["composite"]}
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_bytes)
+        save_model(pipe, net, about)
+    assert pipe.is_fifo()
+    link.symlink_to(tmp_path / "file")
+    save_model(link, net, about)
+    assert link.is_symlink() and (tmp_path / "file").read_bytes() == read.result()
+    assert {file.name for file in tmp_path.iterdir()} == {"pipe", "link", "file"}

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dsetkit.errors import DsetkitError
+from dsetkit.stopping import kept_handlers
 
 SECONDS_TO_CONNECT = 30
 CLIENT_PORT = 10001  # of ray://HOST
@@ -61,7 +62,8 @@ def joined(ray: ModuleType, address: str | None, *, cpus: int, asset_bytes: int)
         _check_reachable(address)
         options |= {"address": address}
     try:
-        ray.init(**options)
+        with kept_handlers():
+            ray.init(**options)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         what = f"cannot join Ray at {address}" if address else "cannot start Ray here"
         raise DsetkitError(f"{what}: {one_line(error)}") from None
