@@ -15,10 +15,11 @@ import math
 import numbers
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 from dsetkit.devices import check_device_name
 from dsetkit.errors import DsetkitError
@@ -29,8 +30,39 @@ WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
+Value = TypeVar("Value", int, float)
+
+
+class _Kind(ABC, Generic[Value]):
+    """A kind of number: the type of a flag, and the check of a value."""
+
+    @abstractmethod
+    def has(self, value: Any) -> bool:
+        """Whether a value is one of these numbers."""
+
+    @abstractmethod
+    def _read(self, text: str) -> Value | None:
+        """The number that a text shows, in bounds or not; None if it shows none."""
+
+    def __call__(self, text: str) -> Value:
+        """The number of a text.
+
+        Raises:
+            argparse.ArgumentTypeError: It is none of these numbers.
+        """
+        value = self._read(text)
+        if value is None or not self.has(value):
+            raise argparse.ArgumentTypeError(f"expected {self}, got {shown(text)}")
+        return value
+
+    def check(self, value: object, name: str, error: type[Exception] = DsetkitError) -> None:
+        """Raises `error`, which names the flag or the setting, unless `has(value)`."""
+        if not self.has(value):
+            raise error(f"{name} {shown(value)}: expected {self}")
+
+
 @dataclass(frozen=True)
-class Whole:
+class Whole(_Kind[int]):
     """Whole numbers.
 
     Attributes:
@@ -43,15 +75,8 @@ class Whole:
     high: int
     unit: str = ""
 
-    def __call__(self, text: str) -> int:
-        """The number of a text.
-
-        Raises:
-            argparse.ArgumentTypeError: It is none of these numbers.
-        """
-        if not WHOLE.fullmatch(text) or not self.has(int(text)):
-            raise argparse.ArgumentTypeError(f"expected {self}, got {shown(text)}")
-        return int(text)
+    def _read(self, text: str) -> int | None:
+        return int(text) if WHOLE.fullmatch(text) else None
 
     def has(self, value: object) -> bool:
         """Whether a value is one of these numbers."""
@@ -59,17 +84,12 @@ class Whole:
             return False
         return self.low <= int(value) <= self.high
 
-    def check(self, value: object, name: str, error: type[Exception] = DsetkitError) -> None:
-        """Raises `error`, which names the flag or the setting, unless `has(value)`."""
-        if not self.has(value):
-            raise error(f"{name} {shown(value)}: expected {self}")
-
     def __str__(self) -> str:
         return f"a whole number from {self.low:,} to {self.high:,}{_bracketed(self.unit)}"
 
 
 @dataclass(frozen=True)
-class Real:
+class Real(_Kind[float]):
     """Finite numbers between two bounds.
 
     Attributes:
@@ -86,15 +106,8 @@ class Real:
     above: bool = False
     below: bool = False
 
-    def __call__(self, text: str) -> float:
-        """The number of a text.
-
-        Raises:
-            argparse.ArgumentTypeError: It is none of these numbers.
-        """
-        if not REAL.fullmatch(text) or not self.has(float(text)):
-            raise argparse.ArgumentTypeError(f"expected {self}, got {shown(text)}")
-        return float(text)
+    def _read(self, text: str) -> float | None:
+        return float(text) if REAL.fullmatch(text) else None
 
     def has(self, value: Any) -> bool:
         """Whether a value is one of these numbers; nan and infinity never are."""
@@ -104,11 +117,6 @@ class Real:
         fits_low = number > self.low if self.above else number >= self.low
         fits_high = number < self.high if self.below else number <= self.high
         return bool(fits_low and fits_high and abs(number) < math.inf)
-
-    def check(self, value: object, name: str, error: type[Exception] = DsetkitError) -> None:
-        """Raises `error`, which names the flag or the setting, unless `has(value)`."""
-        if not self.has(value):
-            raise error(f"{name} {shown(value)}: expected {self}")
 
     def __str__(self) -> str:
         unit = _bracketed(self.unit)

@@ -20,7 +20,7 @@ def available_memory() -> int | None:
         (kilobytes,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
         free = int(kilobytes) * 1024
     except (OSError, ValueError):
-        return _all_memory()
+        return physical_memory()
     try:
         return min(free, int(CONTAINER_LIMIT.read_text()))
     except (OSError, ValueError):  # no container, or one without a limit
@@ -52,7 +52,8 @@ def check_memory(
         )
 
 
-def _all_memory() -> int | None:
+def physical_memory() -> int | None:
+    """All memory of this machine [bytes]; None where the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

@@ -20,7 +20,7 @@ import numpy as np
 from dsetkit.assets.foreign import NOT_UTF_8, is_utf8, pillow_warnings_ignored
 from dsetkit.assets.pictures import read_background, read_foreground
 from dsetkit.errors import AssetError, DatasetError, printable
-from dsetkit.store import decode_picture
+from dsetkit.store import decode_with_opencv
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".jpe")  # upper case or lower case
 
@@ -301,7 +301,7 @@ def decode_asset(encoded: bytes) -> np.ndarray:
     Raises:
         DatasetError: The bytes are not such a picture.
     """
-    pixels = decode_picture(encoded, cv2.IMREAD_UNCHANGED)
+    pixels = decode_with_opencv(encoded, cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
         raise DatasetError("an encoded asset cannot be decoded")
     return _swap_red_and_blue(pixels)

@@ -135,7 +135,7 @@ def _readable(encoded: bytes, picture: Picture, codec: str) -> bytes | None:
         return None
     try:
         seen = CODECS[codec].decode(encoded)
-    except (DatasetError, cv2.error):
+    except DatasetError:
         return None
     return encoded if seen.shape[:2] == picture.size else None
 

@@ -11,13 +11,14 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from dsetkit.assets import NOT_UTF_8, BadFile, is_utf8, read_file
 from dsetkit.errors import AssetError, printable
 from dsetkit.importing.depth_files import DEPTH_SUFFIXES
 from dsetkit.importing.settings import LITERALS, WILDCARDS, PairNaming
-from dsetkit.importing.sources import PICTURE_SUFFIXES, split_path, walk
+from dsetkit.importing.sources import PICTURE_SUFFIXES, split_path, table_text, walk
 from dsetkit.importing.tables import csv_rows
 
 COLOUR_TAG, DEPTH_TAG = "_color", "_depth"
@@ -180,13 +181,7 @@ def _unique(found: Iterable[tuple[Key, str]], bad: list[BadFile]) -> dict[Key, s
 
 def _by_table(root: Path, table: Path) -> tuple[list[Pair], list[BadFile]]:
     shown = printable(table)
-    try:
-        text = read_file(table).decode("utf-8-sig")
-    except AssetError as error:
-        raise AssetError(f"{shown}: {error}") from None
-    except UnicodeDecodeError:
-        raise AssetError(f"{shown} is not UTF-8 text: expected a CSV table") from None
-    rows = csv_rows(text, shown, delimiter=",")
+    rows = csv_rows(table_text(table, partial(read_file, table)), shown, delimiter=",")
     names = [name.lower() for name in next(rows, (1, []))[1]]
     if sorted(names) != sorted(TABLE_COLUMNS):
         raise AssetError(

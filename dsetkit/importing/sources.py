@@ -9,8 +9,8 @@ import os
 import re
 import zipfile
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -203,14 +203,26 @@ class Files:
                 f"{printable(path)} matches {inside[0].path} and {inside[1].path}: unpack one of "
                 "them"
             )
-        try:
-            content = read_file(path) if path.exists() or not inside else inside[0].read()
-        except AssetError as error:
-            raise AssetError(f"{printable(path)}: {error}") from None
-        try:
-            return content.decode("utf-8-sig")  # spreadsheets write a byte order mark
-        except UnicodeDecodeError:
-            raise AssetError(f"{printable(path)} is not UTF-8 text: expected a CSV table") from None
+        is_on_disk = path.exists() or not inside
+        return table_text(path, partial(read_file, path) if is_on_disk else inside[0].read)
+
+
+def table_text(path: Path, read: Callable[[], bytes]) -> str:
+    """The text of a table.
+
+    Args:
+        path: The table, for messages.
+        read: Gives its bytes.
+
+    Raises:
+        AssetError: It cannot be read, or is not UTF-8 text.
+    """
+    try:
+        return read().decode("utf-8-sig")  # spreadsheets write a byte order mark
+    except AssetError as error:
+        raise AssetError(f"{printable(path)}: {error}") from None
+    except UnicodeDecodeError:
+        raise AssetError(f"{printable(path)} is not UTF-8 text: expected a CSV table") from None
 
 
 def natural(text: str) -> tuple[int | str, ...]:

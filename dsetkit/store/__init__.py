@@ -6,7 +6,7 @@ from dsetkit.store.codecs import (
     DEFAULT_CODECS,
     LAYOUT_CODECS,
     chosen_codecs,
-    decode_picture,
+    decode_with_opencv,
 )
 from dsetkit.store.environments import ENGINE_VERSION
 from dsetkit.store.lmdb_store import LARGEST_MAP_SIZE, StoreReader, StoreWriter, u32_key, u64_key
@@ -82,7 +82,7 @@ __all__ = [
     "UrlShards",
     "cells_entry",
     "chosen_codecs",
-    "decode_picture",
+    "decode_with_opencv",
     "depth_share",
     "is_remote",
     "list_shards",

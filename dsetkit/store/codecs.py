@@ -57,7 +57,7 @@ def _imencode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes
     return encoded.tobytes()
 
 
-def decode_picture(encoded: bytes, flags: int) -> np.ndarray | None:
+def decode_with_opencv(encoded: bytes, flags: int) -> np.ndarray | None:
     """Decodes a picture with OpenCV, of at most MOST_PIXELS.
 
     Args:
@@ -76,7 +76,7 @@ def decode_picture(encoded: bytes, flags: int) -> np.ndarray | None:
 
 
 def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
-    image = decode_picture(encoded, flags)
+    image = decode_with_opencv(encoded, flags)
     if image is None:
         raise DatasetError(UNDECODABLE)
     return image

@@ -16,6 +16,7 @@ from typing import Any
 import lmdb
 
 from dsetkit.errors import DatasetError, UnfinishedError
+from dsetkit.memory import physical_memory
 from dsetkit.store.structure import check_structure, promised_size, transaction_of
 
 DATABASES = ("manifest", "backgrounds", "foregrounds", "samples")
@@ -157,6 +158,7 @@ def _open_environment(path: Path) -> tuple[lmdb.Environment, dict[str, Any]]:
     """Opens an environment for reading, and its databases by name."""
     size = checked_size(path)
     _check_structure(path)
+    memory = physical_memory()
     try:
         env = lmdb.open(
             os.fsencode(path),  # also a name that is not UTF-8
@@ -164,7 +166,7 @@ def _open_environment(path: Path) -> tuple[lmdb.Environment, dict[str, Any]]:
             readonly=True,
             lock=False,
             max_dbs=len(DATABASES),
-            readahead=size < _physical_memory() // 2,
+            readahead=memory is None or size < memory // 2,
             map_size=size + max(size, _ROOM_TO_GROW),
         )
         return env, {name: env.open_db(name.encode(), create=False) for name in DATABASES}
@@ -195,11 +197,6 @@ def _stat(path: Path) -> os.stat_result:
         return path.stat()
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _physical_memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def checked_size(path: Path) -> int:

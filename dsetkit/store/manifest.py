@@ -12,7 +12,7 @@ import xxhash
 from dsetkit.errors import DatasetError
 from dsetkit.store.codecs import CODECS
 from dsetkit.store.records import FORMAT_VERSION, IMAGE_FIELDS, LARGEST_DEPTH_M, LARGEST_SIDE
-from dsetkit.store.sealed import decode, one_of, seal, unseal
+from dsetkit.store.sealed import decode, fitted_to, one_of, seal, unseal
 from dsetkit.store.shard_list import MOST_SHARDS
 from dsetkit.version import VERSION
 
@@ -162,8 +162,10 @@ class Manifest:
             raise DatasetError("max_depth_m is 0, expected more for metric depth")
         if (self.size[0] == 0) != (self.size[1] == 0):
             raise DatasetError(f"size {self.size}: expected height and width, or two zeros")
-        entries = msgpack.packb([self.teacher, self.recipe, self.splits, self.label_quality])
-        teacher, recipe, _, _ = decode(entries, _ENTRIES)
+        teacher = fitted_to(_TeacherEntries, self.teacher)
+        recipe = fitted_to(_RecipeEntries, self.recipe)
+        fitted_to(_SplitEntries, self.splits)
+        fitted_to(_QualityEntries, self.label_quality)
         parts = len(recipe.merged)
         if not (parts == len(recipe.samples) == len(recipe.recipes)) or (
             teacher.teachers and len(teacher.teachers) != parts
@@ -263,9 +265,6 @@ class _Version(msgspec.Struct):
 
 _MANIFEST = msgspec.msgpack.Decoder(Manifest)
 _CELLS = msgspec.msgpack.Decoder(_Cells)
-_ENTRIES = msgspec.msgpack.Decoder(
-    tuple[_TeacherEntries, _RecipeEntries, _SplitEntries, _QualityEntries]
-)
 _VERSION = msgspec.msgpack.Decoder(_Version)
 
 

@@ -18,6 +18,8 @@ from dsetkit.errors import DatasetError, one_line
 
 CHECKSUM_BYTES = 8
 
+_MISFITS = (msgspec.MsgspecError, ValueError, RecursionError)  # what msgspec raises
+
 Content = TypeVar("Content")
 
 
@@ -66,8 +68,24 @@ def decode(packed: bytes, decoder: "msgspec.msgpack.Decoder[Content]") -> Conten
     """
     try:
         return decoder.decode(packed)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise DatasetError(f"it is not as dsetkit writes it ({one_line(error)})") from None
+    except _MISFITS as error:
+        raise _misfit(error) from None
+
+
+def fitted_to(kind: type[Content], values: Mapping[str, Any]) -> Content:
+    """Values that were unpacked before, checked against the schema of a type.
+
+    Raises:
+        DatasetError: They do not fit the schema.
+    """
+    try:
+        return msgspec.convert(values, kind)
+    except _MISFITS as error:
+        raise _misfit(error) from None
+
+
+def _misfit(error: Exception) -> DatasetError:
+    return DatasetError(f"it is not as dsetkit writes it ({one_line(error)})")
 
 
 def _digest(content: bytes | memoryview, database: str, key: bytes) -> bytes:
