@@ -187,7 +187,7 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
 
 def mapped(folder: Path) -> set[Path]:
     """The files of a folder that this process has mapped."""
-    lines = Path("/proc/self/maps").read_text().splitlines()
+    lines = os.fsdecode(Path("/proc/self/maps").read_bytes()).splitlines()
     paths = {Path(line.split(maxsplit=5)[5]) for line in lines if len(line.split(maxsplit=5)) == 6}
     return {path for path in paths if path.parent == folder}
 
