@@ -8,10 +8,11 @@ from dsetkit import version
 
 if TYPE_CHECKING:
     from dsetkit.loading import SampleDataset, make_loader
+    from dsetkit.predicting import Predictor
 
 __version__ = version.VERSION
 
-__all__ = ["SampleDataset", "__version__", "make_loader"]
+__all__ = ["Predictor", "SampleDataset", "__version__", "make_loader"]
 
 
 def __getattr__(name: str) -> object:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> object:
         from dsetkit import loading
 
         return getattr(loading, name)
+    if name == "Predictor":
+        from dsetkit import predicting
+
+        return predicting.Predictor
     raise AttributeError(f"module 'dsetkit' has no attribute {name!r}")

@@ -180,6 +180,15 @@ def device(text: str) -> str:
     return text
 
 
+def image_size(text: str) -> list[int]:
+    """Reads "64" as [64, 64], "48x64" as [48, 64]: height and width [px], for `type`."""
+    sides = text.split("x")
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"expected N or HxW, got {shown(text)}")
+    height, width = (SIDE_PX(side) for side in (sides[0], sides[-1]))
+    return [height, width]
+
+
 def from_environment(name: str, kind: Number) -> Any:
     """The number in an environment variable; None if it is not set, or empty.
 

@@ -5,7 +5,8 @@
     ├── DatasetError        a dataset that is missing, foreign, damaged or newer, or a full disk
     │   ├── BusyError       another process is writing it
     │   └── UnfinishedError a file that is empty or has no manifest yet
-    ├── TeacherError        a depth teacher that cannot be loaded or gives no usable depth
+    ├── NetworkError        a network that cannot be loaded, run or exported
+    │   └── TeacherError    a depth teacher that cannot be loaded or gives no usable depth
     └── RunError            a training or an evaluation that cannot go on as asked
 
 Any other exception is a fault of ours and ends with a traceback and status 1.
@@ -32,7 +33,11 @@ class UnfinishedError(DatasetError):
     """A file is empty or has no manifest: its writer was interrupted, or has just started."""
 
 
-class TeacherError(DsetkitError):
+class NetworkError(DsetkitError):
+    """A network cannot be loaded, run or exported."""
+
+
+class TeacherError(NetworkError):
     """A teacher cannot be loaded, or its answer cannot be used."""
 
 

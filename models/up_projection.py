@@ -73,12 +73,15 @@ def resize_conv2d(
         weights: one (D, C, k, k) per convolution. D may differ; k is odd and the same for all.
         size: (H, W) of the results.
         form: "plain" resizes first, "taps" multiplies first, "auto" takes the faster of the two.
+            Exported graphs resize first.
 
     Returns:
         One (N, D, H, W) per weight.
     """
     _, in_channels, taps, _ = weights[0].shape
     widths = [len(weight) for weight in weights]
+    if torch.compiler.is_exporting():
+        form = "plain"  # operators that every format of graphs has
     if form == "auto":
         cheaper = taps_are_cheaper(
             (x.shape[-2], x.shape[-1]),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dsetkit import arguments
-from dsetkit.arguments import Parser, Real, Whole, from_environment, shown
+from dsetkit.arguments import Parser, Real, Whole, from_environment, image_size, shown
 from dsetkit.cli.flags import directory_or_address
 from dsetkit.cli.main import build_parser
 from dsetkit.compositing import Canvas
@@ -30,13 +30,13 @@ from dsetkit.importing import (
 )
 from dsetkit.labels import TeacherChoice
 from dsetkit.memory import check_memory
+from dsetkit.networks.sessions import default_threads
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.store.shard_cache import parse_bytes
 from dsetkit.teachers import TeacherOptions, load_teacher
-from dsetkit.teachers.onnx_sessions import default_threads
 from dsetkit.verbs.splits import split_by_sample
 from training import ranks
-from training.cli import arch_option, image_size
+from training.cli import arch_option
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPTS = ("train_depth", "train_mask", "train_joint", "evaluate_depth", "evaluate_mask")

@@ -19,15 +19,16 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import nn
 
 from dsetkit.arguments import Parser
-from dsetkit.teachers.bundled import BUNDLED, STRIDE
-from dsetkit.teachers.checkpoint import CheckpointTeacher
-from dsetkit.teachers.onnx_export import (
-    DepthMap,
+from dsetkit.networks.checkpoint import CheckpointNetwork
+from dsetkit.networks.onnx_export import (
+    Answers,
     batch_norm_scale,
-    depth_graph,
     drawn_composites,
     folded,
+    network_graph,
 )
+from dsetkit.teachers.bundled import BUNDLED, STRIDE
+from dsetkit.teachers.checkpoint import CheckpointTeacher
 from dsetkit.teachers.onnx_file import OnnxTeacher
 from dsetkit.teachers.options import TeacherOptions
 from models import answer, load_model, save_model
@@ -59,8 +60,10 @@ def main() -> None:
 def bundled_graph(net: nn.Module, metadata: dict) -> ModelProto:
     """The graph, of any batch and of sides that are multiples of the network's stride."""
     assert metadata["depth_kind"] == "metric" and net.stride == STRIDE
-    depth_map = DepthMap(folded(net, ConvBN), answer=answer, scale=metadata["max_depth_m"]).eval()
-    model = depth_graph(depth_map, tuple(metadata["img_size"]), free_by=STRIDE)
+    scale = metadata["max_depth_m"]
+    answers = Answers(folded(net, ConvBN), answer=answer, maps=("depth",), scale=scale).eval()
+    facts = CheckpointNetwork(CHECKPOINT, device="cpu").facts
+    model = network_graph(answers, tuple(metadata["img_size"]), facts=facts, free_by=STRIDE)
     double_by_factor(model)
     keep_weights_in_half(model, net)
     model.producer_name, model.producer_version = "dsetkit", ""

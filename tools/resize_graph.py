@@ -1,4 +1,4 @@
-"""Writes dsetkit/teachers/resize.onnx, the graph that brings composites to a network's size.
+"""Writes dsetkit/networks/resize.onnx, the graph that brings composites to a network's size.
 
     python -m tools.resize_graph
 
@@ -11,7 +11,7 @@ The filter is that of `torch.nn.functional.interpolate(mode="bilinear", antialia
 
 from onnx import ModelProto, TensorProto, checker, helper
 
-from dsetkit.teachers.resizing import RESIZE_GRAPH
+from dsetkit.networks.resizing import RESIZE_GRAPH
 
 
 def resize_graph() -> ModelProto:

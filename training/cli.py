@@ -19,10 +19,10 @@ from dsetkit.arguments import (
     POSITIVE,
     RATE,
     SEED,
-    SIDE_PX,
     STEPS,
     WORKERS,
     Parser,
+    image_size,
     shown,
 )
 from dsetkit.console import run
@@ -263,12 +263,3 @@ def arch_option(text: str) -> list[Any]:
         return [name, json.loads(value)]
     except (ValueError, RecursionError):
         return [name, value]
-
-
-def image_size(text: str) -> list[int]:
-    """Reads "64" as [64, 64], "48x64" as [48, 64]: (height, width) [px]."""
-    sides = text.split("x")
-    if len(sides) > 2:
-        raise argparse.ArgumentTypeError(f"expected N or HxW, got {shown(text)}")
-    height, width = (SIDE_PX(side) for side in (sides[0], sides[-1]))
-    return [height, width]

@@ -12,7 +12,9 @@ Verb = Callable[[argparse.Namespace], None]
 AddArgument = Callable[..., argparse.Action]
 
 
-def add_verb(verbs: Verbs, name: str, verb: Verb, description: str) -> argparse.ArgumentParser:
+def add_verb(
+    verbs: Verbs, name: str, verb: Verb, description: str, *, epilog: str = ""
+) -> argparse.ArgumentParser:
     """Adds a verb.
 
     Args:
@@ -20,19 +22,24 @@ def add_verb(verbs: Verbs, name: str, verb: Verb, description: str) -> argparse.
         name: Name of the verb.
         verb: Called with the parsed arguments.
         description: One line for --help.
+        epilog: The end of --help: an example.
     """
     parser = verbs.add_parser(
-        name, help=description, description=description, formatter_class=_HelpFormatter
+        name,
+        help=description,
+        description=description,
+        epilog=epilog,
+        formatter_class=_HelpFormatter,
     )
     parser.set_defaults(verb=verb)
     return parser
 
 
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults other than None and False."""
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults other than None, False and nothing; keeps the lines of an example."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False:
+        if action.default in (None, False, []):
             return action.help
         return super()._get_help_string(action)
 

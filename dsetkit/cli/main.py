@@ -6,6 +6,7 @@ from typing import NoReturn
 from dsetkit.arguments import Parser
 from dsetkit.cli.dataset_verbs import add_dataset_verbs
 from dsetkit.cli.making_verbs import add_making_verbs
+from dsetkit.cli.predict_verb import add_predict_verb
 from dsetkit.cli.teacher_verbs import add_teacher_verbs
 from dsetkit.console import run
 from dsetkit.stopping import leave
@@ -30,6 +31,7 @@ def build_parser() -> Parser:
     add_making_verbs(verbs)
     add_teacher_verbs(verbs)
     add_dataset_verbs(verbs)
+    add_predict_verb(verbs)
     return parser
 
 

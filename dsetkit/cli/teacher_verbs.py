@@ -188,16 +188,22 @@ def _add_export_model(verbs: Verbs) -> None:
         verbs,
         "export-model",
         _export_model,
-        "write a depth checkpoint as ONNX with the .json that --teacher onnx:FILE reads",
+        "write a checkpoint as ONNX with a .json, for predict.py and --teacher onnx:FILE",
     ).add_argument
-    add("checkpoint", type=Path, metavar="CHECKPOINT", help="a .safetensors of train_depth.py")
+    add("checkpoint", type=Path, metavar="CHECKPOINT", help="a .safetensors of a training")
     add("--output", type=Path, required=True, metavar="FILE.onnx", help="file to write")
     add(
         "--size",
         type=SIDE_PX,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
-        help="size of its input [px] (default: a square of the height it was trained at)",
+        help="size of its input [px] (default: the size it was trained at)",
+    )
+    add(
+        "--any-size",
+        action="store_true",
+        help="leave height and width free, so that pictures keep their shape; not every network "
+        "can be exported so",
     )
 
 
@@ -205,5 +211,6 @@ def _export_model(args: argparse.Namespace) -> None:
     from dsetkit.verbs.export_model import export_model
 
     size = tuple(args.size) if args.size else None
-    difference = export_model(args.checkpoint, args.output, size=size)
-    print(f"{args.output}: differs from {args.checkpoint} by at most {difference:.2g}")
+    apart = export_model(args.checkpoint, args.output, size=size, any_size=args.any_size)
+    differences = ", ".join(f"{name} {difference:.2g}" for name, difference in apart.items())
+    print(f"{args.output}: differs from {args.checkpoint} by at most: {differences}")

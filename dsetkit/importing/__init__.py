@@ -11,8 +11,11 @@ from dsetkit.importing.settings import (
     Pasting,
     SplitRule,
 )
+from dsetkit.importing.sources import PICTURE_SUFFIXES, natural, table_text, walk
+from dsetkit.importing.tables import csv_rows
 
 __all__ = [
+    "PICTURE_SUFFIXES",
     "DepthMeaning",
     "DepthUnits",
     "FileNaming",
@@ -20,6 +23,10 @@ __all__ = [
     "PairSplit",
     "Pasting",
     "SplitRule",
+    "csv_rows",
     "import_images",
     "import_rgbd",
+    "natural",
+    "table_text",
+    "walk",
 ]

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 from dsetkit.devices import pick_device
 from dsetkit.errors import TeacherError
+from dsetkit.networks.repository_models import repository_models
 from dsetkit.teachers.flip import FlipAveraged
 from dsetkit.teachers.guard import checked_depth
 from dsetkit.teachers.options import Teacher, TeacherOptions, settings_of
 from dsetkit.teachers.ranges import RangedTeacher, with_range, with_recorded_range
-from dsetkit.teachers.repository_models import repository_models
 
 if TYPE_CHECKING:
     from dsetkit.teachers.running import Runner
@@ -33,7 +33,6 @@ __all__ = [
     "Teacher",
     "TeacherOptions",
     "checked_depth",
-    "export_checkpoint",
     "load_teacher",
     "settings_of",
     "with_range",
@@ -88,16 +87,6 @@ def load_teacher(
     if not getattr(teacher, "needs_range", False):
         raise TeacherError(f"teacher {spec}: --teacher-range is for relative depth without a range")
     return RangedTeacher(teacher, value_range)
-
-
-def export_checkpoint(
-    checkpoint: Path, output: Path, *, size: tuple[int, int] | None = None
-) -> float:
-    """Writes a depth checkpoint as ONNX; see `dsetkit.verbs.export_model`."""
-    repository_models("export-model")  # first: it says at once what is missing
-    from dsetkit.teachers import onnx_export  # loads torch
-
-    return onnx_export.export_checkpoint(checkpoint, output, size=size)
 
 
 # ---- one function for each kind ----------------------------------------------------------------

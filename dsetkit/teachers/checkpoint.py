@@ -8,9 +8,9 @@ import torch
 
 from dsetkit.arguments import DEPTH_M
 from dsetkit.errors import TeacherError
+from dsetkit.networks.repository_models import repository_models
+from dsetkit.networks.resizing import as_batch, fitted_size
 from dsetkit.teachers.options import check_height
-from dsetkit.teachers.repository_models import repository_models
-from dsetkit.teachers.resizing import as_batch, fitted_size
 from dsetkit.teachers.running import PLAIN, Runner
 
 

@@ -18,10 +18,10 @@ import torch
 from torch import nn
 
 from dsetkit.errors import TeacherError, one_line
+from dsetkit.networks.resizing import as_batch, fitted_size
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.densedepth_network import BLOCK_LAYERS, ENCODER_CHANNELS, STRIDE, DenseDepth
 from dsetkit.teachers.options import INSTALL_DENSEDEPTH, check_height
-from dsetkit.teachers.resizing import as_batch, fitted_size
 from dsetkit.teachers.running import PLAIN, Runner
 
 if TYPE_CHECKING:

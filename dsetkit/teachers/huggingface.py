@@ -22,10 +22,10 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from dsetkit.errors import TeacherError
+from dsetkit.networks.resizing import fitted_size
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.licences import licence_of, warn_if_restricted
 from dsetkit.teachers.options import INSTALL, TeacherOptions, check_height
-from dsetkit.teachers.resizing import fitted_size
 from dsetkit.teachers.running import Runner
 
 ALWAYS_METRIC = ("glpn", "zoedepth", "depth_pro")  # model_type of the config

@@ -29,11 +29,11 @@ from dsetkit import devices
 from dsetkit.arguments import DEPTH_M, INVERSE_DEPTH, PIXEL_MEAN, PIXEL_STD, SIDE_PX, shown
 from dsetkit.errors import TeacherError, one_line
 from dsetkit.files import read_json
+from dsetkit.networks.resizing import OnnxResizer, fitted_size
+from dsetkit.networks.sessions import Session, open_session
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.licences import warn_if_restricted
-from dsetkit.teachers.onnx_sessions import Session, open_session
 from dsetkit.teachers.options import KINDS, TeacherOptions
-from dsetkit.teachers.resizing import OnnxResizer, fitted_size
 
 Metadata = dict[str, Any]  # what the JSON beside a file says
 
@@ -77,11 +77,12 @@ class OnnxTeacher:
     ) -> None:
         self.name = name or f"onnx:{path.name}"
         metadata = _read_metadata(path, self.name) | _told(options)
-        self._session = open_session(path, teacher=self.name, device=device, threads=threads)
+        shown_name = f"teacher {self.name}"
+        self._session = open_session(path, name=shown_name, device=device, threads=threads)
         devices.keep_freed_memory()  # pictures and answers of each batch take as much as the last
         self._input, self._output = _input_and_output(self._session, self.name)
         mean, std = (self._triple(metadata, key) for key in ("mean", "std"))
-        self._resize = OnnxResizer(teacher=self.name, mean=mean, std=std, threads=threads)
+        self._resize = OnnxResizer(name=shown_name, mean=mean, std=std, threads=threads)
         self._batch, self._size, self._stride = self._layout(metadata)
         self.kind, self.max_depth_m = _kind(metadata, self.name)
         told = _range(metadata, self.name) if self.kind == "relative" else None
@@ -167,9 +168,13 @@ class OnnxTeacher:
 
 
 def _input_and_output(session: Session, name: str) -> tuple[str, str]:
+    """Names of the picture and of the map; of several maps, the one called depth."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
+    if [one.name for one in outputs] == ["mask"]:
+        raise TeacherError(f"teacher {name} gives a mask: expected a network that gives depth")
+    maps = [one for one in outputs if one.name == "depth"] or outputs
     fits = (
-        len(inputs) == len(outputs) == 1
+        len(inputs) == len(maps) == 1
         and inputs[0].type == "tensor(float)"
         and len(inputs[0].shape) == 4
         and (inputs[0].shape[1] == 3 or not isinstance(inputs[0].shape[1], int))
@@ -180,7 +185,7 @@ def _input_and_output(session: Session, name: str) -> tuple[str, str]:
             f"teacher {name} has {len(inputs)} inputs and {len(outputs)} outputs "
             f"({'; '.join(came)[:200]}): expected one float32 (N, 3, h, w) in and one map out"
         )
-    return inputs[0].name, outputs[0].name
+    return inputs[0].name, maps[0].name
 
 
 def _read_metadata(path: Path, name: str) -> Metadata:

@@ -1,28 +1,41 @@
-"""export-model: a depth checkpoint as a pair for `--teacher onnx:FILE`: FILE.onnx and FILE.json."""
+"""export-model: a checkpoint as a pair of files, FILE.onnx and FILE.json, that need no torch."""
 
 from pathlib import Path
 
-from dsetkit.errors import TeacherError
-from dsetkit.teachers import export_checkpoint
+from dsetkit.errors import NetworkError
+from dsetkit.networks.repository_models import repository_models
 
 
-def export_model(checkpoint: Path, output: Path, *, size: tuple[int, int] | None = None) -> float:
-    """Writes a depth checkpoint as ONNX, with the JSON that tells how to use it.
+def export_model(
+    checkpoint: Path,
+    output: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    any_size: bool = False,
+) -> dict[str, float]:
+    """Writes a checkpoint as ONNX, with the JSON that tells how to use it.
+
+    `predict.py` reads the pair; `--teacher onnx:FILE` does, too, if the network gives depth and
+    sees the composite alone.
 
     Args:
-        checkpoint: A `.safetensors` of train_depth.py or train_joint.py that sees the composite.
+        checkpoint: A `.safetensors` of a training: mask, depth or both.
         output: The `.onnx` file to write; the `.json` gets the same stem.
-        size: Height and width at which the network sees composites [px], multiples of its stride;
-            None = a square of the height it was trained at, as the checkpoint sees a dataset's.
+        size: Height and width at which the network sees pictures [px], multiples of its stride;
+            None = those it was trained at.
+        any_size: Leave height and width free.
 
     Returns:
-        The largest difference between the two teachers' answers for drawn composites [m, or share
-        of the range when relative].
+        Map -> the largest difference between the answers of the two for drawn pictures: a share of
+        a mask or of relative depth, metres of metric depth.
 
     Raises:
-        TeacherError: A package or the repository's networks are missing, no such checkpoint, a size
+        NetworkError: A package or the repository's networks are missing, no such checkpoint, a size
             that does not fit, the network cannot be exported, or the two differ.
     """
     if output.suffix != ".onnx":
-        raise TeacherError(f"--output {output}: expected a name that ends in .onnx")
-    return export_checkpoint(checkpoint, output, size=size)
+        raise NetworkError(f"--output {output}: expected a name that ends in .onnx")
+    repository_models("export-model")  # first: it says at once what is missing
+    from dsetkit.networks import onnx_export  # loads torch
+
+    return onnx_export.export_checkpoint(checkpoint, output, size=size, any_size=any_size)

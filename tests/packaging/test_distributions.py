@@ -109,8 +109,9 @@ def test_the_wheel_installs_one_name(distributions: dict[str, Path]) -> None:
     packages = {path.parent for path in (REPOSITORY / "dsetkit").rglob("*.py")}
     modules = {f"{folder.relative_to(REPOSITORY)}/__init__.py" for folder in packages}
     assert modules <= set(names)
-    for name in ("bundled.onnx", "bundled.json", "resize.onnx", "BUNDLED.md"):
+    for name in ("bundled.onnx", "bundled.json", "BUNDLED.md"):
         assert f"dsetkit/teachers/{name}" in names
+    assert "dsetkit/networks/resize.onnx" in names
 
 
 def test_the_wheel_names_the_terms_of_the_weights(distributions: dict[str, Path]) -> None:

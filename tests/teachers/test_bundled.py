@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from dsetkit.errors import TeacherError
-from dsetkit.teachers import TeacherOptions, load_teacher, onnx_sessions
+from dsetkit.errors import NetworkError
+from dsetkit.networks import sessions
+from dsetkit.networks.onnx_export import drawn_composites
+from dsetkit.networks.resizing import RESIZE_GRAPH, OnnxResizer
+from dsetkit.networks.sessions import default_threads
+from dsetkit.teachers import TeacherOptions, load_teacher
 from dsetkit.teachers.bundled import BUNDLED
-from dsetkit.teachers.onnx_export import drawn_composites
-from dsetkit.teachers.onnx_sessions import default_threads
-from dsetkit.teachers.resizing import RESIZE_GRAPH, OnnxResizer
 from tools.bundle_teacher import CHECKPOINT, SIZES
 from tools.resize_graph import resize_graph
 
@@ -91,9 +92,9 @@ def test_reversed_and_read_only_pictures_are_taken(bundled: object) -> None:
 def test_what_it_cannot_do_is_one_clear_line(
     monkeypatch: pytest.MonkeyPatch, spec: str, device: str, complaint: str
 ) -> None:
-    runtime = onnx_sessions._onnxruntime("bundled")
+    runtime = sessions._onnxruntime("bundled")
     monkeypatch.setattr(runtime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(TeacherError, match=complaint) as error:
+    with pytest.raises(NetworkError, match=complaint) as error:
         load_teacher(spec, device=device)
     assert "\n" not in str(error.value)
 

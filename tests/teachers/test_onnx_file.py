@@ -12,15 +12,10 @@ import pytest
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
-import torch
 from onnx import TensorProto, helper
 
-from dsetkit.cli import main
-from dsetkit.console import run
 from dsetkit.errors import TeacherError
 from dsetkit.teachers import TeacherOptions, load_teacher
-from dsetkit.verbs.export_model import export_model
-from models import create_model, save_model
 
 COMPOSITES = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)
 ABOUT = {
@@ -198,60 +193,3 @@ def test_without_onnxruntime_the_error_names_what_to_install(
     path = write_model(tmp_path / "t.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert "pip install onnxruntime" in refusal(path)
-
-
-# ---- export-model ------------------------------------------------------------------------------
-
-
-def checkpoint(path: Path, *, kind: str = "metric", inputs: tuple = ("composite",)) -> Path:
-    torch.manual_seed(0)
-    net = create_model("depth_lite", in_channels=3 * len(inputs))
-    torch.nn.init.normal_(net.head.weight, std=0.5)
-    about = {"inputs": list(inputs), "depth_kind": kind, "img_size": [64, 96]}
-    save_model(path, net, about | {"max_depth_m": 10.0 if kind == "metric" else 0.0})
-    return path
-
-
-@pytest.mark.slow
-def test_an_exported_checkpoint_answers_as_the_checkpoint(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    ours, theirs = checkpoint(tmp_path / "c.safetensors"), tmp_path / "c.onnx"
-    command = ["export-model", str(ours), "--output", str(theirs)]
-    assert run(lambda: main(command)) == 0
-    assert "differs from" in capsys.readouterr().out
-    exported, trained = load(theirs), load_teacher(f"checkpoint:{ours}", device="cpu")
-    squares = np.random.default_rng(1).integers(0, 256, (2, 80, 80, 3), np.uint8)
-    depth = trained(squares)
-    assert np.ptp(depth) > 0.1
-    assert np.abs(exported(squares) - depth).max() < 1e-4  # [m]; measured 2e-6
-    assert (exported.kind, exported.max_depth_m) == ("metric", 10.0)
-    about = json.loads((tmp_path / "c.json").read_text())
-    assert (about["height"], about["width"]) == (64, 64)
-    assert about["weights_hash"] == trained.weights_hash
-
-
-@pytest.mark.parametrize(
-    ("changes", "complaint"),
-    [
-        ({"output": "c.bin"}, "expected a name that ends in .onnx"),
-        ({"size": (64, 50)}, "--size 64 50: expected multiples of 32"),
-        ({"inputs": ("composite", "background")}, "a teacher sees the composite alone"),
-    ],
-)
-def test_what_cannot_be_exported_is_one_clear_line(
-    tmp_path: Path, changes: dict, complaint: str
-) -> None:
-    path = checkpoint(tmp_path / "c.safetensors", inputs=changes.get("inputs", ("composite",)))
-    output = tmp_path / changes.get("output", "c.onnx")
-    with pytest.raises(TeacherError, match=complaint):
-        export_model(path, output, size=changes.get("size"))
-    assert not output.exists()
-
-
-def test_without_onnxscript_the_error_names_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(TeacherError, match=r"needs onnxscript.*pip install 'dsetkit\[teachers\]'"):
-        export_model(tmp_path / "c.safetensors", tmp_path / "c.onnx")

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from dsetkit.arguments import BATCH, WORKERS
+from dsetkit.arguments import BATCH, WORKERS, image_size
 from dsetkit.errors import RunError
 from dsetkit.files import write_json
 from dsetkit.numbers import evenly_spread
-from training.cli import image_size
 from training.loop import Batch, prepare_batch
 from training.preflight import check_batch_memory
 from training.scoring.report import (

@@ -12,18 +12,11 @@ import numpy as np
 import torch
 
 from dsetkit.colours import DEPTH_COLOURS, colour_depth, colour_shares
+from dsetkit.picture_grid import picture_grid
 from training.loop import Batch
 
 ERROR_COLOURS = cv2.COLORMAP_INFERNO
 INVALID_COLOUR = (128, 128, 128)
-PAPER = (24, 24, 27)
-INK = (235, 235, 235)
-MIN_TILE_PX = 160
-GAP_PX = 4
-HEADER_PX = 24
-BAR_PX = 32
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-FONT_SCALE = 0.42
 
 
 def depth_grid(
@@ -67,7 +60,7 @@ def depth_grid(
         rows.append((tiles, f"RMSE {rmse:.3g} {scale.unit}"))
     error_bar = {"lo": 0.0, "hi": worst, "unit": scale.unit, "colours": ERROR_COLOURS}
     titles = ("composite", "target", "prediction", "error")
-    return prediction_grid(rows, titles, bars=(None, scale.bar, scale.bar, error_bar))
+    return picture_grid(rows, titles, bars=(None, scale.bar, scale.bar, error_bar))
 
 
 def mask_grid(
@@ -92,7 +85,7 @@ def mask_grid(
         rows.append((tiles, f"RMSE {math.sqrt(np.mean(error**2)):.3g}"))
     error_bar = {"lo": 0.0, "hi": 1.0, "unit": "", "colours": ERROR_COLOURS}
     titles = ("composite", "target", "prediction", "error")
-    return prediction_grid(rows, titles, bars=(None, None, None, error_bar))
+    return picture_grid(rows, titles, bars=(None, None, None, error_bar))
 
 
 def joint_grid(
@@ -127,45 +120,7 @@ def joint_grid(
         ([scale.colour_prediction(depth) for depth in predictions], "depth, prediction"),
     ]
     count = len(depths)
-    return prediction_grid(rows, ("",) * count, bars=(scale.bar, *(None,) * (count - 1)))
-
-
-def prediction_grid(
-    rows: list[tuple[list[np.ndarray], str]],
-    titles: tuple[str, ...],
-    *,
-    bars: tuple[dict | None, ...],
-) -> np.ndarray:
-    """Lays tiles out in rows under a header, small tiles enlarged by a whole number of times.
-
-    Args:
-        rows: per row its tiles, uint8 RGB (h, w, 3) of any sizes, and a caption for the last one.
-        titles: one header per column.
-        bars: one set of `colour_bar` arguments per column, or None for a column without a scale.
-
-    Returns:
-        (height, width, 3) uint8 RGB. All tiles get the size of those in the last column.
-    """
-    height, width = rows[0][0][-1].shape[:2]
-    zoom = math.ceil(MIN_TILE_PX / width)
-    height, width = height * zoom, width * zoom
-    columns = len(titles)
-    total_height = HEADER_PX + len(rows) * (height + GAP_PX) + BAR_PX
-    grid = np.full((total_height, columns * (width + GAP_PX) + GAP_PX, 3), PAPER, np.uint8)
-    lefts = [GAP_PX + column * (width + GAP_PX) for column in range(columns)]
-    for left, title in zip(lefts, titles, strict=True):
-        _write(grid, title, (left + 2, HEADER_PX - 8))
-    for r, (tiles, caption) in enumerate(rows):
-        top = HEADER_PX + r * (height + GAP_PX)
-        for left, tile in zip(lefts, tiles, strict=True):
-            grid[top : top + height, left : left + width] = _enlarge(tile, height, width)
-        text_width = cv2.getTextSize(caption, FONT, FONT_SCALE, 1)[0][0]
-        grid[top + height - 20 : top + height, lefts[-1] : lefts[-1] + text_width + 10] = PAPER
-        _write(grid, caption, (lefts[-1] + 5, top + height - 6))
-    for left, bar in zip(lefts, bars, strict=True):
-        if bar:
-            grid[-BAR_PX:, left : left + width] = colour_bar(width, **bar)
-    return grid
+    return picture_grid(rows, ("",) * count, bars=(scale.bar, *(None,) * (count - 1)))
 
 
 @dataclass(frozen=True)
@@ -217,20 +172,6 @@ def colour_error(error: np.ndarray, hi: float) -> np.ndarray:
     return colours
 
 
-def colour_bar(
-    width: int, *, lo: float, hi: float, unit: str, colours: int, flipped: bool = False
-) -> np.ndarray:
-    """The colour scale with its ends, middle and unit: a (BAR_PX, width, 3) uint8 RGB strip."""
-    bar = np.full((BAR_PX, width, 3), PAPER, np.uint8)
-    ramp = np.linspace(1, 0, width) if flipped else np.linspace(0, 1, width)
-    bar[2:12] = colour_shares(ramp[np.newaxis], colours)
-    texts = (f"{lo:.3g}", f"{(lo + hi) / 2:.3g}", f"{hi:.3g} {unit}".strip())
-    for text, share in zip(texts, (0, 0.5, 1), strict=True):
-        text_width = cv2.getTextSize(text, FONT, FONT_SCALE, 1)[0][0]
-        _write(bar, text, (round(share * (width - text_width - 4)) + 2, BAR_PX - 7))
-    return bar
-
-
 def _grey(share: np.ndarray) -> np.ndarray:
     """(H, W) float in [0, 1] -> (H, W, 3) uint8."""
     return np.repeat(np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)[..., np.newaxis], 3, 2)
@@ -249,15 +190,3 @@ def _maps(maps: torch.Tensor) -> np.ndarray:
 def _resize_maps(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     height, width = size
     return np.stack([cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in maps])
-
-
-def _enlarge(tile: np.ndarray, height: int, width: int) -> np.ndarray:
-    """To the tile's size in the grid; nearest when it grows, so that pixels stay visible."""
-    grows = tile.shape[0] <= height
-    how = cv2.INTER_NEAREST if grows else cv2.INTER_AREA
-    return cv2.resize(tile, (width, height), interpolation=how)
-
-
-def _write(image: np.ndarray, text: str, origin: tuple[int, int]) -> None:
-    """Draws light text with its baseline's left end at `origin` (x, y)."""
-    cv2.putText(image, text, origin, FONT, FONT_SCALE, INK, 1, cv2.LINE_AA)

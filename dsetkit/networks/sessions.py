@@ -15,44 +15,44 @@ from types import ModuleType
 from typing import Any
 
 from dsetkit.arguments import JOBS
-from dsetkit.errors import TeacherError, one_line
+from dsetkit.errors import NetworkError, one_line
 
 Session = Any  # onnxruntime.InferenceSession, which has no type hints
 
 
 def open_session(
-    model: Path, *, teacher: str, device: str = "cpu", threads: int | None = None
+    model: Path | bytes, *, name: str, device: str = "cpu", threads: int | None = None
 ) -> Session:
     """Opens an ONNX file.
 
     Args:
-        model: The `.onnx` file.
-        teacher: Its name, for messages.
+        model: The `.onnx` file, or its content.
+        name: What messages call it.
         device: `auto` (CUDA where this ONNX Runtime has it), `cpu`, `cuda` or `cuda:N`.
         threads: Threads on the CPU; None = `default_threads()`.
 
     Raises:
-        TeacherError: ONNX Runtime or the file is missing, the file is no ONNX model, or this ONNX
+        NetworkError: ONNX Runtime or the file is missing, the file is no ONNX model, or this ONNX
             Runtime does not have the device.
     """
-    runtime = _onnxruntime(teacher)
+    runtime = _onnxruntime(name)
     providers = _providers(device, runtime.get_available_providers())
-    if not model.is_file():
-        raise TeacherError(f"teacher {teacher}: no file {model}: expected an .onnx model")
+    if isinstance(model, Path) and not model.is_file():
+        raise NetworkError(f"{name}: no file {model}: expected an .onnx model")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors alone
     try:
-        session = runtime.InferenceSession(str(model), options, providers=providers)
+        source = model if isinstance(model, bytes) else str(model)
+        session = runtime.InferenceSession(source, options, providers=providers)
     except Exception as error:  # ONNX Runtime's own errors share no parent but Exception
-        raise TeacherError(
-            f"teacher {teacher}: {model} cannot be opened ({one_line(error)}): expected an ONNX "
-            "model"
+        raise NetworkError(
+            f"{name} cannot be opened ({one_line(error)}): expected an ONNX model"
         ) from None
     if device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
-        raise TeacherError(
+        raise NetworkError(
             f"--device {device}: onnxruntime-gpu cannot start CUDA here: check the driver and the "
             "CUDA libraries that it needs, or use --device cpu"
         )
@@ -73,10 +73,10 @@ def _providers(device: str, available: list[str]) -> list[str | tuple[str, dict[
     """ONNX Runtime's names for a device, the preferred one first."""
     match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
     if match is None:
-        raise TeacherError(f"--device {device}: expected auto, cpu, cuda or cuda:N")
+        raise NetworkError(f"--device {device}: expected auto, cpu, cuda or cuda:N")
     has_cuda = "CUDAExecutionProvider" in available
     if device.startswith("cuda") and not has_cuda:
-        raise TeacherError(
+        raise NetworkError(
             f"--device {device}: the installed ONNX Runtime has no CUDA: pip install "
             "onnxruntime-gpu in place of onnxruntime, or use --device cpu"
         )
@@ -85,11 +85,11 @@ def _providers(device: str, available: list[str]) -> list[str | tuple[str, dict[
     return [("CUDAExecutionProvider", {"device_id": int(match[1] or 0)}), "CPUExecutionProvider"]
 
 
-def _onnxruntime(teacher: str) -> ModuleType:
+def _onnxruntime(name: str) -> ModuleType:
     try:
         import onnxruntime
     except ImportError:
-        raise TeacherError(
-            f"teacher {teacher} needs onnxruntime, which is not installed: pip install onnxruntime"
+        raise NetworkError(
+            f"{name} needs onnxruntime, which is not installed: pip install onnxruntime"
         ) from None
     return onnxruntime

@@ -8,9 +8,9 @@ import pytest
 
 from dsetkit.cli import main
 from dsetkit.console import run
-from dsetkit.errors import TeacherError
+from dsetkit.errors import NetworkError
+from dsetkit.networks.repository_models import repository_models
 from dsetkit.teachers import load_teacher
-from dsetkit.teachers.repository_models import repository_models
 
 
 def test_the_repositorys_own_are_found() -> None:
@@ -47,7 +47,7 @@ def no_models(
 def test_what_needs_them_says_so_in_one_line(
     no_models: None, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    with pytest.raises(TeacherError, match="needs the folder models/ of dsetkit's repository"):
+    with pytest.raises(NetworkError, match="needs the folder models/ of dsetkit's repository"):
         load_teacher("checkpoint:x.safetensors", device="cpu")
     command = ["export-model", "x.safetensors", "--output", str(tmp_path / "x.onnx")]
     assert run(lambda: main(command)) == 2

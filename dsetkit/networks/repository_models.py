@@ -1,7 +1,8 @@
 """The repository's own networks, which the installed package does without.
 
 A wheel of dsetkit holds no networks that are trained: those lie in the folder `models` of a clone.
-Only `checkpoint:FILE` and `export-model` need them, and only this module looks for them.
+Only checkpoints, as teachers, for predictions and for `export-model`, need them, and only this
+module looks for them.
 """
 
 import importlib
@@ -9,7 +10,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-from dsetkit.errors import TeacherError
+from dsetkit.errors import NetworkError
 
 FILES = ("registry.py", "heads.py", "weights.py", "efficientnet_lite.py")
 NAMES = ("ModelError", "answer", "load_model", "efficientnet_lite")
@@ -24,7 +25,7 @@ def repository_models(asked_by: str) -> ModuleType:
         asked_by: What needs it, for the message.
 
     Raises:
-        TeacherError: It cannot be imported, or is somebody else's.
+        NetworkError: It cannot be imported, or is somebody else's.
     """
     folder = _folder()
     if folder is None:
@@ -52,8 +53,8 @@ def _folder() -> Path | None:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _missing(asked_by: str, found: str) -> TeacherError:
-    return TeacherError(
+def _missing(asked_by: str, found: str) -> NetworkError:
+    return NetworkError(
         f"{asked_by} needs the folder models/ of dsetkit's repository, {found}: run it as "
         "`python -m dsetkit` in a clone"
     )

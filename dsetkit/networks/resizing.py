@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsetkit.teachers.onnx_sessions import open_session
+from dsetkit.networks.sessions import open_session
 
 if TYPE_CHECKING:
     import torch
@@ -54,16 +54,16 @@ class OnnxResizer:
     """Composites as an ONNX network takes them: resized, then normalised.
 
     Args:
-        teacher: Its name, for messages.
+        name: What messages call the network.
         mean: float32 (3,), taken from red, green, blue in 0..1.
         std: float32 (3,), by which they are then divided.
         threads: As of `open_session`.
     """
 
     def __init__(
-        self, *, teacher: str, mean: np.ndarray, std: np.ndarray, threads: int | None = None
+        self, *, name: str, mean: np.ndarray, std: np.ndarray, threads: int | None = None
     ) -> None:
-        self._session = open_session(RESIZE_GRAPH, teacher=teacher, threads=threads)
+        self._session = open_session(RESIZE_GRAPH, name=name, threads=threads)
         self._normalise = {
             "scale": (1 / (255 * std)).astype(np.float32).reshape(1, 3, 1, 1),
             "shift": (-mean / std).astype(np.float32).reshape(1, 3, 1, 1),

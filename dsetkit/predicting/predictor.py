@@ -1,0 +1,222 @@
+"""`Predictor`: one or two networks, and what they see in pictures of any size."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+
+from dsetkit.arguments import BATCH, SIDE_PX
+from dsetkit.compositing import resize_image
+from dsetkit.errors import AssetError, NetworkError
+from dsetkit.memory import check_memory
+from dsetkit.networks.network import INPUTS, MAPS, Network, NetworkFacts, open_network
+from dsetkit.predicting.upsampling import enlarge_along_edges
+
+BATCH_SIZE = 8
+MAX_BATCH_PIXELS = 2**25  # of the pictures of a batch, which are in memory at once
+# Variances of colour, in 0..1, that count as flat. Depth is smooth where colours are not, so it
+# follows strong edges alone.
+SMOOTHNESS = {"mask": 1e-4, "depth": 1e-2}
+LONGEST = 8  # times the longer trained side that a network sees of a strip
+MOST_APART = 1.02  # how much the shape of a background may differ from that of its composite
+
+Pair = tuple[np.ndarray, np.ndarray | None]  # composite and background, uint8 (H, W, 3) RGB
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the networks see in a picture, at its own size.
+
+    Attributes:
+        mask: float32 (H, W) in 0..1, the share of the foreground; None without a mask network.
+        depth: float32 (H, W): metres, or inverse depth in 0..1 (larger is nearer) if the network's
+            depth is relative; None without a depth network.
+    """
+
+    mask: np.ndarray | None = None
+    depth: np.ndarray | None = None
+
+
+class Predictor:
+    """Runs networks on pictures.
+
+        predictor = Predictor("runs/mask/best.safetensors", "runs/depth/best.safetensors")
+        prediction = predictor(picture, background=empty_room)
+        prediction.mask, prediction.depth
+
+    Pictures are shown to a network at the size it was trained at, in their own shape; its answers
+    are brought back to the size of the picture along the picture's edges.
+
+    Args:
+        networks: Checkpoints of trainings (`.safetensors`, in a clone) or files of `export-model`
+            (`.onnx`); together they give a mask, a depth, or one of each.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        size: Height and width of what the networks see [px]; None = as they were trained.
+        batch_size: Pictures that a network sees at once.
+        threads: Threads on a CPU; None = `OMP_NUM_THREADS`, or one for each core.
+
+    Attributes:
+        inputs: The pictures that the networks need, of `composite` and `background`.
+        maps: What they give, of `mask` and `depth`.
+        depth_kind: `metric` or `relative`; None without depth.
+        max_depth_m: The greatest metric depth [m]; 0 otherwise.
+
+    Raises:
+        NetworkError: A file cannot be used, or two networks give the same map.
+        DsetkitError: There is no such device.
+    """
+
+    def __init__(
+        self,
+        *networks: str | Path,
+        device: str = "auto",
+        size: tuple[int, int] | None = None,
+        batch_size: int = BATCH_SIZE,
+        threads: int | None = None,
+    ) -> None:
+        if not networks:
+            raise NetworkError("no network: expected one or two files, .safetensors or .onnx")
+        BATCH.check(batch_size, "batch_size", NetworkError)
+        for side in size or ():
+            SIDE_PX.check(side, "size", NetworkError)
+        self._networks = [open_network(Path(f), device=device, threads=threads) for f in networks]
+        self._size, self._batch_size = size, batch_size
+        facts = [network.facts for network in self._networks]
+        giver: dict[str, NetworkFacts] = {}
+        for one in facts:
+            for name in one.maps:
+                if giver.setdefault(name, one) is not one:
+                    raise NetworkError(
+                        f"{giver[name].name} and {one.name} both give a {name}: leave one out"
+                    )
+        self.maps = tuple(name for name in MAPS if name in giver)
+        self.inputs = tuple(name for name in INPUTS if any(name in one.inputs for one in facts))
+        depth = giver.get("depth")
+        self.depth_kind = depth.depth_kind if depth else None
+        self.max_depth_m = depth.max_depth_m if depth else 0.0
+        for one in facts:
+            self._check_size(one)
+
+    def __call__(self, composite: np.ndarray, background: np.ndarray | None = None) -> Prediction:
+        """What the networks see in one picture.
+
+        Args:
+            composite: uint8 (H, W, 3) RGB.
+            background: The same view without the foreground, uint8 (H', W', 3) RGB of the same
+                shape; for networks that see it.
+
+        Raises:
+            AssetError: A picture is missing or is not as expected.
+            NetworkError: A network cannot be run on it.
+        """
+        (prediction,) = self.predict([(composite, background)])
+        return prediction
+
+    def predict(self, pairs: Iterable[Pair]) -> Iterator[Prediction]:
+        """What the networks see in many pictures, in batches, in the order of the pictures.
+
+        Args:
+            pairs: Composite and background of each, as of `__call__`; read as they are needed.
+
+        Raises:
+            AssetError: A picture is missing or is not as expected.
+            NetworkError: A network cannot be run on it.
+        """
+        checked = (self.check(*pair) for pair in pairs)
+        for size, group in groupby(checked, key=lambda pair: pair[0].shape[:2]):
+            most = max(1, min(self._batch_size, MAX_BATCH_PIXELS // (size[0] * size[1])))
+            while batch := list(islice(group, most)):
+                yield from self._run(batch)
+
+    def check(self, composite: np.ndarray, background: np.ndarray | None = None) -> Pair:
+        """The pictures of `__call__` that the networks use.
+
+        Raises:
+            AssetError: A picture is missing or is not as expected.
+        """
+        if "background" not in self.inputs:
+            background = None
+        elif background is None:
+            needs = next(one.facts for one in self._networks if "background" in one.facts.inputs)
+            raise AssetError(
+                f"{needs.name} sees the background, too: expected the same view without the "
+                "foreground"
+            )
+        for name, pixels in (("composite", composite), ("background", background)):
+            if pixels is not None and (
+                pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3
+            ):
+                raise AssetError(
+                    f"{name} {pixels.dtype} {pixels.shape}: expected uint8 (H, W, 3) RGB"
+                )
+        if background is not None:
+            (height, width), (b_height, b_width) = composite.shape[:2], background.shape[:2]
+            ratio = (height * b_width) / (width * b_height)
+            if not 1 / MOST_APART <= ratio <= MOST_APART:
+                raise AssetError(
+                    f"the background has {b_width} x {b_height} px, the composite {width} x "
+                    f"{height} px: expected the same view"
+                )
+        return composite, background
+
+    def _check_size(self, facts: NetworkFacts) -> None:
+        """Raises NetworkError if a network does not take the size that is asked for."""
+        if self._size is None:
+            return
+        height, width = self._size
+        if not facts.takes_any_size and (height, width) != facts.size:
+            fixed = "x".join(map(str, facts.size))
+            raise NetworkError(f"{facts.name} takes {fixed} px alone, not {height}x{width}")
+        if height % facts.stride or width % facts.stride:
+            raise NetworkError(
+                f"size {height}x{width}: expected multiples of {facts.stride}, the stride of "
+                f"{facts.name}"
+            )
+        check_memory(
+            12 * len(facts.inputs) * height * width * self._batch_size,
+            what=f"a size of {height}x{width} px with batches of {self._batch_size}",
+            advice="take less",
+            error=NetworkError,
+        )
+
+    def _run(self, batch: list[Pair]) -> Iterator[Prediction]:
+        """Predictions for pictures of one size."""
+        composites = [composite for composite, _ in batch]
+        maps: dict[str, list[np.ndarray]] = {}
+        for network in self._networks:
+            size = self._size or shown_size(composites[0].shape[:2], network.facts)
+            seen = _seen(batch, network, size)
+            for name, answers in network(seen).items():
+                maps[name] = [
+                    enlarge_along_edges(answer, small, large, smoothness=SMOOTHNESS[name])
+                    for answer, small, large in zip(
+                        answers, seen["composite"], composites, strict=True
+                    )
+                ]
+        for index in range(len(batch)):
+            yield Prediction(**{name: found[index] for name, found in maps.items()})
+
+
+def shown_size(picture: tuple[int, ...], facts: NetworkFacts) -> tuple[int, int]:
+    """The size at which a network sees pictures of a size: (height, width) [px].
+
+    Objects must appear as large as in training, where the picture covered the network's size: a
+    square network sees a wide picture at its own height. Sides are multiples of its stride.
+    """
+    if not facts.takes_any_size:
+        return facts.size
+    scale = max(trained / side for trained, side in zip(facts.size, picture, strict=True))
+    scale = min(scale, LONGEST * max(facts.size) / max(picture))  # of a strip
+    height, width = (max(1, round(side * scale / facts.stride)) * facts.stride for side in picture)
+    return height, width
+
+
+def _seen(batch: list[Pair], network: Network, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """What a network sees of pictures: uint8 (N, h, w, 3) by input; composites in any case."""
+    seen = {"composite": np.stack([resize_image(composite, size) for composite, _ in batch])}
+    if "background" in network.facts.inputs:
+        backgrounds = [background for _, background in batch if background is not None]
+        seen["background"] = np.stack([resize_image(one, size) for one in backgrounds])
+    return seen
