@@ -38,7 +38,7 @@ from training.preflight import check_has_depth
 from training.scoring import evaluation, report
 from training.scoring.baselines import mean_depth_map
 from training.scoring.depth_scores import DepthScores, check_same_depth, check_scales, scale_of
-from training.scoring.pictures import depth_grid
+from training.scoring.pictures import depth_grid, pictures_of
 from training.scoring.protocols import Scale, add_protocol_arguments, read_protocol
 
 SCRIPT = "evaluate_depth.py"
@@ -72,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     pictures = SampleDataset(args.data, split=args.split, size=size, fields=inputs)
     target_size = None if args.native else size
     depths = SampleDataset(args.data, split=args.split, size=target_size, fields=("depth",))
+    for samples in (pictures, depths):
+        evaluation.keep_some(samples, args.limit_samples)
     manifest, scale = pictures.manifest, scale_of(pictures.manifest)
     is_shown = bool(args.grid or args.published)
     check_scales(metadata, scale, align=args.align, is_shown=is_shown, where=args.data)
@@ -118,12 +120,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     ).publish(scorer.layout(), average=args.average, output=args.output)
     if args.grid:
         fields = tuple(dict.fromkeys([*inputs, "depth"]))
-        samples = SampleDataset(args.data, split=args.split, size=size, fields=fields)
+        shown = SampleDataset(args.data, split=args.split, size=size, fields=fields)
 
         def draw(stored: Batch, depth: torch.Tensor) -> np.ndarray:
-            return depth_grid(stored[inputs[0]], stored["depth"], depth, **scale)
+            return depth_grid(pictures_of(stored, inputs), stored["depth"], depth, **scale)
 
-        evaluation.write_grid(args.grid, samples, predict, draw, device=device)
+        evaluation.write_grid(args.grid, shown, predict, draw, device=device)
 
 
 def train_mean_map(dataset: str, size: tuple[int, int], scale: Scale) -> torch.Tensor | None:

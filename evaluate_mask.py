@@ -2,6 +2,7 @@
 
     python evaluate_mask.py --data DATASET --checkpoint runs/mask/best.safetensors
     python evaluate_mask.py --data DATASET --checkpoint FILE --output metrics.json --grid grid.png
+    python evaluate_mask.py --data DATASET --checkpoint FILE --stress
 
 The baseline calls foreground what differs from the background picture by more than a threshold in
 some channel; the threshold is the best one on the train split.
@@ -24,17 +25,17 @@ from dsetkit import SampleDataset, make_loader
 from dsetkit.arguments import SHARE, Parser
 from dsetkit.console import run
 from dsetkit.devices import pick_device, prepare_device
+from dsetkit.errors import RunError
 from dsetkit.numbers import evenly_spread
 from models import ModelError, answer, load_model
 from training.loop import Batch, evaluate, prepare_batch
 from training.scoring import evaluation, report
-from training.scoring.baselines import best_difference, describe_difference, difference
-from training.scoring.metrics import MaskMetrics
-from training.scoring.pictures import mask_grid
-from training.scoring.published_scores import score_published
+from training.scoring.baselines import best_differences, describe_difference
+from training.scoring.mask_scores import BOUNDARY_PX, MaskScores
+from training.scoring.pictures import mask_grid, pictures_of
+from training.scoring.stress import EXACT, STRESSES
 
 SCRIPT = "evaluate_mask.py"
-BOUNDARY_PX = 2
 TUNING_SAMPLES = 1000
 
 
@@ -48,6 +49,8 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--threshold", type=SHARE, default=0.5, metavar="T",
         help="probability and soft target from which a pixel is foreground (default: 0.5)")
+    parser.add_argument("--stress", action="store_true",
+        help="score again with changed backgrounds: shifted, brighter, noisy, compressed, wrong")
     # fmt: on
     report.add_average_arguments(parser.add_argument)
     return parser
@@ -66,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pair = [name for name in ("composite", "background") if name in manifest.fields]
     fields = tuple(dict.fromkeys([*needed, *pair]))
     samples = SampleDataset(args.data, split=args.split, size=size, fields=fields)
+    evaluation.keep_some(samples, args.limit_samples)
     evaluation.check_has_samples(samples, args.data, args.split)
 
     def predict(batch: Batch) -> torch.Tensor:
@@ -73,27 +77,29 @@ def main(argv: Sequence[str] | None = None) -> None:
         return evaluation.predict(lambda x: answer(net, net(x), "mask"), batch, inputs, args.tta)
 
     # ---- Scores of the network and of the baseline ---------------------------------------------
-    train_data, limit = args.train_data or args.data, None
+    backgrounds = tuple(STRESSES) if args.stress else (EXACT,)
+    if args.stress and len(pair) < 2:
+        raise RunError(f"--stress changes backgrounds: {args.data} has none")
+    train_data, limits = args.train_data or args.data, dict[str, float]()
     if len(pair) == 2:
-        limit = tune_difference(train_data, size, threshold=args.threshold)
-    names = ("model",) if limit is None else ("model", "difference")
-    metrics = {n: MaskMetrics(threshold=args.threshold, boundary_px=BOUNDARY_PX) for n in names}
-    pairs: list[tuple[torch.Tensor, torch.Tensor]] = []  # for --published
-
-    def update(batch: Batch) -> None:
-        batch = prepare_batch(batch, device)
-        mask = predict(batch)
-        metrics["model"].update(mask, batch["mask"])
-        if args.published:
-            pairs.append((mask.cpu(), batch["mask"].cpu()))
-        if limit is not None:
-            differs = difference(batch["composite"], batch["background"]) > limit
-            metrics["difference"].update(differs, batch["mask"])
-
+        limits = tune_difference(train_data, size, backgrounds, threshold=args.threshold)
+    scorer = MaskScores(
+        predict,
+        threshold=args.threshold,
+        backgrounds=backgrounds,
+        limits=limits,
+        published=args.published,
+    )
     loader = make_loader(samples, batch_size=args.batch_size, workers=args.workers, shuffle=False)
-    evaluate(loader, update, total=len(loader), label=f"{args.split} split")
+    evaluate(
+        loader,
+        lambda batch: scorer.update(prepare_batch(batch, device)),
+        total=len(loader),
+        label=f"{args.split} split",
+    )
 
     # ---- Result --------------------------------------------------------------------------------
+    limit = limits.get(EXACT)
     evaluation.Evaluation(
         checkpoint=args.checkpoint,
         metadata=metadata,
@@ -106,27 +112,30 @@ def main(argv: Sequence[str] | None = None) -> None:
             **report.describe_mask_scores(args.threshold, BOUNDARY_PX, tta=args.tta),
             "difference": describe_difference(limit, train_data, at_most=TUNING_SAMPLES),
         },
-        scores={name: metric.compute() for name, metric in metrics.items()},
-        cells=report.cell_scores(metrics, samples.cells, samples.CELL_NAMES),
-        published=score_published(pairs) if pairs else {},
+        scores=scorer.compute(),
+        cells=report.cell_scores(scorer.metrics, samples.cells, samples.CELL_NAMES),
+        published=scorer.compute_published(),
+        stress=scorer.compute_stress(),
     ).publish(report.MASK_LAYOUT, average=args.average, output=args.output)
     if args.grid:
 
         def draw(stored: Batch, mask: torch.Tensor) -> np.ndarray:
-            return mask_grid(stored[fields[0]], stored["mask"] / 255, mask)
+            return mask_grid(pictures_of(stored, inputs), stored["mask"] / 255, mask)
 
         evaluation.write_grid(args.grid, samples, predict, draw, device=device)
 
 
-def tune_difference(dataset: str, size: tuple[int, int], *, threshold: float) -> float | None:
-    """The baseline's threshold, best on train samples; None when the dataset has none."""
+def tune_difference(
+    dataset: str, size: tuple[int, int], backgrounds: Sequence[str], *, threshold: float
+) -> dict[str, float]:
+    """The baseline's thresholds, best on train samples; none when the dataset has no such."""
     fields = ("composite", "background", "mask")
     data = SampleDataset(dataset, split="train", size=size, fields=fields)
     if len(data) == 0:
-        return None
+        return {}
     some = Subset(data, evenly_spread(len(data), TUNING_SAMPLES))
     loader = make_loader(some, batch_size=32, shuffle=False)
-    return best_difference(loader, target_threshold=threshold)
+    return best_differences(loader, target_threshold=threshold, backgrounds=backgrounds)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Trains a depth network on a dataset of `python -m dsetkit`, one image size after another.
 
     python train_depth.py --data DATASET --output runs/depth
+    python train_depth.py --data DATASET --output runs/depth --preset small
     python train_depth.py --data DATASET --output runs/depth --img-sizes 64 128 --epochs 10 20
     python train_depth.py --data DATASET --output runs/depth --inputs composite background
     torchrun --nproc-per-node 2 train_depth.py --data DATASET --output runs/depth
@@ -39,7 +40,7 @@ from training.losses.specs import DEPTH_LOSS_HELP, depth_loss
 from training.network import Forward, check_task, copy_weights, heads_of, open_device
 from training.preflight import check_has_depth
 from training.scoring.metrics import DepthMetrics, resize_to
-from training.scoring.pictures import depth_grid
+from training.scoring.pictures import depth_grid, pictures_of
 from training.scoring.protocols import Scale
 from training.settings import fit_settings
 
@@ -100,7 +101,7 @@ def train(args: argparse.Namespace) -> None:
 
     def draw(output: torch.Tensor, stored: Batch) -> np.ndarray:
         depth = answer(net, output, "depth")
-        return depth_grid(stored["composite"], stored["depth"], depth, **scale)
+        return depth_grid(pictures_of(stored, args.inputs), stored["depth"], depth, **scale)
 
     task = Task(
         predict=predict,

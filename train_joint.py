@@ -1,6 +1,7 @@
 """Trains one network for mask and depth on a dataset of `python -m dsetkit`, size after size.
 
     python train_joint.py --data DATASET --output runs/joint
+    python train_joint.py --data DATASET --output runs/joint --preset small
     python train_joint.py --data DATASET --output runs/joint --arch lite_dual --img-sizes 64 128
     python train_joint.py --data DATASET --output runs/joint --mask-loss dice --mask-weight 2
     torchrun --nproc-per-node 2 train_joint.py --data DATASET --output runs/joint
@@ -39,7 +40,7 @@ from training.losses.specs import DEPTH_LOSS_HELP, MASK_LOSS_HELP, depth_loss, m
 from training.network import Forward, check_task, copy_weights, heads_of, open_device
 from training.preflight import check_has_depth
 from training.scoring.metrics import DepthMetrics, MaskMetrics, resize_to
-from training.scoring.pictures import joint_grid
+from training.scoring.pictures import joint_grid, pictures_of
 from training.scoring.protocols import Scale
 from training.settings import fit_settings
 
@@ -113,7 +114,7 @@ def train(args: argparse.Namespace) -> None:
 
     def draw(outputs: Batch, stored: Batch) -> np.ndarray:
         answers = {name: answer(net, outputs, name) for name in heads_of(net)}
-        return joint_grid(stored, answers, **scale)
+        return joint_grid(pictures_of(stored, args.inputs), stored, answers, **scale)
 
     task = Task(
         predict=predict,

@@ -1,6 +1,7 @@
 """Trains a mask network on a dataset of `python -m dsetkit`, one image size after another.
 
     python train_mask.py --data DATASET --output runs/mask
+    python train_mask.py --data DATASET --output runs/mask --preset small
     python train_mask.py --data DATASET --output runs/mask --img-sizes 64 128 --epochs 10 20
     python train_mask.py --data DATASET --output runs/mask --inputs composite background
     torchrun --nproc-per-node 2 train_mask.py --data DATASET --output runs/mask
@@ -40,7 +41,7 @@ from training.losses.saliency import saliency_loss
 from training.losses.specs import MASK_LOSS_HELP, mask_loss
 from training.network import Forward, check_task, copy_weights, heads_of, open_device
 from training.scoring.metrics import MaskMetrics
-from training.scoring.pictures import mask_grid
+from training.scoring.pictures import mask_grid, pictures_of
 from training.settings import fit_settings
 
 SCRIPT = "train_mask.py"
@@ -96,7 +97,7 @@ def train(args: argparse.Namespace) -> None:
 
     def draw(output: torch.Tensor, stored: Batch) -> np.ndarray:
         mask = answer(net, output, "mask")
-        return mask_grid(stored["composite"], stored["mask"] / 255, mask)
+        return mask_grid(pictures_of(stored, args.inputs), stored["mask"] / 255, mask)
 
     task = Task(
         predict=predict,

@@ -230,3 +230,27 @@ def _line_report(what: str, *, stays: bool, seconds_between_lines: float) -> Pro
         )
 
     return report
+
+
+def format_duration(seconds: float) -> str:
+    """A duration for people: "4.2 s", "45 s", "12 min", "3 h 20 min", "2 d 4 h".
+
+    Args:
+        seconds: The duration [s].
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def format_bytes(num_bytes: float) -> str:
+    """A size for people: "47 MB", "15.2 GB"."""
+    return f"{num_bytes / 1e6:,.0f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:,.1f} GB"

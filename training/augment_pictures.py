@@ -6,6 +6,7 @@ the pixels behind the foreground, and a mask network with both inputs would only
 """
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -125,13 +126,18 @@ def jpeg(batch: Batch) -> Batch:
         qualities = ranks.own_rows(
             len(pictures), lambda count: torch.randint(low, high + 1, (count,))
         ).tolist()
-        levels = to_dtype(pictures, torch.uint8, scale=True).flip(1)  # OpenCV counts B, G, R
-        stored = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()  # (N, H, W, 3)
-        shown = np.stack([_through_jpeg(*pair) for pair in zip(stored, qualities, strict=True)])
-        levels = torch.from_numpy(shown).to(pictures.device).permute(0, 3, 1, 2).flip(1)
-        return to_dtype(levels, torch.float32, scale=True)
+        return through_jpeg(pictures, qualities)
 
     return {name: compress(x) if name in PICTURES else x for name, x in batch.items()}
+
+
+def through_jpeg(pictures: torch.Tensor, qualities: Sequence[int]) -> torch.Tensor:
+    """Compresses each picture (N, 3, H, W) float in 0..1 as JPEG of its quality, on the CPU."""
+    levels = to_dtype(pictures, torch.uint8, scale=True).flip(1)  # OpenCV counts B, G, R
+    stored = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()  # (N, H, W, 3)
+    shown = np.stack([_through_jpeg(*pair) for pair in zip(stored, qualities, strict=True)])
+    levels = torch.from_numpy(shown).to(pictures.device).permute(0, 3, 1, 2).flip(1)
+    return to_dtype(levels, torch.float32, scale=True)
 
 
 def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:

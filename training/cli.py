@@ -30,6 +30,7 @@ from dsetkit.errors import DsetkitError, RunError
 from training import ranks
 from training.augment import AUGMENT_HELP
 from training.chain import CHAIN_LR
+from training.presets import PRESET_HELP, PRESETS, REFERENCE, defaults_of
 from training.run_dir import ARGUMENTS_FILE, read_arguments
 from training.schedule import OPTIMIZERS, SCHEDULES
 
@@ -81,6 +82,9 @@ def parse_run(parser: Parser, argv: Sequence[str] | None = None) -> argparse.Nam
             a batch that does not fall into equal parts.
     """
     args = parser.parse_args(argv)
+    if not args.resume:
+        parser.set_defaults(**defaults_of(args.preset, script=parser.prog))
+        args = parser.parse_args(argv)
     if args.output is None:
         raise RunError("--output is missing: expected the folder of the run")
     if args.resume:
@@ -176,6 +180,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"learning rate of each next dataset: --lr again, or what the last ended with {SHOWN}")
     add("--output", metavar="RUN", type=Path, help="run folder; made when it is not there")
     add("--resume", action="store_true", help="continue the run in --output; needs nothing else")
+    add("--preset", choices=PRESETS, default=REFERENCE, help=f"{PRESET_HELP} {SHOWN}")
     add("--arch-options", nargs="+", type=arch_option, default=[], metavar="NAME=VALUE",
         help="options of --arch, as full_size=true (default: its own)")
     add("--init-from", metavar="CHECKPOINT", help="start a new run from these .safetensors weights")

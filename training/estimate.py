@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from dsetkit.console import format_duration
 from training.run_dir import Stage
 
 WARM_UP_STEPS, TIMED_STEPS = 2, 5  # the first steps are slow: caches are cold, code compiles
@@ -75,25 +76,6 @@ class TimeEstimate:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.monotonic()
-
-
-def format_duration(seconds: float) -> str:
-    """A duration for people: "4.2 s", "45 s", "12 min", "3 h 20 min", "2 d 4 h".
-
-    Args:
-        seconds: The duration [s].
-    """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes:02d} min"
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def _pixels(stage: Stage) -> int:

@@ -6,6 +6,7 @@ process of its own. A sample depends on (seed, index, assets) alone, and every b
 same places: neither the number of workers, nor that of shards, nor a restart changes a sample.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +17,8 @@ from dsetkit.arguments import COUNT, SEED
 from dsetkit.assets import SharedAssets
 from dsetkit.compositing import BatchCompositor, Canvas, FullSet, select, split_cells
 from dsetkit.datasets import LABELLED_PER_COMMIT, SAMPLES_PER_COMMIT
-from dsetkit.errors import DsetkitError
+from dsetkit.errors import DsetkitError, printable
+from dsetkit.generating.estimate import with_estimate
 from dsetkit.generating.plan import AssetSet, Plan, describe_dataset
 from dsetkit.generating.settings import Spread
 from dsetkit.generating.shard_jobs import Progress, begin, write, write_in_processes
@@ -24,6 +26,8 @@ from dsetkit.labels import TeacherChoice, score_labels
 from dsetkit.memory import check_memory
 from dsetkit.store import Manifest, chosen_codecs, shard_ranges
 from dsetkit.teachers import Teacher, with_range
+
+log = logging.getLogger(__name__)
 
 BYTES_A_PIXEL = 4  # of a composite and its mask
 BYTES_A_SAMPLE = 60  # of the arrays that the split cells of the full set are computed in
@@ -71,7 +75,10 @@ def generate(
     canvas, teacher, spread = canvas or Canvas(), teacher or TeacherChoice(), spread or Spread()
     codecs = chosen_codecs(layout, codecs or {})
     _check_numbers(canvas, teacher, spread, num_samples=num_samples, seed=seed)
+    if teacher.name != "none":
+        log.info("loading the teacher %s", teacher.name)
     network = teacher.load()
+    log.info("checking the pictures of %s and %s", printable(foregrounds), printable(backgrounds))
     assets = AssetSet.load(foregrounds, backgrounds, canvas=canvas, seed=seed, skip_bad=skip_bad)
     full_set = FullSet(
         num_backgrounds=len(assets.backgrounds),
@@ -90,6 +97,15 @@ def generate(
         [asset.split for asset in assets.foregrounds],
     )
     count = _checked_count(num_samples, len(full_set))
+    log.info(
+        "%s backgrounds x %s foregrounds x 2 (plain and mirrored) x %s placements are %s samples; "
+        "making %s",
+        f"{len(assets.backgrounds):,}",
+        f"{len(assets.foregrounds):,}",
+        f"{canvas.placements:,}",
+        f"{len(full_set):,}",
+        "all of them" if count == len(full_set) else f"{count:,} of them",
+    )
     chosen = select(cells, min(count, at_most or count), seed=seed)
 
     def composites(positions: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
@@ -121,6 +137,7 @@ def generate(
         teacher,
         samples_per_commit=LABELLED_PER_COMMIT if network else SAMPLES_PER_COMMIT,
     )
+    progress = with_estimate(progress, output)
     written = _write(plan, assets, network, spread, progress)
     return score_labels(output) or written
 

@@ -11,7 +11,8 @@ from dsetkit.arguments import BATCH, SIDE_PX
 from dsetkit.compositing import resize_image
 from dsetkit.errors import AssetError, NetworkError
 from dsetkit.memory import check_memory
-from dsetkit.networks.network import INPUTS, MAPS, Network, NetworkFacts, open_network
+from dsetkit.networks.network import INPUTS, MAPS, Network, NetworkFacts
+from dsetkit.networks.opening import open_network
 from dsetkit.predicting.upsampling import enlarge_along_edges
 
 BATCH_SIZE = 8

@@ -51,6 +51,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
         "--teacher-check": "{data} --teacher onnx:{teacher} --output unused",
     },
     "export-model": {"--output": "{depth} --size 32 32"},
+    "predict": {"--output": "--checkpoint {mask} --composite {backgrounds} --device cpu"},
     "verify": {"--output": "{data}"},
     "stats": {"--output": "{data} --jobs 1"},
     "split": {"--export": "{data}"},
@@ -80,6 +81,7 @@ ONLY_PRINTS = {"info": "{data}"}
 # Flags that name something to read.
 READ = {
     *("--foregrounds", "--backgrounds", "--root", "--table", "--import-csv", "--checkpoint"),
+    *("--composite", "--background", "--pairs"),
     *("--train-data", "--data", "--init-from", "--pretrained", "--mean-depth"),
 }
 

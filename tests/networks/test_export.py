@@ -13,7 +13,7 @@ pytest.importorskip("onnxscript")
 from dsetkit.cli import main
 from dsetkit.console import run
 from dsetkit.errors import NetworkError, TeacherError
-from dsetkit.networks.network import open_network
+from dsetkit.networks.opening import open_network
 from dsetkit.teachers import TeacherOptions, load_teacher
 from dsetkit.verbs.export_model import export_model
 from models import MODELS

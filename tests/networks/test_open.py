@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dsetkit.errors import DsetkitError, NetworkError
-from dsetkit.networks.network import open_network
 from dsetkit.networks.onnx_network import read_facts
+from dsetkit.networks.opening import open_network
 from dsetkit.teachers.bundled import BUNDLED
 from tests.helpers.networks import checkpoint
 

@@ -18,12 +18,13 @@ from torch import nn
 import train_depth
 import train_joint
 import train_mask
+from dsetkit.console import format_duration
 from dsetkit.errors import DsetkitError, RunError
 from models import MODELS, load_model
 from training import fit, loop, run_dir
 from training.checkpoint import PREVIOUS_FILE, STATE_FILE, load_state, save_state
 from training.ema import AveragedWeights
-from training.estimate import TimeEstimate, format_duration
+from training.estimate import TimeEstimate
 from training.schedule import Plateau
 
 SCRIPTS = {"depth": train_depth, "mask": train_mask, "joint": train_joint}

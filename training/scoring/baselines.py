@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from training.loop import Batch, Batches, evaluate, prepare_batch
+from training.scoring.stress import stressed
 
 DIFFERENCES = [level / 255 for level in range(2, 130, 4)]  # thresholds that are tried
 
@@ -59,22 +60,26 @@ def mean_depth_map(batches: Batches) -> torch.Tensor:
     return mean_map.compute()
 
 
-def best_difference(batches: Batches, *, target_threshold: float) -> float:
-    """The threshold of `difference` whose masks are best on the batches of a train split.
+def best_differences(
+    batches: Batches, *, target_threshold: float, backgrounds: Sequence[str]
+) -> dict[str, float]:
+    """The thresholds of `difference` whose masks are best on the batches of a train split.
 
     Args:
         batches: as stored, with composite, background and mask.
         target_threshold: soft target from which a pixel is foreground.
+        backgrounds: keys of STRESSES, each with a threshold of its own.
     """
-    best = BestThreshold(DIFFERENCES)
+    best = {name: BestThreshold(DIFFERENCES) for name in backgrounds}
 
     def update(batch: Batch) -> None:
         batch = prepare_batch(batch, torch.device("cpu"))
-        values = difference(batch["composite"], batch["background"])
-        best.update(values, batch["mask"] >= target_threshold)
+        for name, threshold in best.items():
+            values = difference(batch["composite"], stressed(batch, name)["background"])
+            threshold.update(values, batch["mask"] >= target_threshold)
 
     evaluate(batches, update, total=len(batches), label="baseline on the train split")
-    return best.compute()
+    return {name: threshold.compute() for name, threshold in best.items()}
 
 
 def describe_difference(limit: float | None, dataset: str, *, at_most: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from dsetkit.arguments import BATCH, WORKERS, image_size
+from dsetkit.arguments import BATCH, COUNT, WORKERS, image_size
 from dsetkit.errors import RunError
 from dsetkit.files import write_json
 from dsetkit.numbers import evenly_spread
@@ -24,10 +24,12 @@ from training.scoring.report import (
     published_table,
     score_table,
     show,
+    stress_table,
     write_picture,
 )
 
 GRID_SAMPLES = 6
+STRESS_COLUMNS = (("IoU", "iou"), ("boundary F", "boundary_f"))
 
 
 def add_evaluation_arguments(
@@ -45,6 +47,8 @@ def add_evaluation_arguments(
     add("--data", required=True, metavar="DATASET", help="dataset to score on")
     add("--checkpoint", required=True, type=Path, metavar="FILE", help=".safetensors of a training")
     add("--split", choices=("train", "val", "test"), default="test", help="(default: test)")
+    add("--limit-samples", type=COUNT, metavar="N",
+        help="score N samples, spread over the split, for a quick look (default: all)")
     add("--batch-size", type=BATCH, default=32, metavar="N", help="(default: 32)")
     add("--workers", type=WORKERS, default=0, metavar="N", help="processes that load (default: 0)")
     add("--img-size", type=image_size, metavar="SIZE", help=size_help)
@@ -61,6 +65,12 @@ def check_has_samples(samples: Sized, dataset: str, split: str) -> None:
     """Raises RunError when a split is empty."""
     if len(samples) == 0:
         raise RunError(f"{dataset} has no {split} samples: choose another --split")
+
+
+def keep_some(samples: Any, at_most: int | None) -> None:
+    """Keeps at most so many samples of a `SampleDataset`, spread over it; None keeps all."""
+    if at_most is not None:
+        samples.indices = samples.indices[evenly_spread(len(samples), at_most)]
 
 
 def network_input(
@@ -164,6 +174,7 @@ class Evaluation:
         scores: "model" and baselines -> scores.
         cells: the same in each cell of the seen/unseen table, see `report.cell_scores`.
         published: what `score_published` gives, or nothing.
+        stress: background -> scores by name, see `mask_scores`, or nothing.
     """
 
     checkpoint: Path
@@ -175,6 +186,7 @@ class Evaluation:
     scores: Mapping[str, Scores]
     cells: Mapping[str, Mapping[str, Scores]]
     published: Mapping[str, float] = field(default_factory=dict)
+    stress: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
 
     def publish(self, layout: Layout, *, average: str, output: Path | None) -> None:
         """Prints all of it to stdout, and writes it as JSON.
@@ -195,6 +207,8 @@ class Evaluation:
         if self.cells:
             label, score = layout["cell_row"]
             show(cell_table(label, self.cells, score, average=average))
+        if self.stress:
+            show(stress_table(self.stress, STRESS_COLUMNS, average=average))
         show(protocol_table(self.protocol))
         if self.published:
             show(published_table(self.published))
@@ -210,5 +224,6 @@ class Evaluation:
             "scores": self.scores,
             "cells": self.cells,
             "published": self.published,
+            "stress": self.stress,
         }
         write_json(path, content)

@@ -5,6 +5,7 @@ invalid pixels in grey. Each scale has its bar, with its unit.
 """
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -17,20 +18,26 @@ from training.loop import Batch
 
 ERROR_COLOURS = cv2.COLORMAP_INFERNO
 INVALID_COLOUR = (128, 128, 128)
+TITLES = ("target", "prediction", "error")
+
+
+def pictures_of(batch: Batch, inputs: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The pictures of a batch that a network sees, in its order, under their names."""
+    return {name: batch[name] for name in inputs}
 
 
 def depth_grid(
-    composites: torch.Tensor,
+    pictures: Mapping[str, torch.Tensor],
     targets: torch.Tensor,
     predictions: torch.Tensor,
     *,
     max_depth_m: float,
     depth_kind: str = "metric",
 ) -> np.ndarray:
-    """Composite, target, prediction and error of depth, one row per sample.
+    """What a network saw, then target, prediction and error of depth, one row per sample.
 
     Args:
-        composites: (N, 3, H, W) uint8 RGB, any size.
+        pictures: title -> (N, 3, H, W) uint8 RGB, any size.
         targets: (N, 1, H, W) float in [0, 1], 0 = invalid.
         predictions: (N, 1, h, w) float; brought to the targets' size bilinearly.
         max_depth_m: what a depth of 1 means [m], for the bars.
@@ -47,11 +54,11 @@ def depth_grid(
     worst = float(np.nanpercentile(errors, 98)) if np.isfinite(errors).any() else 1.0
 
     rows = []
-    for photo, target, prediction, error in zip(
-        _photos(composites), depths, predicted, errors, strict=True
+    for photos, target, prediction, error in zip(
+        _photos(pictures), depths, predicted, errors, strict=True
     ):
         tiles = [
-            photo,
+            *photos,
             scale.colour(target),
             scale.colour_prediction(prediction),
             colour_error(error, worst),
@@ -59,17 +66,17 @@ def depth_grid(
         rmse = math.sqrt(np.mean(error[np.isfinite(error)] ** 2)) if np.isfinite(error).any() else 0
         rows.append((tiles, f"RMSE {rmse:.3g} {scale.unit}"))
     error_bar = {"lo": 0.0, "hi": worst, "unit": scale.unit, "colours": ERROR_COLOURS}
-    titles = ("composite", "target", "prediction", "error")
-    return picture_grid(rows, titles, bars=(None, scale.bar, scale.bar, error_bar))
+    bars = (*[None] * len(pictures), scale.bar, scale.bar, error_bar)
+    return picture_grid(rows, (*pictures, *TITLES), bars=bars)
 
 
 def mask_grid(
-    composites: torch.Tensor, targets: torch.Tensor, probabilities: torch.Tensor
+    pictures: Mapping[str, torch.Tensor], targets: torch.Tensor, probabilities: torch.Tensor
 ) -> np.ndarray:
-    """Composite, target, prediction and error of masks, one row per sample.
+    """What a network saw, then target, prediction and error of masks, one row per sample.
 
     Args:
-        composites: (N, 3, H, W) uint8 RGB, any size.
+        pictures: title -> (N, 3, H, W) uint8 RGB, any size.
         targets: (N, 1, H, W) float in [0, 1].
         probabilities: (N, 1, H, W) float in [0, 1], after the sigmoid.
 
@@ -77,29 +84,30 @@ def mask_grid(
         (height, width, 3) uint8 RGB.
     """
     rows = []
-    for photo, target, probability in zip(
-        _photos(composites), _maps(targets), _maps(probabilities), strict=True
+    for photos, target, probability in zip(
+        _photos(pictures), _maps(targets), _maps(probabilities), strict=True
     ):
         error = np.abs(probability - target)
-        tiles = [photo, _grey(target), _grey(probability), colour_error(error, 1.0)]
+        tiles = [*photos, _grey(target), _grey(probability), colour_error(error, 1.0)]
         rows.append((tiles, f"RMSE {math.sqrt(np.mean(error**2)):.3g}"))
     error_bar = {"lo": 0.0, "hi": 1.0, "unit": "", "colours": ERROR_COLOURS}
-    titles = ("composite", "target", "prediction", "error")
-    return picture_grid(rows, titles, bars=(None, None, None, error_bar))
+    bars = (*[None] * (len(pictures) + 2), error_bar)
+    return picture_grid(rows, (*pictures, *TITLES), bars=bars)
 
 
 def joint_grid(
+    pictures: Mapping[str, torch.Tensor],
     batch: Batch,
     answers: Batch,
     *,
     max_depth_m: float,
     depth_kind: str = "metric",
 ) -> np.ndarray:
-    """Composites, then target and prediction of mask and depth, a row each, samples side by side.
+    """What a network saw, then target and prediction of each map, a row each, samples in columns.
 
     Args:
-        batch: "composite" (N, 3, H, W) and "mask" (N, 1, H, W) uint8, "depth" (N, 1, H, W) float in
-            [0, 1], 0 = invalid.
+        pictures: title -> (N, 3, H, W) uint8 RGB, any size.
+        batch: "mask" (N, 1, H, W) uint8, "depth" (N, 1, H, W) float in [0, 1], 0 = invalid.
         answers: "mask" and "depth", (N, 1, H, W) float, meant as 0..1.
         max_depth_m: what a depth of 1 means [m], for the bar.
         depth_kind: "metric", or "relative": inverse depth, larger is nearer, drawn without metres.
@@ -113,7 +121,7 @@ def joint_grid(
     depths = scale.factor * _maps(batch["depth"])
     predictions = scale.factor * _maps(answers["depth"])
     rows = [
-        (list(_photos(batch["composite"])), "composite"),
+        *((_of_title(images), title) for title, images in pictures.items()),
         ([_grey(mask) for mask in _maps(batch["mask"]) / 255], "mask, target"),
         ([_grey(mask) for mask in _maps(answers["mask"])], "mask, prediction"),
         ([scale.colour(depth) for depth in depths], "depth, target"),
@@ -177,9 +185,14 @@ def _grey(share: np.ndarray) -> np.ndarray:
     return np.repeat(np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)[..., np.newaxis], 3, 2)
 
 
-def _photos(images: torch.Tensor) -> np.ndarray:
-    """(N, 3, H, W) uint8 tensor -> (N, H, W, 3) array."""
-    return np.ascontiguousarray(images.cpu().numpy().transpose(0, 2, 3, 1))
+def _photos(pictures: Mapping[str, torch.Tensor]) -> Iterator[tuple[np.ndarray, ...]]:
+    """The pictures of each sample, (H, W, 3) uint8."""
+    return zip(*map(_of_title, pictures.values()), strict=True)
+
+
+def _of_title(images: torch.Tensor) -> list[np.ndarray]:
+    """(N, 3, H, W) uint8 tensor -> N arrays (H, W, 3)."""
+    return list(np.ascontiguousarray(images.cpu().numpy().transpose(0, 2, 3, 1)))
 
 
 def _maps(maps: torch.Tensor) -> np.ndarray:

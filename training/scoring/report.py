@@ -162,6 +162,29 @@ def cell_table(
     return table
 
 
+def stress_table(
+    stress: Mapping[str, Mapping[str, Scores]], columns: Sequence[tuple[str, str]], *, average: str
+) -> Table:
+    """Scores with changed backgrounds, a row each.
+
+    Args:
+        stress: background -> name -> scores.
+        columns: (label, score without its ending), of each name.
+        average: "image" or "pixel".
+    """
+    title = f"changed backgrounds, {AVERAGES[average].replace('_', ' ')}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("background", no_wrap=True)
+    names = list(next(iter(stress.values())))
+    for name in names:
+        for label, _ in columns:
+            table.add_column(f"{name}\n{label}", no_wrap=True, justify="right")
+    for background, of in stress.items():
+        keys = [(name, f"{score}_{AVERAGES[average]}") for name in names for _, score in columns]
+        table.add_row(background, *(_number(of[name], key) for name, key in keys))
+    return table
+
+
 def protocol_table(protocol: Mapping[str, Any], *, title: str = "protocol") -> Table:
     """How scores were computed, one line per topic."""
     table = Table(title=title, title_justify="left", box=None, show_header=False)

@@ -1,0 +1,72 @@
+"""Backgrounds as a real camera gives them: the changes that mask networks are tested with.
+
+A dataset's composite and background agree to the pixel outside of the foreground, so that a
+threshold on their difference finds nearly everything. Two photographs never agree like that.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from training.augment_pictures import through_jpeg
+from training.loop import Batch
+
+SEED = 0  # of the noise
+EXACT = "exact"
+GAIN = 1.08
+NOISE = 5 / 255
+JPEG_QUALITY = 60
+
+Change = Callable[[torch.Tensor], torch.Tensor]  # backgrounds (N, 3, H, W) float in 0..1
+
+
+def shifted(pixels: int) -> Change:
+    """Moves pictures to the right; their left edge is repeated."""
+    return lambda pictures: F.pad(pictures, (pixels, 0, 0, 0), mode="replicate")[..., :-pixels]
+
+
+def brighter(pictures: torch.Tensor) -> torch.Tensor:
+    """Multiplies the light by GAIN."""
+    return (pictures * GAIN).clamp(0, 1)
+
+
+def noisy(pictures: torch.Tensor) -> torch.Tensor:
+    """Adds Gaussian noise; the same for the same shape."""
+    generator = torch.Generator().manual_seed(SEED)
+    noise = torch.randn(pictures.shape, generator=generator).to(pictures.device)
+    return (pictures + NOISE * noise).clamp(0, 1)
+
+
+def compressed(pictures: torch.Tensor) -> torch.Tensor:
+    """Passes pictures through JPEG."""
+    return through_jpeg(pictures, [JPEG_QUALITY] * len(pictures))
+
+
+def another(pictures: torch.Tensor) -> torch.Tensor:
+    """Gives each sample the picture half a batch away: neighbours often have the same one."""
+    return pictures.roll(max(1, len(pictures) // 2), dims=0)
+
+
+STRESSES: dict[str, Change] = {
+    EXACT: lambda pictures: pictures,
+    "shifted 1 px": shifted(1),
+    "shifted 2 px": shifted(2),
+    "8 % brighter": brighter,
+    "noise 5/255": noisy,
+    "JPEG 60": compressed,
+    "wrong": another,
+}
+
+
+def stressed(batch: Batch, name: str) -> Batch:
+    """A batch with changed backgrounds.
+
+    Args:
+        batch: Float fields (N, C, H, W) in 0..1. A batch of one keeps its own background where a
+            wrong one is asked for.
+        name: A key of STRESSES; EXACT needs no `background`.
+    """
+    if name == EXACT:
+        return batch
+    return batch | {"background": STRESSES[name](batch["background"])}
