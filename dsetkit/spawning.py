@@ -10,6 +10,7 @@
 | all of them are killed with it | leave nothing in /dev/shm: their locks are pipes, not files |
 """
 
+import ast
 import os
 import re
 import select
@@ -21,6 +22,7 @@ from multiprocessing import active_children, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess, assert_spawning
 from multiprocessing.reduction import DupFd
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -210,3 +212,25 @@ class _Context(SpawnContext):
 
 
 SPAWN = _Context()
+
+
+def main_is_guarded() -> bool:
+    """Whether processes can be started although they import the main script again.
+
+    A spawned process runs the main script up to the end, but for what stands below
+    `if __name__ == "__main__":`. A script without that line would start processes from each
+    process that it starts, which Python refuses. Notebooks and `python -c` have no script.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if script is None:
+        return True
+    try:
+        statements = ast.parse(Path(script).read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return True  # no script of Python: a zip file, say
+    return any(
+        isinstance(name, ast.Name) and name.id == "__name__"
+        for statement in statements
+        if isinstance(statement, ast.If)
+        for name in ast.walk(statement.test)
+    )

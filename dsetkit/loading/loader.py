@@ -1,5 +1,6 @@
 """Batches whose order is a pure function of (seed, epoch, position), read ahead by threads."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -11,7 +12,9 @@ from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 from dsetkit.loading.device_compositing import DeviceCompositor, Placements
 from dsetkit.loading.samples import Batch, ReadBatch, Sample, SampleDataset
 from dsetkit.processes import in_order
-from dsetkit.spawning import SPAWN
+from dsetkit.spawning import SPAWN, main_is_guarded
+
+log = logging.getLogger(__name__)
 
 BATCHES_AHEAD = 2  # per thread
 WINDOW_BLOCKS = 16  # blocks that a shuffle by blocks mixes at a time
@@ -298,7 +301,8 @@ def make_loader(
         data: What to read.
         batch_size: Samples of a batch, of all processes together.
         workers: Processes that read. 0 leaves it to threads of this process: they need no start and
-            no copies, and block each other only while Python code runs.
+            no copies, and block each other only while Python code runs. A script that starts
+            processes must do its work below `if __name__ == "__main__":`; threads read for others.
         threads: Threads that read ahead if there are no workers; 0 reads a batch when it is asked
             for, None takes the fastest number (`best_threads`).
         seed: Key of the order.
@@ -311,6 +315,13 @@ def make_loader(
         device: Where the network is. If it is a CUDA device and the dataset holds recipes, samples
             are composited there, and the batches lie there.
     """
+    if workers and not main_is_guarded():
+        log.warning(
+            'workers=%d: this script has no `if __name__ == "__main__":` above its work, which '
+            "processes need; threads read in their place",
+            workers,
+        )
+        workers = 0
     threads = best_threads(data) if threads is None else threads
     batches = EpochBatches(
         _length(data),

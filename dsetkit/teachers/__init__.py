@@ -22,6 +22,7 @@ from dsetkit.errors import TeacherError
 from dsetkit.networks.repository_models import repository_models
 from dsetkit.teachers.flip import FlipAveraged
 from dsetkit.teachers.guard import checked_depth
+from dsetkit.teachers.licences import licence_of_labels
 from dsetkit.teachers.options import Teacher, TeacherOptions, settings_of
 from dsetkit.teachers.ranges import RangedTeacher, with_range, with_recorded_range
 
@@ -33,6 +34,7 @@ __all__ = [
     "Teacher",
     "TeacherOptions",
     "checked_depth",
+    "licence_of_labels",
     "load_teacher",
     "settings_of",
     "with_range",

@@ -7,7 +7,9 @@ here (read on the cards in 2026).
 
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,21 @@ def licence_of(source: str) -> str:
         if re.match(pattern, source, re.IGNORECASE):
             return licence
     return ""
+
+
+def licence_of_labels(entry: Mapping[str, Any]) -> str:
+    """The licence of the weights that gave a dataset its depth, for people; empty without depth.
+
+    Args:
+        entry: The manifest's `teacher`.
+    """
+    name = str(entry.get("name", "none"))
+    if name in ("none", "image files", "sensor"):
+        return ""
+    if name == "bundled":
+        return "research use, as NYU Depth V2"
+    told = str(entry.get("licence", ""))
+    return told or "not recorded: see where the weights come from"
 
 
 def warn_if_restricted(teacher: str, licence: str) -> None:

@@ -121,6 +121,35 @@ class CompositeStats:
         return {name: moments.result() for name, moments in self._channels.items()}
 
 
+class FieldSize:
+    """How many pictures a field has, of which size, and how many bytes they take."""
+
+    def __init__(self) -> None:
+        self._count = self._bytes = 0
+        self._sizes: set[tuple[int, ...]] = set()
+
+    def add(self, image: np.ndarray, num_bytes: int) -> None:
+        """Takes in a picture and the bytes that it is stored in; 0 = composited when read."""
+        self._count += 1
+        self._bytes += num_bytes
+        self._sizes.add(image.shape[:2])
+
+    def merge(self, later: "FieldSize") -> None:
+        """Takes in the pictures that follow."""
+        self._count += later._count
+        self._bytes += later._bytes
+        self._sizes |= later._sizes
+
+    def result(self) -> dict[str, Any]:
+        """`count`, `size_px` (height, width; None for several sizes) and `bytes` of each."""
+        (size,) = self._sizes if len(self._sizes) == 1 else (None,)
+        return {
+            "count": self._count,
+            "size_px": list(size) if size else None,
+            "bytes": self._bytes / max(1, self._count),
+        }
+
+
 @dataclass
 class MaskStats:
     """Mean and std in [0, 1], and the share of each image that the foreground covers."""

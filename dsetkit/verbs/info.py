@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 
 from dsetkit.datasets import Dataset
+from dsetkit.errors import DatasetError
+from dsetkit.numbers import evenly_spread
 from dsetkit.store import CELL_NAMES, SPLITS
+from dsetkit.teachers import licence_of_labels
 
+SAMPLES_MEASURED = 200  # whose bytes are counted
 DEPTH_UNITS = {
     "metric": "millimetres, 0 = invalid",
     "relative": "inverse depth scaled to 1..65535, 0 = invalid",
@@ -27,6 +31,7 @@ def describe(path: Path) -> dict[str, Any]:
     file_bytes = dataset.shards.num_bytes()
     return {
         "dataset": str(path),
+        "fingerprint": manifest.fingerprint,
         "samples": len(dataset),
         "num_samples": manifest.num_samples,
         "complete": dataset.shards.is_complete(),
@@ -41,6 +46,7 @@ def describe(path: Path) -> dict[str, Any]:
             "max_depth_m": manifest.max_depth_m,
         },
         "teacher": manifest.teacher,
+        "licence_of_labels": licence_of_labels(manifest.teacher),
         "label_quality": manifest.label_quality,
         "recipe": manifest.recipe,
         "splits": manifest.splits | {"counts": count_splits(dataset)},
@@ -52,11 +58,26 @@ def describe(path: Path) -> dict[str, Any]:
         },
         "file_bytes": file_bytes,
         "bytes_per_sample": file_bytes / max(1, len(dataset)),
+        "bytes_per_field": bytes_per_field(dataset),
         "versions": {
             "format": manifest.format_version,
             "dsetkit": manifest.dsetkit_version,
             "lmdb": manifest.engine,
         },
+    }
+
+
+def bytes_per_field(dataset: Dataset) -> dict[str, float]:
+    """Stored field -> bytes of a sample, the mean of some; nothing if they cannot be read."""
+    some = evenly_spread(len(dataset), SAMPLES_MEASURED) if len(dataset) else []
+    try:
+        records = dataset.records(some)
+    except DatasetError:  # damaged, which is for `verify` to tell
+        return {}
+    names = [name for name in dataset.manifest.codecs if records]
+    return {
+        name: sum(len(record.fields.get(name, b"")) for record in records) / len(records)
+        for name in names
     }
 
 
@@ -80,6 +101,8 @@ def as_lines(facts: dict[str, Any]) -> Iterator[str]:
     yield _line("fields", ", ".join(_field(name, facts["codecs"]) for name in facts["fields"]))
     yield _line("depth", _depth(facts["depth"]))
     yield _line("teacher", _settings(facts["teacher"]))
+    if facts["licence_of_labels"]:
+        yield _line("licence", f"of the weights that gave the depth: {facts['licence_of_labels']}")
     if facts["label_quality"]:
         yield _line("labels", _labels(facts["label_quality"]))
     yield _line("layout", facts["layout"])
@@ -89,12 +112,16 @@ def as_lines(facts: dict[str, Any]) -> Iterator[str]:
     yield from split_lines(splits["counts"])
     counts = {kind: assets[kind] for kind in ("backgrounds", "foregrounds")}
     yield _line("assets", ", ".join(f"{count:,} {kind}" for kind, count in counts.items()))
-    yield _line("fingerprint", assets["fingerprint"])
+    yield _line("", f"fingerprint {assets['fingerprint']}")
+    yield _line("fingerprint", f"{facts['fingerprint']} of the samples")
     for name, reason in assets["skipped"]:
         yield _line("skipped", f"{name}: {reason}")
     sizes = facts["file_bytes"], round(facts["bytes_per_sample"])
     files = "file" if facts["shards"] == 1 else f"{facts['shards']:,} shards"
     yield _line(files, "{:,} bytes, {:,} bytes a sample".format(*sizes))
+    if facts["bytes_per_field"]:
+        of_fields = facts["bytes_per_field"].items()
+        yield _line("", ", ".join(f"{name} {size:,.0f} bytes" for name, size in of_fields))
     yield _line("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 

@@ -12,21 +12,33 @@ from typing import Any
 
 import numpy as np
 
+from dsetkit.assets import decode_asset
 from dsetkit.datasets import Dataset, indices_of
 from dsetkit.labels import SAME_DEPTH_RATIO, THRESHOLDS, LabelQuality
+from dsetkit.numbers import evenly_spread
 from dsetkit.processes import in_jobs
-from dsetkit.store import Manifest
+from dsetkit.store import Manifest, Record
 from dsetkit.verbs.field_stats import (
     CHANNELS,
     COVERED_ALPHA,
     CompositeStats,
     DepthStats,
+    FieldSize,
     FieldStats,
     MaskStats,
 )
 
 SAMPLES_PER_CHUNK = 256
+ASSETS = ("backgrounds", "foregrounds")
+MOST_ASSETS = 1000  # of each kind, that are measured
 BAR_WIDTH = 40
+KINDS = {
+    "backgrounds": "RGB",
+    "foregrounds": "RGB + alpha",
+    "composite": "RGB",
+    "mask": "8-bit grey",
+    "depth": "16-bit grey",
+}
 
 
 def measure(
@@ -45,8 +57,9 @@ def measure(
         progress: Called with (samples done, samples in all).
 
     Returns:
-        JSON values: `dataset`, `split`, `samples`, an entry for each stored field, and `labels`
-        (see `LabelQuality.result`) if there are masks and depths.
+        JSON values: `dataset`, `split`, `samples`, an entry for each stored field, `labels` (see
+        `LabelQuality.result`) if there are masks and depths, and `pictures`: count, size and bytes
+        of each field, and of backgrounds and foregrounds with their mean and std.
 
     Raises:
         DatasetError: As `Dataset`, an empty split, or a damaged sample.
@@ -63,7 +76,9 @@ def measure(
         done += len(chunk)
         progress(done, len(indices))
     header = {"dataset": str(path), "split": split or "all", "samples": len(indices)}
-    return header | total.result()
+    measured_fields = total.result()
+    pictures = {kind: found for kind in ASSETS if (found := _measure_assets(dataset, kind))}
+    return header | measured_fields | {"pictures": pictures | total.sizes()}
 
 
 class DatasetStats:
@@ -80,14 +95,16 @@ class DatasetStats:
             "depth": lambda: DepthStats(manifest),
         }
         self._fields = {name: make() for name, make in makers.items() if name in manifest.fields}
+        self._sizes = {name: FieldSize() for name in self._fields}
         self._labels: LabelQuality | None = None
         if {"mask", "depth"} <= self._fields.keys():
             self._labels = LabelQuality(manifest.depth_kind)
 
-    def add(self, images: dict[str, np.ndarray]) -> None:
-        """Takes in a sample, as `Dataset.stored_images` gives it."""
+    def add(self, images: dict[str, np.ndarray], record: Record) -> None:
+        """Takes in a sample, as `Dataset.stored_images` gives it, and its record."""
         for name, stats in self._fields.items():
             stats.add(images[name])
+            self._sizes[name].add(images[name], len(record.fields.get(name, b"")))
         if self._labels is not None:
             self._labels.add(images["mask"], images["depth"])
 
@@ -95,6 +112,7 @@ class DatasetStats:
         """Takes in the statistics of the samples that follow."""
         for name, stats in self._fields.items():
             stats.merge(later._fields[name])
+            self._sizes[name].merge(later._sizes[name])
         if self._labels is not None and later._labels is not None:
             self._labels.merge(later._labels)
 
@@ -103,12 +121,38 @@ class DatasetStats:
         measured = {name: stats.result() for name, stats in self._fields.items()}
         return measured | ({"labels": self._labels.result()} if self._labels is not None else {})
 
+    def sizes(self) -> dict[str, Any]:
+        """Field -> count, size and bytes."""
+        return {name: size.result() for name, size in self._sizes.items()}
+
 
 def _measure_chunk(dataset: Dataset, indices: np.ndarray) -> DatasetStats:
     stats = DatasetStats(dataset.manifest)
     for index in indices:
-        stats.add(dataset.stored_images(dataset.record(index)))
+        record = dataset.record(index)
+        stats.add(dataset.stored_images(record), record)
     return stats
+
+
+def _measure_assets(dataset: Dataset, kind: str) -> dict[str, Any]:
+    """Count, size, bytes, mean and std of `backgrounds` or `foregrounds`; nothing without any.
+
+    The colours of a foreground count where it covers what is behind it.
+    """
+    counts = {
+        "backgrounds": dataset.manifest.num_backgrounds,
+        "foregrounds": dataset.manifest.num_foregrounds,
+    }
+    chosen = set(evenly_spread(counts[kind], MOST_ASSETS)) if counts[kind] else set()
+    colours, size = CompositeStats(), FieldSize()
+    for number, asset in enumerate(dataset.assets(kind)):
+        if number in chosen:
+            pixels = decode_asset(asset.image)
+            size.add(pixels, len(asset.image))
+            covered = pixels[..., 3:] >= COVERED_ALPHA if pixels.shape[2] == 4 else None
+            shown = pixels if covered is None else pixels[covered[..., 0]][:, None]
+            colours.add(shown[..., :3])
+    return size.result() | {"count": counts[kind], "colours": colours.result()} if chosen else {}
 
 
 # ---- as text -----------------------------------------------------------------------------------
@@ -117,6 +161,8 @@ def _measure_chunk(dataset: Dataset, indices: np.ndarray) -> DatasetStats:
 def as_lines(measured: dict[str, Any]) -> Iterator[str]:
     """The result of `measure` as lines of text."""
     yield f"{measured['dataset']}: {measured['samples']:,} samples, split: {measured['split']}"
+    yield ""
+    yield from _picture_lines(measured)
     yield ""
     yield f"{'':<26}{'over all pixels':<22}mean over images"
     yield f"{'':<26}{'mean':<10}{'std':<12}{'mean':<10}std"
@@ -134,6 +180,26 @@ def as_lines(measured: dict[str, Any]) -> Iterator[str]:
         yield from _label_lines(measured["labels"])
     if "depth" in measured:
         yield from _histogram_lines(measured["depth"])
+
+
+def _picture_lines(measured: dict[str, Any]) -> Iterator[str]:
+    """A row for each kind of picture: what there is of it, and mean and std over all pixels."""
+    heads = ("field", "kind", "count", "size [px]", "bytes each")
+    yield "{:<12} {:<12} {:>9}  {:<11} {:>10}  mean; std".format(*heads)
+    for name, facts in measured["pictures"].items():
+        size = facts["size_px"]
+        shape = f"{size[1]} x {size[0]}" if size else "several"
+        num_bytes = f"{facts['bytes']:,.0f}" if facts["bytes"] else "-"
+        head = f"{name:<12} {KINDS[name]:<12} {facts['count']:>9,}  {shape:<11} {num_bytes:>10}"
+        of_channels = facts.get("colours") or measured.get(name, {})
+        if name == "mask":
+            of_channels = {"mask": of_channels}
+        if name == "depth":
+            of_channels = {"depth": of_channels["share"]}
+        pooled = [of["pooled"] for of in of_channels.values() if of]
+        means = " ".join(f"{of['mean']:.4f}" for of in pooled)
+        stds = " ".join(f"{of['std']:.4f}" for of in pooled)
+        yield f"{head}  {means}; {stds}"
 
 
 def _moments_line(label: str, moments: dict[str, dict[str, float]]) -> str:

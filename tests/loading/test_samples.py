@@ -1,6 +1,8 @@
 """SampleDataset and make_loader: tensors, orders, threads, workers."""
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from dsetkit.errors import DatasetError
 from dsetkit.loading.loader import WINDOW_BLOCKS, EpochBatches, epoch_order
 from dsetkit.store.manifest import SPLITS
 from tests.helpers.worlds import tiny_dataset
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +210,23 @@ def test_a_missing_or_foreign_dataset_is_clear(tmp_path: Path) -> None:
     (tmp_path / "data.mdb").write_bytes(b"")
     with pytest.raises(DatasetError, match="is not a dataset: expected a directory with shard-"):
         SampleDataset(tmp_path)
+
+
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_a_plain_script_may_ask_for_workers(
+    dataset: Path, tmp_path: Path, is_guarded: bool
+) -> None:
+    """Without a guard processes cannot be started; then threads read, and it says so."""
+    work = (
+        f"data = SampleDataset({str(dataset)!r}, size=16)\n"
+        "print(sum(len(batch['mask']) for batch in make_loader(data, 8, workers=2)), len(data))\n"
+    )
+    script = tmp_path / "script.py"
+    guard = "if __name__ == '__main__':\n    " if is_guarded else ""
+    body = work.replace("\n", "\n    ") if is_guarded else work
+    script.write_text(f"from dsetkit import SampleDataset, make_loader\n{guard}{body}")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    read, there = done.stdout.split()
+    assert read == there
+    assert ("threads read in their place" in done.stderr) != is_guarded

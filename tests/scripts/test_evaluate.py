@@ -20,6 +20,7 @@ from dsetkit.store.codecs import CODECS
 from dsetkit.store.records import Record, StoredAsset, quantise_metric
 from models import MODELS, ModelError, create_model, save_model
 from training.scoring.pictures import INVALID_COLOUR, colour_error
+from training.scoring.stress import STRESSES
 
 SIZE = 32
 TEST_CELLS = (m.TEST_SEEN, m.TEST_BACKGROUND, m.TEST_FOREGROUND, m.TEST_BOTH)
@@ -416,6 +417,43 @@ def test_the_difference_threshold_is_tuned_on_the_train_split_alone(tmp_path, sa
     data = write_dataset(tmp_path / "shadow", [shadowed, faint], background=grey(0.2))
     result = evaluate_mask_on(data, save("RedMask"))
     assert result["scores"]["difference"]["iou_per_image"] == 0
+
+
+def test_changed_backgrounds_are_scored_for_network_and_baseline(squares, save, capsys):
+    checkpoint = save("RedMask", inputs=["composite", "background"])
+    result = evaluate_mask_on(squares, checkpoint, "--stress")
+    stress = result["stress"]
+    assert list(stress) == list(STRESSES)
+    assert stress["exact"] == result["scores"]
+    for scores in stress.values():  # this network looks at the composite alone
+        assert scores["model"] == result["scores"]["model"]
+    assert stress["wrong"]["difference"]["iou_per_image"] <= 1
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in STRESSES)
+
+
+def test_stress_needs_backgrounds(tmp_path, save):
+    data = write_dataset(tmp_path / "plain", [square(m.TEST, red=0.8)])
+    with pytest.raises(RunError, match="--stress changes backgrounds"):
+        evaluate_mask_on(data, save("RedMask"), "--stress")
+
+
+def test_a_few_samples_are_spread_over_the_split(squares, planes, save):
+    masks = evaluate_mask_on(squares, save("RedMask"), "--limit-samples", "1")
+    assert masks["scores"]["model"]["images"] == 1
+    depths = evaluate_depth_on(planes, save("GreyDepth"), "--limit-samples", "2")
+    assert depths["scores"]["model"]["images"] == 2
+    # the first and the last of the four test planes, off by 0.5 and by 2 m
+    assert depths["scores"]["model"]["rmse_m_per_image"] == pytest.approx(1.25, abs=0.01)
+
+
+def test_the_grid_of_a_network_that_sees_the_background_shows_it(squares, save, tmp_path):
+    sizes = {}
+    for inputs in (["composite"], ["composite", "background"]):
+        grid = tmp_path / f"{len(inputs)}.png"
+        evaluate_mask_on(squares, save("RedMask", inputs=inputs), "--grid", str(grid))
+        sizes[len(inputs)] = cv2.imread(str(grid)).shape[1]
+    assert sizes[2] == pytest.approx(sizes[1] * 5 / 4, rel=0.02)
 
 
 def test_without_backgrounds_there_is_no_difference(tmp_path, save, capsys):

@@ -1,0 +1,51 @@
+"""Changed backgrounds: each change does what its name says, and the same each time."""
+
+import pytest
+import torch
+
+from training.scoring.stress import EXACT, STRESSES, shifted, stressed
+
+
+@pytest.fixture
+def batch() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    smooth = torch.nn.functional.interpolate(
+        torch.rand(6, 3, 6, 8, generator=generator), (48, 64), mode="bicubic"
+    ).clamp(0.05, 0.9)
+    return {"composite": smooth.flip(0), "background": smooth, "mask": smooth[:, :1].round()}
+
+
+@pytest.mark.parametrize("name", STRESSES)
+def test_only_the_background_changes_and_stays_a_picture(batch: dict, name: str) -> None:
+    before = {field: values.clone() for field, values in batch.items()}
+    changed = stressed(batch, name)
+    for field, values in before.items():
+        assert torch.equal(batch[field], values), "the batch itself is not changed"
+        assert torch.equal(changed[field], values) == (field != "background" or name == EXACT)
+    assert changed["background"].shape == batch["background"].shape
+    assert changed["background"].min() >= 0 and changed["background"].max() <= 1
+    assert torch.equal(stressed(batch, name)["background"], changed["background"])
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 5])
+def test_a_shift_moves_every_pixel(batch: dict, pixels: int) -> None:
+    moved = shifted(pixels)(batch["background"])
+    assert torch.equal(moved[..., pixels:], batch["background"][..., :-pixels])
+
+
+def test_strengths_are_those_of_the_names(batch: dict) -> None:
+    background = batch["background"]
+    brighter = stressed(batch, "8 % brighter")["background"]
+    assert (brighter / background).median() == pytest.approx(1.08, abs=1e-3)
+    noise = stressed(batch, "noise 5/255")["background"] - background
+    assert noise.std() == pytest.approx(5 / 255, rel=0.05)
+
+
+def test_a_wrong_background_is_another_samples(batch: dict) -> None:
+    wrong = stressed(batch, "wrong")["background"]
+    assert not any(torch.equal(a, b) for a, b in zip(wrong, batch["background"], strict=True))
+
+
+def test_exact_needs_no_background() -> None:
+    mask = {"mask": torch.zeros(1, 1, 4, 4)}
+    assert stressed(mask, EXACT) == mask
