@@ -154,7 +154,10 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
 def test_every_flag_that_a_text_names_exists() -> None:
-    known = {name for _, action in options() for name in action.option_strings} | {"--version"}
+    known = {name for _, action in options() for name in action.option_strings} | {
+        "--version",
+        "--completion",
+    }
     packages = ("dsetkit", "models", "training")
     files = [path for name in packages for path in (REPOSITORY / name).rglob("*.py")]
     wrong = {}

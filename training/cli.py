@@ -33,13 +33,14 @@ from training.chain import CHAIN_LR
 from training.presets import PRESET_HELP, PRESETS, REFERENCE, defaults_of
 from training.run_dir import ARGUMENTS_FILE, read_arguments
 from training.schedule import OPTIMIZERS, SCHEDULES
+from training.trackers import LOG_TO_HELP
 
 # Arguments that may differ when a run continues: they change where files are and how fast it runs,
 # not the result. (--accumulate fits a batch into memory; it changes results as little as the number
 # of ranks does.)
 FREE_ON_RESUME = (
     *("data", "output", "resume", "workers", "cache", "device", "checkpoint_every"),
-    "accumulate",
+    *("accumulate", "log_to"),
 )
 CONTINUE = "stopped; --resume with the same --output continues from the last saved state"
 LOG_FORMAT = "%(asctime)s %(message)s"  # where there is no terminal
@@ -192,6 +193,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"time between two saves within an epoch [min]; 0 = after every step {SHOWN}")
     add("--picture-every", type=COUNT, metavar="STEPS",
         help="draw predictions this often within an epoch too (default: at its end alone)")
+    add("--log-to", nargs="+", default=["tensorboard"], metavar="TRACKER",
+        help=f"{LOG_TO_HELP} (default: tensorboard)")
 
     add = parser.add_argument_group("data").add_argument
     add("--inputs", nargs="+", choices=("composite", "background"), default=["composite"],

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -34,9 +34,7 @@ from training.preflight import check_batch_memory, check_batch_norm
 from training.run_dir import Stage
 from training.schedule import Plateau, make_optimizer, make_schedule
 from training.settings import FitSettings
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from training.trackers import Tracker, find_tracker, open_trackers
 
 Outputs = TypeVar("Outputs")
 
@@ -129,6 +127,8 @@ class _Training(Generic[Outputs]):
         device: torch.device,
         save_model: SaveModel,
     ) -> None:
+        for name in settings.log_to:
+            find_tracker(name)  # first: a wrong name is told before anything is made
         self.settings, self.task, self.source = settings, task, source
         self.device, self.save_model = device, save_model
         self.network = prepare_network(
@@ -271,16 +271,19 @@ class _Training(Generic[Outputs]):
 
     def run(self, ctrl_c: CtrlC) -> None:
         """Trains what is left of all stages."""
-        with run_dir.open_tensorboard(self.settings.output, epoch=self.progress.epoch + 1) as board:
+        settings, first_epoch = self.settings, self.progress.epoch + 1
+        with open_trackers(
+            settings.log_to, settings.output, settings.arguments, first_epoch=first_epoch
+        ) as trackers:
             for stage in self.stages:
                 if self.progress.epoch >= stage.end:
                     continue
                 if stage is not self.stages[0]:
                     self.train_loader, self.val_loader = self._open_loaders(stage)
                 while self.progress.epoch < stage.end:
-                    self._run_epoch(stage, ctrl_c, board)
+                    self._run_epoch(stage, ctrl_c, trackers)
 
-    def _run_epoch(self, stage: Stage, ctrl_c: CtrlC, board: "SummaryWriter | None") -> None:
+    def _run_epoch(self, stage: Stage, ctrl_c: CtrlC, trackers: list[Tracker]) -> None:
         progress, settings = self.progress, self.settings
         epoch = progress.epoch
         if epoch == stage.first and progress.batch == 0:  # scores of different sizes do not compare
@@ -289,8 +292,9 @@ class _Training(Generic[Outputs]):
 
         def on_step(step: int) -> None:
             self.estimate.after_step(step, stage)
-            if board and settings.picture_every and step % settings.picture_every == 0:
-                run_dir.record_step(settings.output, board, step, self._draw())
+            is_due = settings.picture_every and step % settings.picture_every == 0
+            if is_due and ranks.is_first():
+                run_dir.record_step(settings.output, trackers, step, self._draw())
 
         self.train_loader.set_position(epoch, progress.batch)
         self.network.trained.train()
@@ -310,13 +314,13 @@ class _Training(Generic[Outputs]):
         metrics = self._validate() if is_due and len(self.val_loader) else {}
         seconds = progress.seconds + time.monotonic() - validation_started_at
         with ctrl_c.delayed():
-            self._end_epoch(stage, metrics, board, seconds=seconds)
+            self._end_epoch(stage, metrics, trackers, seconds=seconds)
 
     def _end_epoch(
         self,
         stage: Stage,
         metrics: dict[str, float],
-        board: "SummaryWriter | None",
+        trackers: list[Tracker],
         *,
         seconds: float,
     ) -> None:
@@ -338,9 +342,9 @@ class _Training(Generic[Outputs]):
         )
         shown = [f"val_{name}" for name in self.task.logged_scores]
         run_dir.log_row(row, shown, seconds=seconds, is_best=is_best)
-        if board:
+        if ranks.is_first():
             self._save_weights(stage, metrics, is_best=is_best)
-            run_dir.record_epoch(settings.output, board, progress.rows, self._draw())
+            run_dir.record_epoch(settings.output, trackers, progress.rows, self._draw())
         ends_stage = progress.is_stale(settings.patience)
         progress.next_epoch(stage.end if ends_stage else progress.epoch + 1)
         self.save()

@@ -17,10 +17,9 @@ import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,9 +37,7 @@ from training.checkpoint import (
     load_state,
 )
 from training.loop import TIME_COLUMNS, Progress
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from training.trackers import Tracker
 
 ARGUMENTS_FILE = "args.json"
 LOG_FILE = "log.csv"
@@ -273,55 +270,42 @@ def log_row(
 
 
 def record_epoch(
-    run_dir: Path, board: "SummaryWriter", rows: Sequence[Mapping[str, Any]], grid: np.ndarray
+    run_dir: Path,
+    trackers: Sequence[Tracker],
+    rows: Sequence[Mapping[str, Any]],
+    grid: np.ndarray,
 ) -> None:
-    """Records the epoch that just ended, the last of `rows`: log.csv, picture, TensorBoard.
+    """Records the epoch that just ended, the last of `rows`: log.csv, picture, trackers.
 
     Args:
         run_dir: the run's folder.
-        board: its TensorBoard writer.
+        trackers: where the training reports to.
         rows: one dict per finished epoch, numbers and texts.
         grid: prediction grid, uint8 RGB (H, W, 3).
     """
     epoch = rows[-1]["epoch"]
     write_log(run_dir, rows)
     _record_picture(run_dir / f"epoch-{epoch:03d}.png", grid)
-    board.add_image("predictions", grid, epoch, dataformats="HWC")
-    for name, value in rows[-1].items():
-        if isinstance(value, float):
-            board.add_scalar(name.replace("val_", "val/"), value, epoch)
-    board.flush()
+    values = {name: value for name, value in rows[-1].items() if isinstance(value, float)}
+    for tracker in trackers:
+        tracker.picture("predictions", grid, step=epoch)
+        tracker.scalars(values, epoch=epoch)
 
 
-def record_step(run_dir: Path, board: "SummaryWriter", step: int, grid: np.ndarray) -> None:
+def record_step(run_dir: Path, trackers: Sequence[Tracker], step: int, grid: np.ndarray) -> None:
     """Records a prediction grid within an epoch.
 
     Args:
         run_dir: the run's folder.
-        board: its TensorBoard writer.
+        trackers: where the training reports to.
         step: number of steps of the run so far.
         grid: prediction grid, uint8 RGB (H, W, 3).
     """
     _record_picture(run_dir / f"step-{step:07d}.png", grid)
-    board.add_image("predictions/steps", grid, step, dataformats="HWC")
+    for tracker in trackers:
+        tracker.picture("predictions/steps", grid, step=step)
 
 
 def _record_picture(path: Path, grid: np.ndarray) -> None:
     _, png = cv2.imencode(".png", grid[..., ::-1])  # RGB -> BGR
     _write(path, png.tobytes())
-
-
-def open_tensorboard(
-    run_dir: Path, *, epoch: int
-) -> "AbstractContextManager[SummaryWriter | None]":
-    """A TensorBoard writer, None on ranks but the first.
-
-    Args:
-        run_dir: the run's folder.
-        epoch: what a run that was cut off had written from this epoch on is hidden.
-    """
-    if not ranks.is_first():
-        return nullcontext()
-    from torch.utils.tensorboard import SummaryWriter  # takes seconds: not for --help
-
-    return SummaryWriter(str(run_dir / "tensorboard"), purge_step=epoch)

@@ -25,6 +25,7 @@ class FitSettings:
     seed: int
     checkpoint_every: float  # [min]
     picture_every: int | None  # [steps]
+    log_to: Sequence[str]
 
     # data
     inputs: Sequence[str]

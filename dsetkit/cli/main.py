@@ -1,7 +1,9 @@
 """The `dsetkit` command: a parser with all verbs."""
 
+import argparse
+import os
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dsetkit.arguments import Parser
 from dsetkit.cli.dataset_verbs import add_dataset_verbs
@@ -11,6 +13,8 @@ from dsetkit.cli.teacher_verbs import add_teacher_verbs
 from dsetkit.console import run
 from dsetkit.stopping import leave
 from dsetkit.version import VERSION
+
+SHELLS = ("bash", "zsh", "fish")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -27,6 +31,13 @@ def build_parser() -> Parser:
         "pictures, and reads, checks and converts them.",
     )
     parser.add_argument("--version", action="version", version=f"dsetkit {VERSION}")
+    parser.add_argument(
+        "--completion",
+        action=_Completion,
+        choices=SHELLS,
+        help="print what makes a shell complete verbs, flags and files: "
+        "`dsetkit --completion bash >> ~/.bashrc`",
+    )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     add_making_verbs(verbs)
     add_teacher_verbs(verbs)
@@ -35,6 +46,26 @@ def build_parser() -> Parser:
     return parser
 
 
+class _Completion(argparse.Action):
+    """Prints the code of a shell and ends, as --version does."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        import argcomplete
+
+        print(argcomplete.shellcode(["dsetkit"], shell=values))
+        parser.exit()
+
+
 def entry_point() -> NoReturn:
     """The installed `dsetkit` command."""
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what could follow
+        import argcomplete
+
+        argcomplete.autocomplete(build_parser())
     leave(run(main))

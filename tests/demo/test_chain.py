@@ -57,6 +57,18 @@ def test_a_dataset_is_read_with_lmdb_msgpack_and_cv2_alone(tmp_path: Path) -> No
     assert lines[7].startswith("7 [{'foreground':") and "composite (32, 32, 3) uint8" in lines[7]
 
 
+def test_the_reader_without_dsetkit_reads_shards_and_refuses_recipes(tmp_path: Path) -> None:
+    example = REPOSITORY / "examples" / "read_dataset.py"
+    shards = tiny_dataset(tmp_path / "s", num_samples=96, shards=3)
+    recipes = tiny_dataset(tmp_path / "r", num_samples=30, layout="recipe")
+    read, refused = (
+        subprocess.run([sys.executable, str(example), str(path)], capture_output=True, text=True)
+        for path in (shards, recipes)
+    )
+    assert [int(line.split()[0]) for line in read.stdout.splitlines()] == list(range(96))
+    assert refused.returncode == 1 and "dsetkit convert --layout rendered" in refused.stderr
+
+
 def test_the_bundled_teacher_is_small_and_says_what_it_is() -> None:
     assert BUNDLED.stat().st_size <= 20_000_000
     teacher = load_teacher("bundled", device="cpu")

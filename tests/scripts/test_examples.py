@@ -100,3 +100,16 @@ def test_an_array_of_jobs_makes_the_dataset_that_one_makes(tmp_path: Path) -> No
     assert len(array.shards.ranges) == 2 and len(array) == len(alone) == 96
     assert array.records(range(96)) == alone.records(range(96))
     assert example(EXAMPLES / "slurm_shards.sh", 2).returncode == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train_plain", "train_lightning", "train_hf_trainer"])
+def test_training_by_other_means_learns(name: str, dataset: Path, tmp_path: Path) -> None:
+    for package in {"train_lightning": ["lightning"], "train_hf_trainer": ["accelerate"]}.get(
+        name, []
+    ):
+        pytest.importorskip(package)
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), str(dataset), "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) < 0.75  # RMSE, or loss: what no learning gives is above
