@@ -113,3 +113,22 @@ def test_training_by_other_means_learns(name: str, dataset: Path, tmp_path: Path
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.split()[-1]) < 0.75  # RMSE, or loss: what no learning gives is above
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    notebook = nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4)
+    flags = "--img-sizes 32 --epochs 1 --limit-samples 32"
+    variables = {"SAMPLES": "60", "FLAGS": flags, "OUTPUT": str(tmp_path / "out")}
+    client = nbclient.NotebookClient(
+        notebook, timeout=None, resources={"metadata": {"path": str(EXAMPLES.parent)}}
+    )
+    client.execute(env=os.environ | variables)
+    sheet = cv2.imread(str(tmp_path / "out" / "predictions" / "sheet.png"))
+    assert sheet is not None and sheet.std() > 10
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in shown) == 4
+    assert not any("error:" in output.get("text", "") for output in shown)
