@@ -200,6 +200,17 @@ def progress_bar(
         yield report
 
 
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Shows on a terminal what is being done before there is progress to show."""
+    console = rich.get_console()
+    if not (console.stderr and console.is_terminal):
+        yield
+        return
+    with console.status(what):
+        yield
+
+
 class _Meter:
     """Measures a rate since the first call."""
 

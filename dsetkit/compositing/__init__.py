@@ -22,7 +22,13 @@ from dsetkit.compositing.placing import ForegroundPyramid, fitting_level, place,
 from dsetkit.compositing.randomness import Stream, uniform
 from dsetkit.compositing.recipe import PLACEMENTS, Canvas, FullSet
 from dsetkit.compositing.resizing import resize_depth, resize_image, resize_in_one_step
-from dsetkit.compositing.selection import cells_by_sample, cells_of, select, split_cells
+from dsetkit.compositing.selection import (
+    cells_by_sample,
+    cells_of,
+    select,
+    select_in_steps,
+    split_cells,
+)
 
 __all__ = [
     "COMPOSITED",
@@ -52,6 +58,7 @@ __all__ = [
     "resize_in_one_step",
     "scaled_box",
     "select",
+    "select_in_steps",
     "split_cells",
     "stores_same_pixels",
     "uniform",

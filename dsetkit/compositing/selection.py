@@ -124,12 +124,44 @@ def select(cells: np.ndarray, count: int, *, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
+def select_in_steps(cells: np.ndarray, counts: Sequence[int], *, seed: int) -> np.ndarray:
+    """Selects samples for a dataset that has grown: each step keeps what was selected before.
+
+    Args:
+        cells: As of `select`.
+        counts: Samples after each step, ascending.
+        seed: Seed of the choice.
+
+    Returns:
+        int64 (counts[-1],): indices into the full set, ascending within each step.
+    """
+    chosen = select(cells, counts[0], seed=seed)
+    for count in counts[1:]:
+        is_left = np.ones(len(cells), bool)
+        is_left[chosen] = False
+        pools = {cell: np.flatnonzero((cells == cell) & is_left) for cell in CELL_SHARES}
+        wanted = _quotas({cell: int((cells == cell).sum()) for cell in CELL_SHARES}, count)
+        missing = {
+            cell: max(0, wanted[cell] - int((cells[chosen] == cell).sum())) for cell in wanted
+        }
+        quotas = _fitted(missing, {c: len(pool) for c, pool in pools.items()}, count - len(chosen))
+        new = [_spread(pools[cell], quota, seed=seed) for cell, quota in quotas.items()]
+        chosen = np.concatenate([chosen, np.sort(np.concatenate(new))])
+    return chosen
+
+
 def _quotas(pool_sizes: dict[int, int], count: int) -> dict[int, int]:
     """How many samples to select from each cell.
 
     If a cell has too few samples, the cells with the most unselected samples give the rest.
     """
-    quotas = {cell: min(round(CELL_SHARES[cell] * count), pool_sizes[cell]) for cell in pool_sizes}
+    wanted = {cell: round(CELL_SHARES[cell] * count) for cell in pool_sizes}
+    return _fitted(wanted, pool_sizes, count)
+
+
+def _fitted(wanted: dict[int, int], pool_sizes: dict[int, int], count: int) -> dict[int, int]:
+    """Quotas near the wanted ones that the cells can give, `count` in all."""
+    quotas = {cell: min(wanted[cell], pool_sizes[cell]) for cell in pool_sizes}
     missing = count - sum(quotas.values())
     for cell in sorted(pool_sizes, key=lambda cell: pool_sizes[cell] - quotas[cell], reverse=True):
         change = int(np.clip(missing, -quotas[cell], pool_sizes[cell] - quotas[cell]))

@@ -192,7 +192,9 @@ class DatasetWriter:
         self._store.put(entries)
 
     def _continue(self, stored: m.Manifest) -> None:
-        """Continues an existing shard, whose manifest is `stored`."""
+        """Continues an existing shard, whose manifest is `stored`, or lets a dataset grow."""
+        if stored.complete and stored.num_samples in self._manifest.grown_from:
+            stored = self._grow(stored)
         differences = stored.differences(self._manifest)
         if differences:
             raise DatasetError(
@@ -203,6 +205,19 @@ class DatasetWriter:
         done, size = self._store.count("samples"), len(self._ranges[self._number])
         if done and not stored.complete:
             log.info("%s: has %s of %s samples", self._store.path, f"{done:,}", f"{size:,}")
+
+    def _grow(self, stored: m.Manifest) -> m.Manifest:
+        """Opens a complete dataset again for the samples that this manifest has besides."""
+        before = replace(
+            self._manifest,
+            num_samples=stored.num_samples,
+            recipe=m.grown_recipe(self._manifest.recipe, self._manifest.grown_from[:-1]),
+        )
+        if stored.differences(before):
+            return stored  # for which the caller names the differences
+        log.info("%s: grows from %s samples", self._store.path, f"{stored.num_samples:,}")
+        self._store.put([manifest_entry(self._manifest), cells_entry(self._cells)])
+        return self._manifest
 
     def _check_surplus(self) -> None:
         numbers = [shard_number(file.name) for file in self.path.iterdir()]

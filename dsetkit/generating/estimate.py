@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from dsetkit.compositing import FullSet
 from dsetkit.console import format_bytes, format_duration
 
 SECONDS_BEFORE = 5.0  # of work, until the rate is known
@@ -49,3 +50,13 @@ def with_estimate(
             )
 
     return report
+
+
+def describe_full_set(full_set: FullSet, *, making: int) -> str:
+    """How many samples there are, from what, and how many of them are made."""
+    total = len(full_set)
+    return (
+        f"{full_set.num_backgrounds:,} backgrounds x {len(full_set.foreground_shapes):,} "
+        f"foregrounds x 2 (plain and mirrored) x {full_set.canvas.placements:,} placements are "
+        f"{total:,} samples; making {'all of them' if making == total else f'{making:,}'}"
+    )

@@ -15,11 +15,12 @@ import numpy as np
 
 from dsetkit.arguments import COUNT, SEED
 from dsetkit.assets import SharedAssets
-from dsetkit.compositing import BatchCompositor, Canvas, FullSet, select, split_cells
+from dsetkit.compositing import BatchCompositor, Canvas, FullSet, select_in_steps, split_cells
+from dsetkit.console import stage
 from dsetkit.datasets import LABELLED_PER_COMMIT, SAMPLES_PER_COMMIT
 from dsetkit.errors import DsetkitError, printable
-from dsetkit.generating.estimate import with_estimate
-from dsetkit.generating.plan import AssetSet, Plan, describe_dataset
+from dsetkit.generating.estimate import describe_full_set, with_estimate
+from dsetkit.generating.plan import AssetSet, Plan, describe_dataset, sizes_before
 from dsetkit.generating.settings import Spread
 from dsetkit.generating.shard_jobs import Progress, begin, write, write_in_processes
 from dsetkit.labels import TeacherChoice, score_labels
@@ -29,6 +30,7 @@ from dsetkit.teachers import Teacher, with_range
 
 log = logging.getLogger(__name__)
 
+SAMPLES_OF_A_LONG_RUN = 1000
 BYTES_A_PIXEL = 4  # of a composite and its mask
 BYTES_A_SAMPLE = 60  # of the arrays that the split cells of the full set are computed in
 
@@ -49,7 +51,10 @@ def generate(
     skip_bad: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Manifest:
-    """Makes a dataset, or continues one that was cut off.
+    """Makes a dataset, continues one that was cut off, or lets a complete one grow.
+
+    A dataset of one file grows when more samples are asked for than it has: those that it has stay
+    as they are, and further ones follow. It is incomplete until they are there.
 
     Args:
         foregrounds: Folder of cut-outs with alpha.
@@ -75,11 +80,12 @@ def generate(
     canvas, teacher, spread = canvas or Canvas(), teacher or TeacherChoice(), spread or Spread()
     codecs = chosen_codecs(layout, codecs or {})
     _check_numbers(canvas, teacher, spread, num_samples=num_samples, seed=seed)
-    if teacher.name != "none":
-        log.info("loading the teacher %s", teacher.name)
-    network = teacher.load()
-    log.info("checking the pictures of %s and %s", printable(foregrounds), printable(backgrounds))
-    assets = AssetSet.load(foregrounds, backgrounds, canvas=canvas, seed=seed, skip_bad=skip_bad)
+    with stage(f"loading the teacher {teacher.name}"):
+        network = teacher.load()
+    with stage(f"checking the pictures of {printable(foregrounds)} and {printable(backgrounds)}"):
+        assets = AssetSet.load(
+            foregrounds, backgrounds, canvas=canvas, seed=seed, skip_bad=skip_bad
+        )
     full_set = FullSet(
         num_backgrounds=len(assets.backgrounds),
         foreground_shapes=tuple(asset.pixels.shape[:2] for asset in assets.foregrounds),
@@ -97,16 +103,9 @@ def generate(
         [asset.split for asset in assets.foregrounds],
     )
     count = _checked_count(num_samples, len(full_set))
-    log.info(
-        "%s backgrounds x %s foregrounds x 2 (plain and mirrored) x %s placements are %s samples; "
-        "making %s",
-        f"{len(assets.backgrounds):,}",
-        f"{len(assets.foregrounds):,}",
-        f"{canvas.placements:,}",
-        f"{len(full_set):,}",
-        "all of them" if count == len(full_set) else f"{count:,} of them",
-    )
-    chosen = select(cells, min(count, at_most or count), seed=seed)
+    count = min(count, at_most or count)
+    grown_from = sizes_before(output, count, shards=spread.shards)
+    chosen = select_in_steps(cells, [*grown_from, count], seed=seed)
 
     def composites(positions: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
         compositor = BatchCompositor(full_set, assets.pixels, {}, keep_composites=True)
@@ -126,6 +125,7 @@ def generate(
         layout=layout,
         codecs=codecs,
         shards=spread.shards,
+        grown_from=grown_from,
     )
     spread.check_shard_index(len(shard_ranges(manifest)))
     plan = Plan(
@@ -137,6 +137,8 @@ def generate(
         teacher,
         samples_per_commit=LABELLED_PER_COMMIT if network else SAMPLES_PER_COMMIT,
     )
+    if len(chosen) >= SAMPLES_OF_A_LONG_RUN:
+        log.info("%s", describe_full_set(full_set, making=len(chosen)))
     progress = with_estimate(progress, output)
     written = _write(plan, assets, network, spread, progress)
     return score_labels(output) or written

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,8 @@ from dsetkit.compositing import (
     FullSet,
     compositing_fingerprint,
 )
-from dsetkit.datasets import SAMPLES_PER_COMMIT
+from dsetkit.datasets import SAMPLES_PER_COMMIT, Dataset
+from dsetkit.errors import DatasetError
 from dsetkit.labels import TeacherChoice
 from dsetkit.store import ENGINE_VERSION, StoredAsset, shard_ranges
 from dsetkit.store import manifest as m
@@ -152,6 +153,7 @@ def describe_dataset(
     layout: str,
     codecs: Mapping[str, str],
     shards: int,
+    grown_from: Sequence[int] = (),
 ) -> m.Manifest:
     """The manifest of a dataset to be made, not complete.
 
@@ -164,6 +166,7 @@ def describe_dataset(
         layout: `rendered` or `recipe`.
         codecs: Codec names by field.
         shards: Files.
+        grown_from: The numbers of samples that it had before.
     """
     canvas = full_set.canvas
     fields = ["background", "composite", "mask"] + (["depth"] if network else [])
@@ -176,13 +179,16 @@ def describe_dataset(
         depth_kind=network.kind if network else "none",
         max_depth_m=network.max_depth_m if network else 0.0,
         teacher=teacher.describe(network),
-        recipe={
-            "seed": full_set.seed,
-            "placements": canvas.placements,
-            "scale_range": list(canvas.scale_range),
-            "placement": canvas.placement,
-            "full_set": len(full_set),
-        },
+        recipe=m.grown_recipe(
+            {
+                "seed": full_set.seed,
+                "placements": canvas.placements,
+                "scale_range": list(canvas.scale_range),
+                "placement": canvas.placement,
+                "full_set": len(full_set),
+            },
+            grown_from,
+        ),
         splits={"by": "asset", "seed": full_set.seed},
         assets_fingerprint=fingerprint(assets.backgrounds, assets.foregrounds),
         skipped=assets.skipped,
@@ -193,3 +199,36 @@ def describe_dataset(
         compositing=compositing_fingerprint() if layout == "recipe" else "",
         engine=ENGINE_VERSION,
     )
+
+
+def sizes_before(output: Path, count: int, *, shards: int) -> list[int]:
+    """The numbers of samples that a dataset had before it grows, or grew, to `count`.
+
+    Args:
+        output: Its directory; it may not exist yet.
+        count: Samples that are asked for.
+        shards: Files that are asked for.
+
+    Raises:
+        DatasetError: There is a smaller dataset that cannot grow.
+    """
+    try:
+        dataset = Dataset(output, allow_incomplete=True)
+    except DatasetError:  # there is none, or one that its writer will refuse
+        return []
+    stored = dataset.manifest
+    if count == stored.num_samples:
+        return stored.grown_from
+    if count < stored.num_samples:
+        return []
+    if not dataset.shards.is_complete():
+        raise DatasetError(
+            f"{output} has {len(dataset):,} of {stored.num_samples:,} samples: finish it with "
+            f"--num-samples {stored.num_samples}, then let it grow"
+        )
+    if shards > 1 or stored.shard["shards"] > 1:
+        raise DatasetError(
+            f"{output}: a dataset of several shards cannot grow, because the samples of each shard "
+            "would change: choose another --output"
+        )
+    return [*stored.grown_from, stored.num_samples]

@@ -1,6 +1,6 @@
 """The manifest: what a dataset holds, in which units, and what it was made from."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
@@ -68,7 +68,8 @@ class Manifest:
         max_depth_m: The depth that training targets give as 1.0 [m]; 0 unless metric.
         teacher: `name`, `hash` of its weights, and `batch_size`. The last bit of a network's output
             can depend on the batch.
-        recipe: Settings of the recipe: seed, placements, scale_range, placement, full_set.
+        recipe: Settings of the recipe: seed, placements, scale_range, placement, full_set; `grown`,
+            the numbers of samples that the dataset had before it grew.
         splits: `by` (asset, sample, csv or import) and the settings of that split.
         assets_fingerprint: Hash over names and pixels of all assets.
         skipped: [file name, reason] of each picture that `--skip-bad` left out.
@@ -106,6 +107,11 @@ class Manifest:
     label_quality: dict[str, Any] = field(default_factory=dict)
     dsetkit_version: _Text = VERSION
     format_version: int = FORMAT_VERSION
+
+    @property
+    def grown_from(self) -> list[int]:
+        """The numbers of samples that the dataset had before it grew."""
+        return list(self.recipe.get("grown", ()))
 
     @property
     def fingerprint(self) -> str:
@@ -189,6 +195,12 @@ class Manifest:
         ]
 
 
+def grown_recipe(recipe: Mapping[str, Any], grown_from: Sequence[int]) -> dict[str, Any]:
+    """The settings of a recipe, of a dataset that had so many samples before it grew."""
+    plain = {name: value for name, value in recipe.items() if name != "grown"}
+    return plain | ({"grown": list(grown_from)} if grown_from else {})
+
+
 def manifest_entry(manifest: Manifest) -> tuple[str, bytes, bytes]:
     """(database, key, value) of a manifest, for `StoreWriter.put`."""
     return "manifest", MANIFEST_KEY, manifest.to_bytes()
@@ -234,6 +246,7 @@ class _RecipeEntries(msgspec.Struct):
     """The entries of `Manifest.recipe` that the code uses."""
 
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    grown: list[_Count] = []
     merged: list[_Text] = []
     samples: list[_Count] = []
     recipes: list[dict[str, Any]] = []
