@@ -18,6 +18,7 @@ from benchmarks import (
     bench_shards,
     common,
     kill_runs,
+    networks,
     read_once,
     seeds_way,
     simulate_scale,
@@ -28,6 +29,7 @@ from dsetkit.datasets.reader import Dataset
 from dsetkit.loading.loader import EpochBatches
 from dsetkit.store.shard_cache import ShardCache
 from dsetkit.store.shard_list import Shard
+from models import MODELS
 from tests.helpers.verbs import World
 from tests.helpers.worlds import draw_background, draw_foreground, tiny_dataset
 
@@ -269,3 +271,16 @@ def test_a_campaign_of_kills_finds_nothing_and_notices_a_loss(tmp_path: Path) ->
     spoiled._expected.popitem()
     spoiled.stop_one(signal.SIGKILL, group=True, share=1.5)
     assert (spoiled.row.lost, spoiled.row.unequal) == (1, 1)
+
+
+@pytest.mark.slow
+def test_the_table_of_networks_names_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("benchmarks.common.RESULTS", tmp_path)
+    monkeypatch.setattr(
+        sys, "argv", ["networks", "--size", "32", "--batch-size", "2", "--steps", "1"]
+    )
+    networks.main()
+    printed = capsys.readouterr().out
+    assert all(f"| `{name}` |" in printed for name in MODELS)
