@@ -37,11 +37,11 @@ from training.data import DataSource
 from training.fit import Task, fit
 from training.loop import Batch
 from training.losses.specs import DEPTH_LOSS_HELP, depth_loss
-from training.network import Forward, check_task, copy_weights, heads_of, open_device
+from training.network import Forward, check_task, heads_of, open_device, start_from
 from training.preflight import check_has_depth
+from training.scoring.depth_scores import scale_of
 from training.scoring.metrics import DepthMetrics, resize_to
 from training.scoring.pictures import depth_grid, pictures_of
-from training.scoring.protocols import Scale
 from training.settings import fit_settings
 
 SCRIPT = "train_depth.py"
@@ -70,18 +70,14 @@ def train(args: argparse.Namespace) -> None:
     fields = tuple(dict.fromkeys(["composite", *args.inputs, "depth"]))
     samples = partial(SampleDataset, args.data, fields=fields)
     source = DataSource(samples, make_loader, args.cache, name=str(args.data))
-    manifest = source.manifest
-    scale: Scale = {"max_depth_m": manifest.max_depth_m, "depth_kind": manifest.depth_kind}
+    scale = scale_of(source.manifest)
 
     # ---- Network and loss ----------------------------------------------------------------------
     device = open_device(args.device)
     torch.manual_seed(args.seed)
     net = create_model(args.arch, in_channels=3 * len(args.inputs), **dict(args.arch_options))
     check_task(net, wanted="depth")
-    if args.pretrained and not args.resume:
-        load_pretrained_encoder(net, args.pretrained)
-    if args.init_from and not args.resume:
-        copy_weights(net, load_model(args.init_from)[0], args.init_from)
+    start_from(args, net, load_model=load_model, load_pretrained_encoder=load_pretrained_encoder)
     loss_fn = depth_loss(args.loss, head=heads_of(net)["depth"])
 
     # ---- What happens to a batch ---------------------------------------------------------------

@@ -3,7 +3,6 @@
     python train_joint.py --data DATASET --output runs/joint
     python train_joint.py --data DATASET --output runs/joint --preset small
     python train_joint.py --data DATASET --output runs/joint --arch lite_dual --img-sizes 64 128
-    python train_joint.py --data DATASET --output runs/joint --mask-loss dice --mask-weight 2
     torchrun --nproc-per-node 2 train_joint.py --data DATASET --output runs/joint
     python train_joint.py --output runs/joint --resume          # after a cut, also in mid-epoch
 
@@ -37,11 +36,11 @@ from training.data import DataSource
 from training.fit import Task, fit
 from training.loop import Batch
 from training.losses.specs import DEPTH_LOSS_HELP, MASK_LOSS_HELP, depth_loss, mask_loss
-from training.network import Forward, check_task, copy_weights, heads_of, open_device
+from training.network import Forward, check_task, heads_of, open_device, start_from
 from training.preflight import check_has_depth
+from training.scoring.depth_scores import scale_of
 from training.scoring.metrics import DepthMetrics, MaskMetrics, resize_to
 from training.scoring.pictures import joint_grid, pictures_of
-from training.scoring.protocols import Scale
 from training.settings import fit_settings
 
 SCRIPT = "train_joint.py"
@@ -74,18 +73,14 @@ def train(args: argparse.Namespace) -> None:
     fields = tuple(dict.fromkeys(["composite", *args.inputs, "mask", "depth"]))
     samples = partial(SampleDataset, args.data, fields=fields)
     source = DataSource(samples, make_loader, args.cache, name=str(args.data))
-    manifest = source.manifest
-    scale: Scale = {"max_depth_m": manifest.max_depth_m, "depth_kind": manifest.depth_kind}
+    scale = scale_of(source.manifest)
 
     # ---- Network and loss ----------------------------------------------------------------------
     device = open_device(args.device)
     torch.manual_seed(args.seed)
     net = create_model(args.arch, in_channels=3 * len(args.inputs), **dict(args.arch_options))
     check_task(net, wanted="joint")
-    if args.pretrained and not args.resume:
-        load_pretrained_encoder(net, args.pretrained)
-    if args.init_from and not args.resume:
-        copy_weights(net, load_model(args.init_from)[0], args.init_from)
+    start_from(args, net, load_model=load_model, load_pretrained_encoder=load_pretrained_encoder)
     mask_loss_fn = mask_loss(args.mask_loss, head=heads_of(net)["mask"])
     depth_loss_fn = depth_loss(args.depth_loss, head=heads_of(net)["depth"])
 

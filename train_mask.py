@@ -39,7 +39,7 @@ from training.fit import Task, fit
 from training.loop import Batch
 from training.losses.saliency import saliency_loss
 from training.losses.specs import MASK_LOSS_HELP, mask_loss
-from training.network import Forward, check_task, copy_weights, heads_of, open_device
+from training.network import Forward, check_task, heads_of, open_device, start_from
 from training.scoring.metrics import MaskMetrics
 from training.scoring.pictures import mask_grid, pictures_of
 from training.settings import fit_settings
@@ -78,10 +78,7 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     net = create_model(args.arch, in_channels=3 * len(args.inputs), **dict(args.arch_options))
     check_task(net, wanted="mask")
-    if args.pretrained and not args.resume:
-        load_pretrained_encoder(net, args.pretrained)
-    if args.init_from and not args.resume:
-        copy_weights(net, load_model(args.init_from)[0], args.init_from)
+    start_from(args, net, load_model=load_model, load_pretrained_encoder=load_pretrained_encoder)
     loss_of = make_loss(args, net, device)
 
     # ---- What happens to a batch ---------------------------------------------------------------

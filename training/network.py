@@ -1,5 +1,7 @@
 """The network of a training: on its device, with its precision, its average and its ranks."""
 
+import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -46,6 +48,32 @@ def check_task(net: nn.Module, *, wanted: str) -> None:
         raise RunError(
             f"--arch {net.arch} is a {net.task} network: train it with train_{net.task}.py"
         )
+
+
+def start_from(
+    args: argparse.Namespace,
+    net: nn.Module,
+    *,
+    load_model: Callable[..., Any],
+    load_pretrained_encoder: Callable[[Any, str], object],
+) -> None:
+    """Gives a new run the weights that --pretrained and --init-from name.
+
+    Args:
+        args: The arguments of the training.
+        net: The network; it changes in place.
+        load_model: `models.load_model`.
+        load_pretrained_encoder: The function of `models.pretrained`.
+
+    Raises:
+        RunError: The weights of --init-from are of another network.
+    """
+    if args.resume:
+        return
+    if args.pretrained:
+        load_pretrained_encoder(net, args.pretrained)
+    if args.init_from:
+        copy_weights(net, load_model(args.init_from)[0], args.init_from)
 
 
 def copy_weights(net: nn.Module, other: nn.Module, path: str) -> None:
