@@ -14,6 +14,7 @@ import pytest
 
 from dsetkit import arguments
 from dsetkit.arguments import Parser, Real, Whole, from_environment, image_size, shown
+from dsetkit.cli.examples import EXAMPLES
 from dsetkit.cli.flags import directory_or_address
 from dsetkit.cli.main import build_parser
 from dsetkit.compositing import Canvas
@@ -332,3 +333,16 @@ def test_a_number_of_threads_that_is_none_is_ignored(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", text)
     assert 1 <= default_threads() <= os.cpu_count()
+
+
+# ---- examples ----------------------------------------------------------------------------------
+
+
+def test_every_verb_has_an_example_that_its_parser_takes() -> None:
+    verbs = next(a for a in build_parser()._actions if isinstance(a.choices, dict)).choices
+    assert set(EXAMPLES) == set(verbs)
+    for name, example in EXAMPLES.items():
+        words = example.split()
+        assert words[0] == name
+        build_parser().parse_args(words)
+        assert f"dsetkit {example}" in verbs[name].format_help()

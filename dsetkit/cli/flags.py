@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from dsetkit.cli.examples import EXAMPLES
 from dsetkit.store import SPLITS, is_remote
 
 # argparse has no public name for this class.
@@ -12,23 +13,20 @@ Verb = Callable[[argparse.Namespace], None]
 AddArgument = Callable[..., argparse.Action]
 
 
-def add_verb(
-    verbs: Verbs, name: str, verb: Verb, description: str, *, epilog: str = ""
-) -> argparse.ArgumentParser:
+def add_verb(verbs: Verbs, name: str, verb: Verb, description: str) -> argparse.ArgumentParser:
     """Adds a verb.
 
     Args:
         verbs: The parser's verbs.
-        name: Name of the verb.
+        name: Name of the verb, a key of EXAMPLES.
         verb: Called with the parsed arguments.
         description: One line for --help.
-        epilog: The end of --help: an example.
     """
     parser = verbs.add_parser(
         name,
         help=description,
         description=description,
-        epilog=epilog,
+        epilog=f"example:\n  dsetkit {EXAMPLES[name]}",
         formatter_class=_HelpFormatter,
     )
     parser.set_defaults(verb=verb)

@@ -55,26 +55,33 @@ def _demo(args: argparse.Namespace) -> None:
 
 
 def _add_generate(verbs: Verbs) -> None:
-    add = add_verb(
+    parser = add_verb(
         verbs,
         "generate",
         _generate,
-        "make a dataset from foreground cut-outs and background photographs, or continue one",
-    ).add_argument
+        "make a dataset from foreground cut-outs and background photographs, continue one, or let "
+        "one grow",
+    )
+    add = parser.add_argument_group("pictures").add_argument
     add("--foregrounds", type=Path, required=True, metavar="DIR", help="cut-outs with alpha")
     add("--backgrounds", type=Path, required=True, metavar="DIR", help="photographs")
     add("--output", type=Path, required=True, metavar="DATASET", help="directory to write")
+    add("--skip-bad", action="store_true", help="leave out pictures that cannot be used")
+
+    add = parser.add_argument_group("samples").add_argument
     add(
         "--num-samples",
         type=COUNT,
         metavar="N",
-        help="make N samples, an even, seeded choice of the full set (default: the full set)",
+        help="make N samples, an even, seeded choice of the full set: every background x every "
+        "foreground x 2 x --placements (default: the full set)",
     )
     add("--size", type=CANVAS_PX, default=224, metavar="PX", help="side of the square canvas [px]")
     add(
         "--placements",
         type=PLACEMENTS,
         default=20,
+        metavar="N",
         help="placements of each background, foreground and flip",
     )
     add(
@@ -91,12 +98,18 @@ def _add_generate(verbs: Verbs) -> None:
         choices=("uniform", "grid"),
         help="uniform: anywhere inside the canvas; grid: 5 x 4 places",
     )
-    add_layout_flags(add, default="rendered")
+    add("--seed", type=SEED, default=0, metavar="N", help="key of every random choice")
+
+    add = parser.add_argument_group("depth").add_argument
     add_teacher_flags(add, default="bundled")
     add_label_flags(add)
+    add_layout_flags(parser.add_argument_group("storage").add_argument, default="rendered")
+
+    add = parser.add_argument_group("processes and machines").add_argument
     add(
         "--workers",
         type=WORKERS,
+        metavar="N",
         help="processes that composite, 0 = only this one; with --shards, how many shards are "
         "written at a time (default: one for each core)",
     )
@@ -125,8 +138,6 @@ def _add_generate(verbs: Verbs) -> None:
         help="address of the cluster; auto = the one this machine is in (default: start one here)",
     )
     add("--gpus-per-worker", type=GPUS, default=0, metavar="F", help="GPUs of each Ray task")
-    add("--seed", type=SEED, default=0, help="key of every random choice")
-    add("--skip-bad", action="store_true", help="leave out pictures that cannot be used")
 
 
 def _generate(args: argparse.Namespace) -> None:

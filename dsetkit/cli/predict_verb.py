@@ -7,11 +7,6 @@ from dsetkit.arguments import BATCH, COUNT, device, image_size
 from dsetkit.cli.flags import Verbs, add_verb
 from dsetkit.console import progress_bar
 
-EXAMPLE = """\
-example:
-  dsetkit predict --checkpoint runs/mask/best.safetensors runs/depth/best.safetensors \\
-      --composite photos/ --background empty_room.jpg --output predictions
-"""
 SKIPPED_SHOWN = 10  # reasons that are printed
 
 
@@ -22,7 +17,6 @@ def add_predict_verb(verbs: Verbs) -> None:
         "predict",
         _predict,
         "masks, cut-outs and depths of pictures, by networks that you trained",
-        epilog=EXAMPLE,
     )
     add = parser.add_argument_group("networks").add_argument
     add(
