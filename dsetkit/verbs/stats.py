@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dsetkit.datasets import Dataset, indices_of
-from dsetkit.labels import SAME_DEPTH_RATIO, THRESHOLDS, LabelQuality
+from dsetkit.labels import SAME_DEPTH_RATIO, THRESHOLDS, LabelQuality, SampleScores
 from dsetkit.processes import in_jobs
 from dsetkit.store import Manifest
 from dsetkit.verbs.field_stats import (
@@ -84,12 +84,17 @@ class DatasetStats:
         if {"mask", "depth"} <= self._fields.keys():
             self._labels = LabelQuality(manifest.depth_kind)
 
-    def add(self, images: dict[str, np.ndarray]) -> None:
-        """Takes in a sample, as `Dataset.stored_images` gives it."""
+    def add(self, images: dict[str, np.ndarray]) -> SampleScores | None:
+        """Takes in a sample, as `Dataset.stored_images` gives it.
+
+        Returns:
+            The scores of its label; None without masks or depths.
+        """
         for name, stats in self._fields.items():
             stats.add(images[name])
-        if self._labels is not None:
-            self._labels.add(images["mask"], images["depth"])
+        if self._labels is None:
+            return None
+        return self._labels.add(images["mask"], images["depth"])
 
     def merge(self, later: "DatasetStats") -> None:
         """Takes in the statistics of the samples that follow."""

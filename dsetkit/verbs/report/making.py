@@ -1,0 +1,309 @@
+"""From a dataset to a report: the numbers of its JSON twin, and the page that shows them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsetkit.compositing import Stream, uniform
+from dsetkit.datasets import Dataset, SampleTable
+from dsetkit.files import write_whole
+from dsetkit.labels import SAME_DEPTH_RATIO
+from dsetkit.store import CELL_NAMES
+from dsetkit.verbs import info, show
+from dsetkit.verbs.report import asset_health, page
+from dsetkit.verbs.report.asset_health import PROBLEMS, AssetFacts
+from dsetkit.verbs.report.likeness import Pair, pairs_alike
+from dsetkit.verbs.report.measuring import Measured, measure_samples
+from dsetkit.verbs.report.pictures import (
+    ASSET_PX,
+    ASSET_QUALITY,
+    Quality,
+    SamplePictures,
+    jpeg,
+    sample_pictures,
+)
+from dsetkit.verbs.report.runs import Run, read_run
+
+CAP_BYTES = 15_000_000  # of the page
+SAMPLE_BYTES, RUN_BYTES = 11_000_000, 2_500_000  # of its pictures; the rest is for text and assets
+SAMPLES, STATS_SAMPLES = 200, 2000
+FEWEST_OF_CELL = 4  # samples of a split cell in the gallery, if it has so many
+WORST = 12  # labels of each list
+ASSETS_SHOWN = 48  # with problems; the JSON twin has all of them
+PAIRS_TOLD, PAIRS_SHOWN = 500, 24
+RUN_QUALITIES = ((1400, 82), (1100, 76), (800, 70), (560, 60), (360, 50))
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report.
+
+    Attributes:
+        facts: JSON values: the twin of the page.
+        samples: Pictures of the samples that the page shows.
+        assets: (kind, id) -> picture, as data URI, of the assets that it shows.
+        runs: Data URI of the newest prediction picture of each run; empty if it has none.
+    """
+
+    facts: Json
+    samples: SamplePictures
+    assets: dict[tuple[str, int], str]
+    runs: list[str]
+
+
+def collect(
+    path: Path,
+    *,
+    samples: int = SAMPLES,
+    stats_samples: int = STATS_SAMPLES,
+    runs: Sequence[Path] = (),
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Looks at a dataset, and at trainings.
+
+    Args:
+        path: The dataset's directory.
+        samples: How many the gallery shows; all if there are fewer.
+        stats_samples: How many are measured, chosen by chance; all if there are fewer.
+        runs: Folders of trainings.
+        seed: Key of both choices.
+        jobs: Processes; the numbers do not depend on how many.
+        progress: Called with (things done, things in all).
+
+    Raises:
+        DatasetError: As `Dataset`, an empty dataset, or a damaged sample or asset.
+        RunError: A run that has no log.csv that can be read.
+    """
+    dataset = Dataset(path)
+    measured_indices = show.choose(dataset, split=None, count=stats_samples, seed=seed)
+    gallery = choose_gallery(dataset, count=samples, seed=seed)
+    trainings = [read_run(run, fingerprint=dataset.manifest.fingerprint) for run in runs]
+    steps = _Steps(
+        len(measured_indices) + asset_health.count_assets(dataset) + len(gallery), progress
+    )
+    measured = measure_samples(dataset, measured_indices, jobs=jobs, progress=steps.done)
+    assets = asset_health.look_over(dataset, jobs=jobs, progress=steps.done)
+    worst = worst_labels(measured)
+    shown = sorted({*gallery, *(entry["index"] for rows in worst.values() for entry in rows)})
+    about_copies = _copies(dataset, measured, assets)
+    for pair in about_copies["composites"]["pairs"][:PAIRS_SHOWN]:
+        shown = sorted({*shown, pair["first"]["index"], pair["second"]["index"]})
+    pictures = sample_pictures(dataset, shown, at_most=SAMPLE_BYTES, jobs=jobs, progress=steps.done)
+    facts = {
+        "report": {
+            "measured_samples": len(measured_indices),
+            "of_samples": len(dataset),
+            "seed": seed,
+            "shown_samples": len(gallery),
+            "picture_px": pictures.quality.side_px,
+            "jpeg_quality": pictures.quality.jpeg,
+        },
+        "info": info.describe(path),
+        "stats": measured.stats.result(),
+        "histograms": measured.histograms(),
+        "heat_map": measured.heat_map(),
+        "worst_labels": worst,
+        "assets": _asset_facts(assets),
+        "near_duplicates": about_copies,
+        "skipped": dataset.manifest.skipped,
+        "gallery": _rows(dataset, gallery),
+        "rows": {str(row["index"]): row for row in _rows(dataset, shown)},
+        "runs": [{"name": run.name, **run.facts} for run in trainings],
+    }
+    return Report(facts, pictures, _asset_pictures(dataset, facts), _run_pictures(trainings))
+
+
+def write_page(report: Report, file: Path) -> int:
+    """Writes the page, whole or not at all; returns its size [bytes].
+
+    Raises:
+        DsetkitError: The file cannot be written.
+    """
+    content = page.render(report.facts, report.samples, report.assets, report.runs)
+    write_whole(file, content)
+    return len(content)
+
+
+class _Steps:
+    """Adds up what several parts of the work have done."""
+
+    def __init__(self, total: int, progress: Callable[[int, int], None]) -> None:
+        self._count, self._total, self._progress = 0, total, progress
+
+    def done(self, more: int) -> None:
+        self._count = min(self._count + more, self._total)
+        self._progress(self._count, self._total)
+
+
+# ---- samples -----------------------------------------------------------------------------------
+
+
+def choose_gallery(dataset: Dataset, *, count: int, seed: int) -> list[int]:
+    """Samples by chance: of each split cell its share, but a few at least; ascending indices.
+
+    Args:
+        dataset: The dataset.
+        count: How many; all if there are fewer.
+        seed: Key of the choice.
+    """
+    indices = dataset.indices(None)
+    cells = dataset.cells[indices]
+    order = np.argsort(uniform(seed, Stream.SELECT, indices), kind="stable")
+    first = [order[cells[order] == cell][:FEWEST_OF_CELL] for cell in range(len(CELL_NAMES))]
+    # The few of each cell come first, then all others as chance has them.
+    ranked = dict.fromkeys(np.concatenate([*zip_longest_flat(first), order]).tolist())
+    return sorted(indices[place].item() for place in list(ranked)[:count])
+
+
+def zip_longest_flat(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The first of each part, then the second of each, and so on, each as an array."""
+    longest = max(map(len, parts))
+    return [np.array([part[n] for part in parts if n < len(part)], int) for n in range(longest)]
+
+
+def worst_labels(measured: Measured) -> dict[str, list[Json]]:
+    """The samples with the worst labels of each kind, the worst first.
+
+    Returns:
+        `in_front`: the foreground stands behind the background or at its depth; `boundary`: the
+        fewest edges found. Each entry has `index` and `score`, as `LabelQuality` defines them.
+    """
+    scored = [(one.index, one.scores) for one in measured.samples if one.scores is not None]
+    kinds = {
+        "in_front": [(s.ratio, n) for n, s in scored if s.ratio is not None],
+        "boundary": [(s.boundary_recall, n) for n, s in scored if s.boundary_recall is not None],
+    }
+    kinds["in_front"] = [one for one in kinds["in_front"] if one[0] < SAME_DEPTH_RATIO]
+    return {
+        kind: [{"index": index, "score": score} for score, index in sorted(scores)[:WORST]]
+        for kind, scores in kinds.items()
+    }
+
+
+def _rows(dataset: Dataset, indices: Sequence[int]) -> list[Json]:
+    table = SampleTable(dataset)
+    records = dataset.records(indices)
+    return [table.row(index, record) for index, record in zip(indices, records, strict=True)]
+
+
+# ---- assets ------------------------------------------------------------------------------------
+
+
+def _asset_facts(assets: dict[str, list[AssetFacts]]) -> Json:
+    looked_at = {kind: len(found) for kind, found in assets.items()}
+    everything = [one for found in assets.values() for one in found]
+    counts = {name: sum(name in one.problems for one in everything) for name in PROBLEMS}
+    return {
+        "looked_at": looked_at,
+        "problems": counts,
+        "with_problems": [
+            _asset(one)
+            | {
+                "problems": one.problems,
+                "size_px": list(one.size),
+                "brightness": round(one.brightness, 4),
+                "sharpness": round(one.sharpness, 3),
+                "coverage": round(one.coverage, 4),
+            }
+            for one in everything
+            if one.problems
+        ],
+    }
+
+
+def _asset(one: AssetFacts) -> Json:
+    return {"kind": one.kind, "id": one.number, "name": one.name, "split": one.split}
+
+
+def _copies(dataset: Dataset, measured: Measured, assets: dict[str, list[AssetFacts]]) -> Json:
+    """Pairs that look alike, of each kind of asset, and of composites where there are no assets."""
+    found = {kind: _asset_pairs(some) for kind, some in assets.items()}
+    compared = [one for one in measured.samples if one.likeness is not None]
+    table = [_sample(dataset, one.index) for one in compared]
+    pairs = pairs_alike([one.likeness for one in compared if one.likeness is not None])
+    found["composites"] = _told([_pair(pair, table, same=False) for pair in pairs])
+    return found
+
+
+def _asset_pairs(assets: list[AssetFacts]) -> Json:
+    table = [_asset(one) for one in assets]
+    pairs = [
+        _pair(pair, table, same=assets[pair.first].pixels == assets[pair.second].pixels)
+        for pair in pairs_alike([one.likeness for one in assets])
+    ]
+    # Each against the mirror images of all; a symmetric picture is its own.
+    plain = {(pair["first"]["id"], pair["second"]["id"]) for pair in pairs}
+    count = len(assets)
+    both = [one.likeness for one in assets] + [one.mirrored for one in assets]
+    for pair in pairs_alike(both):
+        first, second = pair.first, pair.second - count
+        if pair.first >= count or second <= first:
+            continue
+        if (table[first]["id"], table[second]["id"]) not in plain:
+            turned = Pair(first, second, pair.bits, pair.difference)
+            pairs.append(_pair(turned, table, same=False) | {"mirrored": True})
+    return _told(pairs)
+
+
+def _pair(pair: Pair, table: list[Json], *, same: bool) -> Json:
+    first, second = table[pair.first], table[pair.second]
+    return {
+        "first": first,
+        "second": second,
+        "across_splits": first["split"] != second["split"],
+        "same_pixels": same,
+        "mirrored": False,
+        "bits": pair.bits,
+        "difference": round(pair.difference, 5),
+    }
+
+
+def _told(pairs: list[Json]) -> Json:
+    """Counts, and the pairs themselves, those across splits first."""
+    pairs = sorted(pairs, key=lambda pair: (not pair["across_splits"], pair["bits"]))
+    return {
+        "count": len(pairs),
+        "across_splits": sum(pair["across_splits"] for pair in pairs),
+        "same_pixels": sum(pair["same_pixels"] for pair in pairs),
+        "pairs": pairs[:PAIRS_TOLD],
+    }
+
+
+def _sample(dataset: Dataset, index: int) -> Json:
+    cell = CELL_NAMES[int(dataset.cells[index])]
+    return {"kind": "composites", "index": index, "split": cell.partition(":")[0]}
+
+
+# ---- pictures ----------------------------------------------------------------------------------
+
+
+def _asset_pictures(dataset: Dataset, facts: Json) -> dict[tuple[str, int], str]:
+    wanted = [(one["kind"], one["id"]) for one in facts["assets"]["with_problems"][:ASSETS_SHOWN]]
+    for kind in asset_health.KINDS:
+        for pair in facts["near_duplicates"][kind]["pairs"][:PAIRS_SHOWN]:
+            wanted += [(kind, pair[end]["id"]) for end in ("first", "second")]
+    quality = Quality(ASSET_PX, ASSET_QUALITY)
+    return {
+        (kind, number): jpeg(asset_health.on_grey(dataset.asset(kind, number)), quality)
+        for kind, number in dict.fromkeys(wanted)
+    }
+
+
+def _run_pictures(runs: Sequence[Run]) -> list[str]:
+    """The prediction pictures, in the best quality that fits."""
+    uris: list[str] = []
+    for side, quality in RUN_QUALITIES:
+        uris = [
+            jpeg(run.picture, Quality(side, quality)) if run.picture is not None else ""
+            for run in runs
+        ]
+        if sum(map(len, uris)) <= RUN_BYTES:
+            break
+    return uris
