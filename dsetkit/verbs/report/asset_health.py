@@ -29,7 +29,7 @@ PROBLEMS = {
     "blurred": "no sharp edge anywhere",
     "odd shape": f"one side more than {ODD_ASPECT:g} times the other",
     "nearly empty": f"covers less than {EMPTY:.0%} of its own box",
-    "no outline": f"covers more than {FULL:.1%} of its own box: perhaps a photograph, not a cut-out",
+    "no outline": f"covers more than {FULL:.1%} of its own box: perhaps no cut-out",
 }
 
 
@@ -128,7 +128,7 @@ def _facts(pixels: np.ndarray, kind: str, number: int, name: str, split: str) ->
         brightness=float(grey[seen].mean() / 255) if seen.any() else 0.0,
         sharpness=_sharpness(grey, seen),
         coverage=float(seen.mean()),
-        pixels=f"{height}x{width} {xxhash.xxh3_128_hexdigest(np.ascontiguousarray(pixels))}",
+        pixels=f"{height}x{width} {xxhash.xxh3_128_hexdigest(pixels.tobytes())}",
         likeness=like,
         mirrored=like.mirrored(),
     )
@@ -149,6 +149,6 @@ def _sharpness(grey: np.ndarray, seen: np.ndarray) -> float:
     small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     inside = cv2.resize(seen.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     # A border of two pixels keeps the outline of a cut-out from counting as sharpness.
-    inside = cv2.erode(inside, np.ones((5, 5), np.uint8), borderValue=0) > 0
-    edges = np.abs(cv2.Laplacian(small, cv2.CV_32F))[inside]
+    inside = cv2.erode(inside, np.ones((5, 5), np.uint8), borderValue=0)
+    edges = np.abs(cv2.Laplacian(small, cv2.CV_32F))[inside > 0]
     return float(np.percentile(edges, 99) / 255 * 100) if len(edges) else 100.0

@@ -40,9 +40,7 @@ def bars(
         text = escape(_axis(edges[place], percent))
         body.append(f'<text x="{x:.1f}" y="{HEIGHT - 14}" text-anchor="{anchor}">{text}</text>')
     middle = LEFT + inner / 2
-    body.append(
-        f'<text class="unit" x="{middle}" y="{HEIGHT - 1}" text-anchor="middle">{escape(unit)}</text>'
-    )
+    body.append(f'<text x="{middle}" y="{HEIGHT - 1}" text-anchor="middle">{escape(unit)}</text>')
     return _svg(title, body)
 
 

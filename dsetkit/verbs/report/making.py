@@ -45,12 +45,14 @@ class Report:
 
     Attributes:
         facts: JSON values: the twin of the page.
+        rows: Index -> row of the table, of the samples that the page shows.
         samples: Pictures of the samples that the page shows.
         assets: (kind, id) -> picture, as data URI, of the assets that it shows.
         runs: Data URI of the newest prediction picture of each run; empty if it has none.
     """
 
     facts: Json
+    rows: dict[int, Json]
     samples: SamplePictures
     assets: dict[tuple[str, int], str]
     runs: list[str]
@@ -96,6 +98,7 @@ def collect(
     for pair in about_copies["composites"]["pairs"][:PAIRS_SHOWN]:
         shown = sorted({*shown, pair["first"]["index"], pair["second"]["index"]})
     pictures = sample_pictures(dataset, shown, at_most=SAMPLE_BYTES, jobs=jobs, progress=steps.done)
+    rows = {int(row["index"]): row for row in _rows(dataset, shown)}
     facts = {
         "report": {
             "measured_samples": len(measured_indices),
@@ -113,11 +116,10 @@ def collect(
         "assets": _asset_facts(assets),
         "near_duplicates": about_copies,
         "skipped": dataset.manifest.skipped,
-        "gallery": _rows(dataset, gallery),
-        "rows": {str(row["index"]): row for row in _rows(dataset, shown)},
+        "gallery": [rows[index] for index in gallery],
         "runs": [{"name": run.name, **run.facts} for run in trainings],
     }
-    return Report(facts, pictures, _asset_pictures(dataset, facts), _run_pictures(trainings))
+    return Report(facts, rows, pictures, _asset_pictures(dataset, facts), _run_pictures(trainings))
 
 
 def write_page(report: Report, file: Path) -> int:
@@ -126,7 +128,7 @@ def write_page(report: Report, file: Path) -> int:
     Raises:
         DsetkitError: The file cannot be written.
     """
-    content = page.render(report.facts, report.samples, report.assets, report.runs)
+    content = page.render(report.facts, report.rows, report.samples, report.assets, report.runs)
     write_whole(file, content)
     return len(content)
 

@@ -21,10 +21,13 @@ SKIPPED_SHOWN = 100
 FIELD_NAMES = ("composite", "background", "mask", "depth")
 RUN_FACTS = ("arch", "loss", "inputs", "img_sizes", "epochs", "batch_size", "lr", "seed")
 MOST_CHARTS = 9
+SCORE_NAMES = {"in_front": "nearer by", "boundary": "edges found"}
+NOTHING = "\N{EN DASH}"
 
 
 def render(
     facts: dict[str, Any],
+    rows: dict[int, dict[str, Any]],
     samples: SamplePictures,
     assets: dict[tuple[str, int], str],
     runs: list[str],
@@ -33,6 +36,7 @@ def render(
 
     Args:
         facts: See `Report.facts`.
+        rows: Of the table, by index, of the samples that are shown.
         samples: Pictures of samples.
         assets: (kind, id) -> data URI.
         runs: Data URI of each run's prediction picture, or an empty text.
@@ -50,6 +54,7 @@ def render(
     info_ = facts["info"]
     text = template.render(
         facts=facts,
+        rows=rows,
         name=printable(info_["dataset"]).rstrip("/").rpartition("/")[2] or "dataset",
         about=[(label, text) for label, text in info.as_rows(info_) if label != "skipped"],
         css=Markup((folder / "page.css").read_text("utf-8")),
@@ -63,7 +68,7 @@ def render(
         aspect=_aspect(info_["size_px"]),
         fields=[one for one in FIELD_NAMES if one in info_["fields"]],
         pictures=samples,
-        viewer=_viewer(facts, samples),
+        viewer=_viewer(facts["worst_labels"], rows, samples),
         assets=assets,
         problems=PROBLEMS,
         skipped=facts["skipped"][:SKIPPED_SHOWN],
@@ -88,11 +93,11 @@ def _count(value: int) -> str:
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{value:.{digits}%}"
+    return NOTHING if value is None else f"{value:.{digits}%}"
 
 
 def _number(value: float | None, digits: int = 4) -> str:
-    return "–" if value is None else f"{value:.{digits}g}"
+    return NOTHING if value is None else f"{value:.{digits}g}"
 
 
 # ---- tables and plots --------------------------------------------------------------------------
@@ -125,7 +130,7 @@ def _plots(facts: dict[str, Any]) -> list[dict[str, Any]]:
     if "coverage" in histograms:
         plots.append(
             {
-                "title": "How much of a picture the foreground covers",
+                "title": "Mask coverage",
                 "svg": charts.bars(
                     **histograms["coverage"],
                     title="Histogram of mask coverage",
@@ -136,7 +141,7 @@ def _plots(facts: dict[str, Any]) -> list[dict[str, Any]]:
         )
         plots.append(
             {
-                "title": "How large the objects are",
+                "title": "Object size",
                 "svg": charts.bars(
                     **histograms["object_size"],
                     title="Histogram of object size",
@@ -150,7 +155,7 @@ def _plots(facts: dict[str, Any]) -> list[dict[str, Any]]:
         unit = "depth [m]" if depth["unit"] == "m" else "inverse depth, of its range"
         plots.append(
             {
-                "title": "How far the pixels are",
+                "title": "Depth of the pixels",
                 "svg": charts.bars(
                     depth["counts"], depth["edges"], title="Histogram of depth", unit=unit
                 ),
@@ -171,15 +176,17 @@ def _aspect(size: list[int]) -> str:
     return f"{size[1]} / {size[0]}" if size[0] else "1 / 1"
 
 
-def _viewer(facts: dict[str, Any], samples: SamplePictures) -> dict[str, Any]:
+def _viewer(
+    worst: dict[str, Any], rows: dict[int, dict[str, Any]], samples: SamplePictures
+) -> dict[str, Any]:
     """What the script needs to show samples: texts are put into the page as text only."""
-    scores = {str(entry["index"]): {} for rows in facts["worst_labels"].values() for entry in rows}
-    for kind, rows in facts["worst_labels"].items():
-        for entry in rows:
-            scores[str(entry["index"])][kind] = round(entry["score"], 3)
+    scores: dict[int, dict[str, float]] = {}
+    for kind, entries in worst.items():
+        for entry in entries:
+            scores.setdefault(entry["index"], {})[kind] = entry["score"]
     shown = {}
     for index, uris in samples.samples.items():
-        row = facts["rows"][str(index)]
+        row = rows[index]
         facts_of_row = [
             (label, printable(row[column])[:LONGEST])
             for label, column in (
@@ -191,8 +198,8 @@ def _viewer(facts: dict[str, Any], samples: SamplePictures) -> dict[str, Any]:
             )
             if row[column] != ""
         ]
-        of_label = scores.get(str(index), {})
-        facts_of_row += [(f"label score, {kind}", f"{of_label[kind]:g}") for kind in of_label]
+        for kind, score in scores.get(index, {}).items():
+            facts_of_row.append((SCORE_NAMES[kind], f"{score:.3f}"))
         shown[str(index)] = {
             "pictures": {name: uri for name, uri in uris.items() if name != "composite"},
             "background": samples.background_of.get(index),
@@ -206,11 +213,11 @@ def _viewer(facts: dict[str, Any], samples: SamplePictures) -> dict[str, Any]:
 
 def _run_rows(runs: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
     """What the runs were asked to do: label, and the text of each run."""
-    rows = [("script", [run["script"] or "–" for run in runs])]
+    rows = [("script", [run["script"] or NOTHING for run in runs])]
     rows.append(("epochs so far", [str(run["epochs"]) for run in runs]))
     for name in RUN_FACTS:
         values = [_setting(run["arguments"].get(name)) for run in runs]
-        if any(value != "–" for value in values):
+        if any(value != NOTHING for value in values):
             rows.append((name.replace("_", " "), values))
     known = {True: "this one", False: "another one", None: "not told"}
     rows.append(("dataset", [known[run["same_dataset"]] for run in runs]))
@@ -220,9 +227,9 @@ def _run_rows(runs: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
 def _setting(value: object) -> str:
     if isinstance(value, list):
         return " ".join(
-            "×".join(map(str, one)) if isinstance(one, list) else str(one) for one in value[:8]
+            "x".join(map(str, one)) if isinstance(one, list) else str(one) for one in value[:8]
         )[:60]
-    return "–" if value is None else str(value)[:60]
+    return NOTHING if value is None else str(value)[:60]
 
 
 def _scores_of(runs: list[dict[str, Any]]) -> list[str]:
@@ -232,21 +239,36 @@ def _scores_of(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _run_scores(runs: list[dict[str, Any]]) -> list[tuple[str, list[float | None]]]:
-    return [(name, [run["last"].get(name) for run in runs]) for name in _scores_of(runs)]
+    return [(_told(name), [run["last"].get(name) for run in runs]) for name in _scores_of(runs)]
+
+
+def _told(name: str) -> str:
+    """The name of a column of log.csv, as in "rmse, per image" for `val_rmse_per_image`."""
+    if name == "train_loss":
+        return "training loss"
+    name = name.removeprefix("val_")
+    for ending in ("per_image", "pooled"):
+        if name.endswith(f"_{ending}"):
+            name = f"{name.removesuffix(f'_{ending}')}, {ending}"
+    return name.replace("_", " ")
 
 
 def _run_charts(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Charts of the loss and the scores; pooled scores only where there are no others."""
+    names = _scores_of(runs)
+    shown = [name for name in names if not name.endswith("_pooled")]
+    shown = shown if len(shown) > 1 else names
     return [
         {
-            "name": name,
+            "name": _told(name),
             "svg": charts.curves(
                 {
                     f"{number + 1}. {run['name']}": run["curves"][name]
                     for number, run in enumerate(runs)
                     if name in run["curves"]
                 },
-                title=f"{name} over epochs",
+                title=f"{_told(name)} over epochs",
             ),
         }
-        for name in _scores_of(runs)[:MOST_CHARTS]
+        for name in shown[:MOST_CHARTS]
     ]
