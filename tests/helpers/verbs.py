@@ -55,6 +55,10 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "stats": {"--output": "{data} --jobs 1"},
     "split": {"--export": "{data}"},
     "show": {"--output": "{data}"},
+    "report": {
+        "--output": "{data} --samples 2 --jobs 1",
+        "--json": "{data} --samples 2 --jobs 1 --output unused.html",
+    },
     "export": {"--output": "{data}"},
     "convert": {"--output": "{data} --layout recipe"},
     "merge": {"--output": "{data} {other} --split-by sample"},
@@ -80,7 +84,7 @@ ONLY_PRINTS = {"info": "{data}"}
 # Flags that name something to read.
 READ = {
     *("--foregrounds", "--backgrounds", "--root", "--table", "--import-csv", "--checkpoint"),
-    *("--train-data", "--data", "--init-from", "--pretrained", "--mean-depth"),
+    *("--train-data", "--data", "--init-from", "--pretrained", "--mean-depth", "--run"),
 }
 
 
