@@ -194,8 +194,9 @@ def _add_report(verbs: Verbs) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from dsetkit.verbs.report import collect, write_page
+    from dsetkit.verbs.report import check_places, collect, write_report
 
+    check_places(args.output, args.json)
     with progress_bar("report") as progress:
         report = collect(
             args.dataset,
@@ -206,9 +207,7 @@ def _report(args: argparse.Namespace) -> None:
             jobs=args.jobs,
             progress=progress,
         )
-    if args.json:
-        write_json(args.json, report.facts)
-    size = write_page(report, args.output)
+    size = write_report(report, args.output, args.json)
     count = report.facts["report"]["shown_samples"]
     print(f"{args.output}: {count:,} samples shown, {size:,} bytes")
 

@@ -312,7 +312,7 @@ def test_composites_are_compared_where_there_are_no_backgrounds(tmp_path: Path, 
 def test_different_pictures_do_not_look_alike() -> None:
     rng = np.random.default_rng(2)
     drawn = [cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (64, 64)) for _ in range(60)]
-    assert pairs_alike([likeness(picture) for picture in drawn]) == []
+    assert len(pairs_alike([likeness(picture) for picture in drawn])) == 0
 
 
 @pytest.mark.parametrize("change", ["smaller", "brighter", "encoded"])
@@ -451,6 +451,14 @@ def test_a_dataset_that_is_none_is_one_line_and_status_2(
         assert text in line
 
 
+def test_the_page_and_its_twin_are_two_files(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    page = tmp_path / "page"
+    assert dsetkit("report", shared, "--output", page, "--json", tmp_path / "." / "page") == 2
+    assert "expected two files" in capsys.readouterr().err and not page.exists()
+
+
 @pytest.mark.parametrize("samples", ["0", "1001", "-1", "many"])
 def test_the_gallery_has_bounds(samples: str, shared: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -539,7 +547,7 @@ def test_the_page_works_in_a_browser(
     assert page.inner_text("#viewer-title") == f"Sample {rows[2]['index']}"
     page.keyboard.press("Escape")
     assert not page.is_visible("#viewer")
-    assert page.evaluate("document.activeElement.dataset.index") == str(rows[2]["index"])
+    page.wait_for_function(f"document.activeElement.dataset.index === '{rows[2]['index']}'")
     assert told == []
     page.close()
 

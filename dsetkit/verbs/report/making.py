@@ -9,13 +9,14 @@ import numpy as np
 
 from dsetkit.compositing import Stream, uniform
 from dsetkit.datasets import Dataset, SampleTable
-from dsetkit.files import write_whole
+from dsetkit.errors import DsetkitError
+from dsetkit.files import is_same_place, write_json, write_whole
 from dsetkit.labels import SAME_DEPTH_RATIO
 from dsetkit.store import CELL_NAMES
 from dsetkit.verbs import info, show
 from dsetkit.verbs.report import asset_health, page
 from dsetkit.verbs.report.asset_health import PROBLEMS, AssetFacts
-from dsetkit.verbs.report.likeness import Pair, pairs_alike
+from dsetkit.verbs.report.likeness import Pairs, pairs_alike
 from dsetkit.verbs.report.measuring import Measured, measure_samples
 from dsetkit.verbs.report.pictures import (
     ASSET_PX,
@@ -122,14 +123,22 @@ def collect(
     return Report(facts, rows, pictures, _asset_pictures(dataset, facts), _run_pictures(trainings))
 
 
-def write_page(report: Report, file: Path) -> int:
-    """Writes the page, whole or not at all; returns its size [bytes].
+def check_places(page_file: Path, twin_file: Path | None) -> None:
+    """Raises DsetkitError when the page and its twin would be one file."""
+    if twin_file is not None and is_same_place(page_file, twin_file):
+        raise DsetkitError(f"--output and --json are both {page_file}: expected two files")
+
+
+def write_report(report: Report, page_file: Path, twin_file: Path | None = None) -> int:
+    """Writes the twin, if it is wanted, and the page; returns the size of the page [bytes].
 
     Raises:
-        DsetkitError: The file cannot be written.
+        DsetkitError: A file cannot be written.
     """
     content = page.render(report.facts, report.rows, report.samples, report.assets, report.runs)
-    write_whole(file, content)
+    if twin_file is not None:
+        write_json(twin_file, report.facts)
+    write_whole(page_file, content)
     return len(content)
 
 
@@ -160,11 +169,11 @@ def choose_gallery(dataset: Dataset, *, count: int, seed: int) -> list[int]:
     order = np.argsort(uniform(seed, Stream.SELECT, indices), kind="stable")
     first = [order[cells[order] == cell][:FEWEST_OF_CELL] for cell in range(len(CELL_NAMES))]
     # The few of each cell come first, then all others as chance has them.
-    ranked = dict.fromkeys(np.concatenate([*zip_longest_flat(first), order]).tolist())
+    ranked = dict.fromkeys(np.concatenate([*_interleaved(first), order]).tolist())
     return sorted(indices[place].item() for place in list(ranked)[:count])
 
 
-def zip_longest_flat(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _interleaved(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The first of each part, then the second of each, and so on, each as an array."""
     longest = max(map(len, parts))
     return [np.array([part[n] for part in parts if n < len(part)], int) for n in range(longest)]
@@ -227,54 +236,68 @@ def _asset(one: AssetFacts) -> Json:
 def _copies(dataset: Dataset, measured: Measured, assets: dict[str, list[AssetFacts]]) -> Json:
     """Pairs that look alike, of each kind of asset, and of composites where there are no assets."""
     found = {kind: _asset_pairs(some) for kind, some in assets.items()}
-    compared = [one for one in measured.samples if one.likeness is not None]
-    table = [_sample(dataset, one.index) for one in compared]
-    pairs = pairs_alike([one.likeness for one in compared if one.likeness is not None])
-    found["composites"] = _told([_pair(pair, table, same=False) for pair in pairs])
+    compared = [(one.index, one.likeness) for one in measured.samples if one.likeness is not None]
+    table = [_sample(dataset, index) for index, _ in compared]
+    found["composites"] = _told(table, pairs_alike([likeness for _, likeness in compared]))
     return found
 
 
 def _asset_pairs(assets: list[AssetFacts]) -> Json:
-    table = [_asset(one) for one in assets]
-    pairs = [
-        _pair(pair, table, same=assets[pair.first].pixels == assets[pair.second].pixels)
-        for pair in pairs_alike([one.likeness for one in assets])
-    ]
-    # Each against the mirror images of all; a symmetric picture is its own.
-    plain = {(pair["first"]["id"], pair["second"]["id"]) for pair in pairs}
-    count = len(assets)
-    both = [one.likeness for one in assets] + [one.mirrored for one in assets]
-    for pair in pairs_alike(both):
-        first, second = pair.first, pair.second - count
-        if pair.first >= count or second <= first:
-            continue
-        if (table[first]["id"], table[second]["id"]) not in plain:
-            turned = Pair(first, second, pair.bits, pair.difference)
-            pairs.append(_pair(turned, table, same=False) | {"mirrored": True})
-    return _told(pairs)
+    straight = [one.likeness for one in assets]
+    return _told(
+        [_asset(one) for one in assets],
+        pairs_alike(straight),
+        mirrored=pairs_alike(straight, [one.mirrored for one in assets]),
+        pixels=[one.pixels for one in assets],
+    )
 
 
-def _pair(pair: Pair, table: list[Json], *, same: bool) -> Json:
-    first, second = table[pair.first], table[pair.second]
+def _told(
+    table: list[Json], pairs: Pairs, *, mirrored: Pairs | None = None, pixels: Sequence[str] = ()
+) -> Json:
+    """Counts, and the first of the pairs: those across splits first, then the most alike.
+
+    Args:
+        table: What is told of each picture; has its `split`.
+        pairs: Pairs of them.
+        mirrored: Pairs of a picture and the mirror image of another; symmetric pictures are in
+            both.
+        pixels: Checksum of each picture; empty if they are not to be compared.
+    """
+    count = len(table)
+    first, second, turned = pairs.first, pairs.second, np.zeros(len(pairs), bool)
+    bits, difference = pairs.bits, pairs.difference
+    if mirrored is not None:
+        known = first * count + second
+        new = ~np.isin(mirrored.first * count + mirrored.second, known)
+        first = np.concatenate([first, mirrored.first[new]])
+        second = np.concatenate([second, mirrored.second[new]])
+        bits = np.concatenate([bits, mirrored.bits[new]])
+        difference = np.concatenate([difference, mirrored.difference[new]])
+        turned = np.concatenate([turned, np.ones(np.count_nonzero(new), bool)])
+    splits = np.array([row["split"] for row in table], dtype=str)
+    across = splits[first] != splits[second]
+    same = np.zeros(len(first), bool)
+    if pixels:
+        checksums = np.array(pixels)
+        same = (checksums[first] == checksums[second]) & ~turned
+    order = np.lexsort((difference, bits, ~across))[:PAIRS_TOLD]
     return {
-        "first": first,
-        "second": second,
-        "across_splits": first["split"] != second["split"],
-        "same_pixels": same,
-        "mirrored": False,
-        "bits": pair.bits,
-        "difference": round(pair.difference, 5),
-    }
-
-
-def _told(pairs: list[Json]) -> Json:
-    """Counts, and the pairs themselves, those across splits first."""
-    pairs = sorted(pairs, key=lambda pair: (not pair["across_splits"], pair["bits"]))
-    return {
-        "count": len(pairs),
-        "across_splits": sum(pair["across_splits"] for pair in pairs),
-        "same_pixels": sum(pair["same_pixels"] for pair in pairs),
-        "pairs": pairs[:PAIRS_TOLD],
+        "count": len(first),
+        "across_splits": int(np.count_nonzero(across)),
+        "same_pixels": int(np.count_nonzero(same)),
+        "pairs": [
+            {
+                "first": table[first[n]],
+                "second": table[second[n]],
+                "across_splits": bool(across[n]),
+                "same_pixels": bool(same[n]),
+                "mirrored": bool(turned[n]),
+                "bits": int(bits[n]),
+                "difference": round(float(difference[n]), 5),
+            }
+            for n in order
+        ],
     }
 
 

@@ -15,6 +15,7 @@ from dsetkit.verbs.field_stats import CHANNELS, COVERED_ALPHA
 from dsetkit.verbs.report import charts
 from dsetkit.verbs.report.asset_health import PROBLEMS
 from dsetkit.verbs.report.pictures import SamplePictures, heat_map_picture
+from dsetkit.verbs.show import DepthColours
 
 LONGEST = 600  # characters of a text from outside
 SKIPPED_SHOWN = 100
@@ -68,6 +69,7 @@ def render(
         aspect=_aspect(info_["size_px"]),
         fields=[one for one in FIELD_NAMES if one in info_["fields"]],
         pictures=samples,
+        depth_range=_depth_range(samples.colours),
         viewer=_viewer(facts["worst_labels"], rows, samples),
         assets=assets,
         problems=PROBLEMS,
@@ -170,6 +172,14 @@ def _heat_map(rows: list[list[float]] | None) -> dict[str, Any] | None:
     places = np.array(rows)
     highest = max(float(places.max()), 1e-9)
     return {"uri": heat_map_picture(colour_shares(places / highest)), "highest": highest}
+
+
+def _depth_range(colours: DepthColours | None) -> str:
+    """What the ends of the colours of depth stand for."""
+    if colours is None:
+        return ""
+    low, _, high = colours.ticks
+    return f"{low} m to {high} m" if colours.metric else f"inverse depth {high} to {low}"
 
 
 def _aspect(size: list[int]) -> str:
