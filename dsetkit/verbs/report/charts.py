@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
-WIDTH, HEIGHT = 420, 190
+WIDTH, HEIGHT = 370, 180
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 30  # margins
 SERIES = 8  # colours of curves in the page's CSS
 
