@@ -20,6 +20,7 @@ from dsetkit.assets.folders import encode_asset
 from dsetkit.cli import main
 from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
+from dsetkit.errors import RunError
 from dsetkit.store import manifest as m
 from dsetkit.store.lmdb_store import StoreWriter, u32_key
 from dsetkit.store.records import pack_asset
@@ -28,6 +29,7 @@ from dsetkit.verbs.info import describe
 from dsetkit.verbs.report import asset_health, making, pictures
 from dsetkit.verbs.report.likeness import likeness, pairs_alike
 from dsetkit.verbs.report.making import choose_gallery
+from dsetkit.verbs.report.runs import read_run
 from dsetkit.verbs.stats import measure
 from tests.helpers.image_sets import every_way
 from tests.helpers.worlds import draw_background, tiny_dataset, tiny_rgbd
@@ -412,6 +414,27 @@ def test_what_is_damaged_beside_the_log_is_left_out(
     damage(folder)
     _, twin = report(shared, "--run", folder)
     assert twin["runs"][0]["last"]["train_loss"] == pytest.approx(1 / 3)
+
+
+def test_damaged_files_of_a_run_are_left_out_or_a_run_error(
+    memory_path: Path, fuzz_inputs: int
+) -> None:
+    folder = draw_run(memory_path / "run")
+    whole = {name: (folder / name).read_bytes() for name in ("log.csv", "args.json")}
+    whole["epoch-002.png"] = (folder / "epoch-002.png").read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(fuzz_inputs):
+        name = list(whole)[number % 3]
+        content = bytearray(whole[name])
+        for place in rng.integers(0, len(content), rng.integers(1, 5)):
+            content[place] = rng.integers(0, 256)
+        (folder / name).write_bytes(content[: rng.integers(1, len(content) + 1)])
+        try:
+            facts = read_run(folder, fingerprint="").facts
+            json.dumps(facts, allow_nan=False)
+        except RunError as error:
+            assert "log.csv" in str(error) and "\n" not in str(error)
+        (folder / name).write_bytes(whole[name])
 
 
 BAD_LOGS = {

@@ -40,6 +40,7 @@
     byId("count").textContent = `${count.toLocaleString("en")} of ${inGallery.length.toLocaleString("en")}`;
     byId("none").hidden = count > 0;
   };
+  byId("filters").addEventListener("submit", (event) => event.preventDefault());
   for (const control of [split, cell, text]) control.addEventListener("input", filter);
   field.addEventListener("input", () => {
     for (const tile of inGallery) {

@@ -1,5 +1,7 @@
 """The page: facts and pictures through the template, with everything from outside escaped."""
 
+import base64
+import hashlib
 from importlib import resources
 from typing import Any
 
@@ -52,6 +54,7 @@ def render(
     environment.filters.update(count=_count, percent=_percent, number=_number, uri=Markup)
     folder = resources.files(__package__)
     template = environment.from_string((folder / "page.html").read_text("utf-8"))
+    script = (folder / "page.js").read_text("utf-8")
     info_ = facts["info"]
     text = template.render(
         facts=facts,
@@ -59,7 +62,8 @@ def render(
         name=printable(info_["dataset"]).rstrip("/").rpartition("/")[2] or "dataset",
         about=[(label, text) for label, text in info.as_rows(info_) if label != "skipped"],
         css=Markup((folder / "page.css").read_text("utf-8")),
-        script=Markup((folder / "page.js").read_text("utf-8")),
+        script=Markup(script),
+        script_hash=Markup(_hash(script)),
         cells=_cells(info_["splits"]["counts"]),
         splits=list(SPLITS),
         moments=_moments(facts["stats"]),
@@ -80,6 +84,11 @@ def render(
         run_charts=_run_charts(facts["runs"]),
     )
     return text.encode()
+
+
+def _hash(script: str) -> str:
+    """What names the one script that the page lets the browser run."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def _shown(value: object) -> object:

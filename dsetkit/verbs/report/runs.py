@@ -27,6 +27,7 @@ LOSS, EPOCH = "train_loss", "epoch"
 NOT_SCORES = {"val_images", "val_pixels"}
 MOST_SCORES = 24  # columns
 MOST_POINTS = 400  # of a curve
+LARGEST_VALUE = 1e30
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _numbers(row: dict[str | Any, str | Any]) -> dict[str, float]:
             value = float(text)
         except ValueError:
             continue
-        if math.isfinite(value):
+        if abs(value) < LARGEST_VALUE:  # neither nan nor infinity
             found[printable(name)[:60]] = value
     return found
 
