@@ -30,6 +30,7 @@ from dsetkit.verbs.report import asset_health, making, pictures
 from dsetkit.verbs.report.likeness import likeness, pairs_alike
 from dsetkit.verbs.report.making import choose_gallery
 from dsetkit.verbs.report.runs import read_run
+from dsetkit.verbs.splits import split_by_sample
 from dsetkit.verbs.stats import measure
 from tests.helpers.image_sets import every_way
 from tests.helpers.worlds import draw_background, tiny_dataset, tiny_rgbd
@@ -166,12 +167,14 @@ def test_tags_are_closed_in_order(shared: Path, tmp_path: Path, report) -> None:
     assert open_tags == []
 
 
-def test_the_page_is_the_same_each_time_and_for_all_numbers_of_jobs(
-    tmp_path: Path, report, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_is_the_same_each_time(shared: Path, report) -> None:
+    assert report(shared) == report(shared)
+
+
+@pytest.mark.slow
+def test_the_numbers_are_the_same_for_all_numbers_of_jobs(tmp_path: Path, report) -> None:
     dataset = tiny_dataset(tmp_path / "many", placements=20, num_samples=600)
     once = report(dataset, "--stats-samples", 300)
-    assert report(dataset, "--stats-samples", 300) == once
     files = ["--output", tmp_path / "2.html", "--json", tmp_path / "2.json"]
     assert dsetkit("report", dataset, *files, "--jobs", 2, "--stats-samples", 300) == 0
     assert json.loads((tmp_path / "2.json").read_text()) == once[1]
@@ -190,7 +193,7 @@ def test_names_from_outside_are_escaped(world: Path, tmp_path: Path, report) -> 
     log = (log_of_run / "log.csv").read_text()
     (log_of_run / "log.csv").write_text(log.replace("val_rmse_pooled", "val_<script>x</script>"))
     page, twin = report(hostile_folder, "--run", log_of_run)
-    assert "<script>alert" not in page and "<img src=x" not in page and "49" not in HOSTILE
+    assert "<script>alert" not in page and "<img src=x" not in page
     assert {tag for tag, _ in Tags(page).found}.isdisjoint({"b>", "i>run"})
     assert [tag for tag, _ in Tags(page).found].count("script") == 2  # the data and the program
     assert "\u202e" not in page and "\udcff" not in page
@@ -343,6 +346,12 @@ def test_assets_in_bad_health_are_named(world: Path, report) -> None:
     assert set(twin["assets"]["problems"]) == set(asset_health.PROBLEMS)
 
 
+def test_a_split_by_sample_is_told(world: Path, report) -> None:
+    assert "not by asset" not in report(world)[0]
+    split_by_sample(world, shares=[0.8, 0.1, 0.1], seed=0)
+    assert "split by sample, not by asset" in report(world)[0]
+
+
 # ---- every kind of dataset ---------------------------------------------------------------------
 
 KINDS: dict[str, dict] = {
@@ -416,6 +425,7 @@ def test_what_is_damaged_beside_the_log_is_left_out(
     assert twin["runs"][0]["last"]["train_loss"] == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_damaged_files_of_a_run_are_left_out_or_a_run_error(
     memory_path: Path, fuzz_inputs: int
 ) -> None:

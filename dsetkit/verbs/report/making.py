@@ -93,11 +93,8 @@ def collect(
     )
     measured = measure_samples(dataset, measured_indices, jobs=jobs, progress=steps.done)
     assets = asset_health.look_over(dataset, jobs=jobs, progress=steps.done)
-    worst = worst_labels(measured)
-    shown = sorted({*gallery, *(entry["index"] for rows in worst.values() for entry in rows)})
-    about_copies = _copies(dataset, measured, assets)
-    for pair in about_copies["composites"]["pairs"][:PAIRS_SHOWN]:
-        shown = sorted({*shown, pair["first"]["index"], pair["second"]["index"]})
+    worst, copies = worst_labels(measured), _copies(dataset, measured, assets)
+    shown = _shown_samples(gallery, worst, copies)
     pictures = sample_pictures(dataset, shown, at_most=SAMPLE_BYTES, jobs=jobs, progress=steps.done)
     rows = {int(row["index"]): row for row in _rows(dataset, shown)}
     facts = {
@@ -115,7 +112,7 @@ def collect(
         "heat_map": measured.heat_map(),
         "worst_labels": worst,
         "assets": _asset_facts(assets),
-        "near_duplicates": about_copies,
+        "near_duplicates": copies,
         "skipped": dataset.manifest.skipped,
         "gallery": [rows[index] for index in gallery],
         "runs": [{"name": run.name, **run.facts} for run in trainings],
@@ -196,6 +193,14 @@ def worst_labels(measured: Measured) -> dict[str, list[Json]]:
         kind: [{"index": index, "score": score} for score, index in sorted(scores)[:WORST]]
         for kind, scores in kinds.items()
     }
+
+
+def _shown_samples(gallery: list[int], worst: dict[str, list[Json]], copies: Json) -> list[int]:
+    """The samples whose pictures the page needs, ascending."""
+    of_labels = [entry["index"] for entries in worst.values() for entry in entries]
+    pairs = copies["composites"]["pairs"][:PAIRS_SHOWN]
+    of_pairs = [pair[end]["index"] for pair in pairs for end in ("first", "second")]
+    return sorted({*gallery, *of_labels, *of_pairs})
 
 
 def _rows(dataset: Dataset, indices: Sequence[int]) -> list[Json]:
