@@ -29,7 +29,7 @@ from dsetkit.verbs.report.pictures import (
 from dsetkit.verbs.report.runs import Run, read_run
 
 CAP_BYTES = 15_000_000  # of the page
-SAMPLE_BYTES, RUN_BYTES = 11_000_000, 2_500_000  # of its pictures; the rest is for text and assets
+SAMPLE_BYTES, RUN_BYTES = 11_000_000, 1_500_000  # of its pictures; the rest is for text and assets
 SAMPLES, STATS_SAMPLES = 200, 2000
 FEWEST_OF_CELL = 4  # samples of a split cell in the gallery, if it has so many
 WORST = 12  # labels of each list

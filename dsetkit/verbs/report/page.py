@@ -20,6 +20,7 @@ from dsetkit.verbs.report.pictures import SamplePictures, heat_map_picture
 from dsetkit.verbs.show import DepthColours
 
 LONGEST = 600  # characters of a text from outside
+LONGEST_NAME = 160  # of a name that stands at each sample
 SKIPPED_SHOWN = 100
 FIELD_NAMES = ("composite", "background", "mask", "depth")
 RUN_FACTS = ("arch", "loss", "inputs", "img_sizes", "epochs", "batch_size", "lr", "seed")
@@ -59,6 +60,7 @@ def render(
     text = template.render(
         facts=facts,
         rows=rows,
+        longest_name=LONGEST_NAME,
         name=printable(info_["dataset"]).rstrip("/").rpartition("/")[2] or "dataset",
         about=[(label, text) for label, text in info.as_rows(info_) if label != "skipped"],
         css=Markup((folder / "page.css").read_text("utf-8")),
@@ -207,7 +209,7 @@ def _viewer(
     for index, uris in samples.samples.items():
         row = rows[index]
         facts_of_row = [
-            (label, printable(row[column])[:LONGEST])
+            (label, printable(row[column])[:LONGEST_NAME])
             for label, column in (
                 ("cell", "cell"),
                 ("foreground", "foreground"),
