@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from dsetkit.arguments import INDEX, JOBS, ROWS, SEED, SHARDS, SHARE, SIDE_PX
+from dsetkit.arguments import COUNT, INDEX, JOBS, ROWS, SEED, SHARDS, SHARE, SIDE_PX
 from dsetkit.cli.flags import (
     Verbs,
     add_dataset_verb,
@@ -20,10 +20,10 @@ PROBLEMS_SHOWN = 20  # lines that verify prints
 
 
 def add_dataset_verbs(verbs: Verbs) -> None:
-    """Adds info, verify, stats, split, show, export, convert, merge, list-shards and cache."""
+    """Adds the verbs of this module."""
     for add in (
         *(_add_info, _add_verify, _add_stats, _add_split),
-        *(_add_show, _add_export, _add_convert, _add_merge),
+        *(_add_show, _add_report, _add_export, _add_convert, _add_merge),
         *(_add_list_shards, _add_cache),
     ):
         add(verbs)
@@ -162,6 +162,54 @@ def _show(args: argparse.Namespace) -> None:
     indices = args.indices or show.choose(dataset, split=args.split, count=args.num, seed=args.seed)
     show.save_png(show.contact_sheet(dataset, indices), args.output)
     print(f"{args.output}: {len(indices)} samples")
+
+
+def _add_report(verbs: Verbs) -> None:
+    add = add_dataset_verb(
+        verbs,
+        "report",
+        _report,
+        "write one page that shows a dataset: numbers, samples, worst labels, leaks between splits",
+    ).add_argument
+    add("--output", type=Path, required=True, metavar="FILE.html", help="page to write")
+    add("--json", type=Path, metavar="FILE.json", help="also write the same numbers there")
+    add("--samples", type=ROWS, default=200, metavar="N", help="samples in the gallery")
+    add(
+        "--stats-samples",
+        type=COUNT,
+        default=2000,
+        metavar="N",
+        help="samples that are measured, chosen by chance",
+    )
+    add(
+        "--run",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="folders of trainings, whose curves, scores and predictions are shown side by side",
+    )
+    add("--seed", type=SEED, default=0, help="key of the choices")
+    add("--jobs", type=JOBS, default=os.cpu_count(), metavar="N", help="processes")
+
+
+def _report(args: argparse.Namespace) -> None:
+    from dsetkit.verbs.report import check_places, collect, write_report
+
+    check_places(args.output, args.json)
+    with progress_bar("report") as progress:
+        report = collect(
+            args.dataset,
+            samples=args.samples,
+            stats_samples=args.stats_samples,
+            runs=args.run,
+            seed=args.seed,
+            jobs=args.jobs,
+            progress=progress,
+        )
+    size = write_report(report, args.output, args.json)
+    count = report.facts["report"]["shown_samples"]
+    print(f"{args.output}: {count:,} samples shown, {size:,} bytes")
 
 
 def _add_export(verbs: Verbs) -> None:

@@ -15,6 +15,7 @@ EXAMPLES = {
     "stats": "stats data/mine --split train",
     "split": "split data/mine --split-by sample --shares 0.8 0.1 0.1",
     "show": "show data/mine --split test --output sheet.png",
+    "report": "report data/mine --run runs/mask runs/depth --output report.html",
     "export": "export data/mine --output files",
     "convert": "convert data/mine --layout recipe --output data/small",
     "merge": "merge data/part-1 data/part-2 --output data/whole",

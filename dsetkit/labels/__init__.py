@@ -1,7 +1,7 @@
 """A teacher's depth into samples: which teacher, its edges, and how good the labels are."""
 
 from dsetkit.labels.labelling import label_batches
-from dsetkit.labels.quality import SAME_DEPTH_RATIO, THRESHOLDS, LabelQuality
+from dsetkit.labels.quality import SAME_DEPTH_RATIO, THRESHOLDS, LabelQuality, SampleScores
 from dsetkit.labels.scoring import score_labels
 from dsetkit.labels.teacher_choice import TeacherChoice
 
@@ -9,6 +9,7 @@ __all__ = [
     "SAME_DEPTH_RATIO",
     "THRESHOLDS",
     "LabelQuality",
+    "SampleScores",
     "TeacherChoice",
     "label_batches",
     "score_labels",

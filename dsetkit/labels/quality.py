@@ -19,6 +19,8 @@ Only ratios of inverse depth count, so metres need no scale. Relative labels hav
 too, which moves these ratios: compare them among relative teachers only.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -34,6 +36,39 @@ GAP_SHARE = 1 / 64  # of the shorter side: how far inside and ring keep from the
 RING_SHARE = 1 / 16  # of the shorter side: how far the ring reaches
 
 
+@dataclass(frozen=True)
+class SampleScores:
+    """Scores of one sample's label; None where it cannot be scored.
+
+    Attributes:
+        boundary_recall: See `boundary_recall`, at the mask's size.
+        own_size_boundary_recall: The same at the depth's size.
+        ratio: See `foreground_ratio`.
+    """
+
+    boundary_recall: float | None
+    own_size_boundary_recall: float | None
+    ratio: float | None
+
+
+def score_sample(mask: np.ndarray, depth: np.ndarray, *, kind: str) -> SampleScores:
+    """Scores the label of a sample.
+
+    Args:
+        mask: uint8 (H,W), alpha of the placed foreground.
+        depth: uint16 (h,w) as stored, 0 = invalid.
+        kind: `metric` or `relative`, of the depth.
+    """
+    inverse = inverse_depth(depth, kind=kind, size=mask.shape)
+    stored_size = inverse_depth(depth, kind=kind, size=depth.shape)
+    small_mask = resize_in_one_step(mask, depth.shape)
+    return SampleScores(
+        boundary_recall=boundary_recall(inverse, mask),
+        own_size_boundary_recall=boundary_recall(stored_size, small_mask),
+        ratio=foreground_ratio(inverse, mask),
+    )
+
+
 class LabelQuality:
     """Boundary recall and place of the foreground over many samples.
 
@@ -47,23 +82,17 @@ class LabelQuality:
         self._own_size_recalls: list[float] = []
         self._ratios: list[float] = []
 
-    def add(self, mask: np.ndarray, depth: np.ndarray) -> None:
-        """Takes in a sample.
-
-        Args:
-            mask: uint8 (H,W), alpha of the placed foreground.
-            depth: uint16 (h,w) as stored, 0 = invalid.
-        """
-        inverse = inverse_depth(depth, kind=self._kind, size=mask.shape)
-        stored_size = inverse_depth(depth, kind=self._kind, size=depth.shape)
-        small_mask = resize_in_one_step(mask, depth.shape)
+    def add(self, mask: np.ndarray, depth: np.ndarray) -> SampleScores:
+        """Takes in a sample, and gives its scores; arguments as of `score_sample`."""
+        scores = score_sample(mask, depth, kind=self._kind)
         for found, value in (
-            (self._recalls, boundary_recall(inverse, mask)),
-            (self._own_size_recalls, boundary_recall(stored_size, small_mask)),
-            (self._ratios, foreground_ratio(inverse, mask)),
+            (self._recalls, scores.boundary_recall),
+            (self._own_size_recalls, scores.own_size_boundary_recall),
+            (self._ratios, scores.ratio),
         ):
             if value is not None:
                 found.append(value)
+        return scores
 
     def merge(self, later: "LabelQuality") -> None:
         """Takes in what another took in of the samples that follow."""

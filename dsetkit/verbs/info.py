@@ -93,36 +93,43 @@ def count_splits(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 def as_lines(facts: dict[str, Any]) -> Iterator[str]:
     """The result of `describe` as aligned lines of text."""
+    for label, text in as_rows(facts):
+        yield f"{label:<13} {text}"
+        if label == "splits":
+            yield from split_lines(facts["splits"]["counts"])
+
+
+def as_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The result of `describe`, but for the counts of the splits, as labels and texts."""
     height, width = facts["size_px"]
     splits, assets, versions = facts["splits"], facts["assets"], facts["versions"]
-    yield _line("dataset", facts["dataset"])
-    yield _line("samples", _progress(facts))
-    yield _line("size", f"{width} x {height} px" if width else "each picture's own")
-    yield _line("fields", ", ".join(_field(name, facts["codecs"]) for name in facts["fields"]))
-    yield _line("depth", _depth(facts["depth"]))
-    yield _line("teacher", _settings(facts["teacher"]))
+    yield "dataset", facts["dataset"]
+    yield "samples", _progress(facts)
+    yield "size", f"{width} x {height} px" if width else "each picture's own"
+    yield "fields", ", ".join(_field(name, facts["codecs"]) for name in facts["fields"])
+    yield "depth", _depth(facts["depth"])
+    yield "teacher", _settings(facts["teacher"])
     if facts["licence_of_labels"]:
-        yield _line("licence", f"of the weights that gave the depth: {facts['licence_of_labels']}")
+        yield "licence", f"of the weights that gave the depth: {facts['licence_of_labels']}"
     if facts["label_quality"]:
-        yield _line("labels", _labels(facts["label_quality"]))
-    yield _line("layout", facts["layout"])
+        yield "labels", _labels(facts["label_quality"])
+    yield "layout", facts["layout"]
     if facts["recipe"]:
-        yield _line("recipe", _settings(facts["recipe"]))
-    yield _line("splits", _settings({key: splits[key] for key in splits if key != "counts"}))
-    yield from split_lines(splits["counts"])
+        yield "recipe", _settings(facts["recipe"])
+    yield "splits", _settings({key: splits[key] for key in splits if key != "counts"})
     counts = {kind: assets[kind] for kind in ("backgrounds", "foregrounds")}
-    yield _line("assets", ", ".join(f"{count:,} {kind}" for kind, count in counts.items()))
-    yield _line("", f"fingerprint {assets['fingerprint']}")
-    yield _line("fingerprint", f"{facts['fingerprint']} of the samples")
+    yield "assets", ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    yield "", f"fingerprint {assets['fingerprint']}"
+    yield "fingerprint", f"{facts['fingerprint']} of the samples"
     for name, reason in assets["skipped"]:
-        yield _line("skipped", f"{name}: {reason}")
+        yield "skipped", f"{name}: {reason}"
     sizes = facts["file_bytes"], round(facts["bytes_per_sample"])
     files = "file" if facts["shards"] == 1 else f"{facts['shards']:,} shards"
-    yield _line(files, "{:,} bytes, {:,} bytes a sample".format(*sizes))
+    yield files, "{:,} bytes, {:,} bytes a sample".format(*sizes)
     if facts["bytes_per_field"]:
         of_fields = facts["bytes_per_field"].items()
-        yield _line("", ", ".join(f"{name} {size:,.0f} bytes" for name, size in of_fields))
-    yield _line("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
+        yield "", ", ".join(f"{name} {size:,.0f} bytes" for name, size in of_fields)
+    yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def split_lines(counts: dict[str, dict[str, int]]) -> Iterator[str]:
@@ -133,10 +140,6 @@ def split_lines(counts: dict[str, dict[str, int]]) -> Iterator[str]:
         if len(cells) > 1:
             for cell, count in cells.items():
                 yield _count_line("  " + cell.removeprefix(f"{split}: "), count, total)
-
-
-def _line(label: str, text: str) -> str:
-    return f"{label:<13} {text}"
 
 
 def _count_line(label: str, count: int, total: int) -> str:

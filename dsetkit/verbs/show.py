@@ -70,7 +70,7 @@ def contact_sheet(dataset: Dataset, indices: list[int]) -> Image.Image:
     records = dataset.records(indices)
     fields, table = dataset.manifest.fields, SampleTable(dataset)
     height, width = dataset.image(records[0], "composite").shape[:2]
-    colours = _depth_colours(dataset, records) if "depth" in fields else None
+    colours = depth_colours(dataset, records) if "depth" in fields else None
     tile_width = max(MIN_WIDTH_PX, round(TILE_PX * width / height))
     sheet = _Sheet(len(fields), len(records), tile_width=tile_width)
     sheet.title(Path(dataset.path).absolute().name, _subtitle(dataset.manifest, len(dataset)))
@@ -127,7 +127,7 @@ def _caption(row: dict[str, int | str]) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class _DepthColours:
+class DepthColours:
     """The colours of depth.
 
     Attributes:
@@ -173,18 +173,18 @@ class _DepthColours:
         return colour_shares(np.tile(ramp, (BAR_PX, 1)), darkest=DARKEST)
 
 
-def _depth_colours(dataset: Dataset, records: list[Record]) -> _DepthColours:
+def depth_colours(dataset: Dataset, records: list[Record]) -> DepthColours:
     """Colours for the middle 98 % of the valid depths of some samples."""
     metric = dataset.manifest.depth_kind == "metric"
     per_share = dataset.manifest.max_depth_m if metric else 1.0
     shares = np.concatenate([dataset.depth(record).ravel() for record in records])
     valid = shares[shares > 0]
     low, high = np.percentile(valid, (1, 99)) * per_share if len(valid) else (0.0, per_share)
-    return _DepthColours(float(low), float(high), metric, per_share)
+    return DepthColours(float(low), float(high), metric, per_share)
 
 
 def _picture(
-    dataset: Dataset, record: Record, field: str, colours: _DepthColours | None
+    dataset: Dataset, record: Record, field: str, colours: DepthColours | None
 ) -> np.ndarray:
     """A field for the sheet: uint8 (h,w,3) RGB."""
     if field == "background":
@@ -230,7 +230,7 @@ class _Sheet:
         """Writes the heading of a column."""
         self._write((self._left(column), self.HEADING_Y), text)
 
-    def bar(self, column: int, colours: _DepthColours) -> None:
+    def bar(self, column: int, colours: DepthColours) -> None:
         """Pastes the colour bar, beside the heading of its column."""
         name_width = round(self._draw.textlength(colours.name, _font()))
         left = self._left(column) + 2 + name_width + GAP_PX

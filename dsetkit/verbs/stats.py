@@ -14,7 +14,7 @@ import numpy as np
 
 from dsetkit.assets import decode_asset
 from dsetkit.datasets import Dataset, indices_of
-from dsetkit.labels import SAME_DEPTH_RATIO, THRESHOLDS, LabelQuality
+from dsetkit.labels import SAME_DEPTH_RATIO, THRESHOLDS, LabelQuality, SampleScores
 from dsetkit.numbers import evenly_spread
 from dsetkit.processes import in_jobs
 from dsetkit.store import Manifest, Record
@@ -76,9 +76,7 @@ def measure(
         done += len(chunk)
         progress(done, len(indices))
     header = {"dataset": str(path), "split": split or "all", "samples": len(indices)}
-    measured_fields = total.result()
-    pictures = {kind: found for kind in ASSETS if (found := _measure_assets(dataset, kind))}
-    return header | measured_fields | {"pictures": pictures | total.sizes()}
+    return header | total.result() | {"pictures": describe_pictures(dataset, total)}
 
 
 class DatasetStats:
@@ -100,13 +98,18 @@ class DatasetStats:
         if {"mask", "depth"} <= self._fields.keys():
             self._labels = LabelQuality(manifest.depth_kind)
 
-    def add(self, images: dict[str, np.ndarray], record: Record) -> None:
-        """Takes in a sample, as `Dataset.stored_images` gives it, and its record."""
+    def add(self, images: dict[str, np.ndarray], record: Record) -> SampleScores | None:
+        """Takes in a sample, as `Dataset.stored_images` gives it, and its record.
+
+        Returns:
+            The scores of its label; None without masks or depths.
+        """
         for name, stats in self._fields.items():
             stats.add(images[name])
             self._sizes[name].add(images[name], len(record.fields.get(name, b"")))
-        if self._labels is not None:
-            self._labels.add(images["mask"], images["depth"])
+        if self._labels is None:
+            return None
+        return self._labels.add(images["mask"], images["depth"])
 
     def merge(self, later: "DatasetStats") -> None:
         """Takes in the statistics of the samples that follow."""
@@ -132,6 +135,17 @@ def _measure_chunk(dataset: Dataset, indices: np.ndarray) -> DatasetStats:
         record = dataset.record(index)
         stats.add(dataset.stored_images(record), record)
     return stats
+
+
+def describe_pictures(dataset: Dataset, total: DatasetStats) -> dict[str, Any]:
+    """Count, size and bytes of each kind of picture, in the order of KINDS.
+
+    Args:
+        dataset: Its backgrounds and foregrounds are measured here, with mean and std.
+        total: The statistics of its samples.
+    """
+    assets = {kind: found for kind in ASSETS if (found := _measure_assets(dataset, kind))}
+    return assets | total.sizes()
 
 
 def _measure_assets(dataset: Dataset, kind: str) -> dict[str, Any]:

@@ -56,6 +56,10 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "stats": {"--output": "{data} --jobs 1"},
     "split": {"--export": "{data}"},
     "show": {"--output": "{data}"},
+    "report": {
+        "--output": "{data} --samples 2 --jobs 1",
+        "--json": "{data} --samples 2 --jobs 1 --output unused.html",
+    },
     "export": {"--output": "{data}"},
     "convert": {"--output": "{data} --layout recipe"},
     "merge": {"--output": "{data} {other} --split-by sample"},
@@ -82,7 +86,7 @@ ONLY_PRINTS = {"info": "{data}"}
 READ = {
     *("--foregrounds", "--backgrounds", "--root", "--table", "--import-csv", "--checkpoint"),
     *("--composite", "--background", "--pairs"),
-    *("--train-data", "--data", "--init-from", "--pretrained", "--mean-depth"),
+    *("--train-data", "--data", "--init-from", "--pretrained", "--mean-depth", "--run"),
 }
 
 
