@@ -22,7 +22,7 @@ ORDER = (
     ("compositing",),
     ("datasets",),
     ("teachers", "importing"),
-    ("labels", "loading", "predicting"),
+    ("labels", "loading", "predicting", "cutting"),
     ("generating",),
     ("verbs",),
     ("demo",),

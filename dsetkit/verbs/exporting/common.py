@@ -5,7 +5,6 @@ memory does not depend on the number of samples. Every file with its final name 
 the packs do not depend on the number of processes: an interrupted export goes on to the same bytes.
 """
 
-import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +17,7 @@ from dsetkit.assets import stored_orientation
 from dsetkit.compositing import COMPOSITED
 from dsetkit.datasets import Dataset, SampleTable, indices_of
 from dsetkit.errors import DatasetError
-from dsetkit.files import write_whole
+from dsetkit.files import claim_folder
 from dsetkit.processes import in_jobs
 from dsetkit.store import CODECS, DEFAULT_CODECS, SPLITS, Record
 
@@ -39,20 +38,15 @@ def claim(output: Path, description: dict[str, Any]) -> None:
     """Writes dataset.json, which marks the folder as that of this export.
 
     Raises:
-        DatasetError: The folder belongs to another export, or holds other files.
+        DsetkitError: The folder belongs to another export, or holds other files.
     """
-    marker = output / MARKER
-    content = json.dumps(description, indent=2).encode()
-    if marker.exists():
-        if marker.read_bytes() != content:
-            raise DatasetError(
-                f"{output} holds the export of another dataset, split or format, or with other "
-                "settings: choose another --output"
-            )
-        return
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DatasetError(f"{output} exists and is not an export: choose another --output")
-    write_whole(marker, content)
+    claim_folder(
+        output,
+        marker=MARKER,
+        description=description,
+        what="an export",
+        other="the export of another dataset, split or format, or with other settings",
+    )
 
 
 # ---- encoded samples ---------------------------------------------------------------------------
