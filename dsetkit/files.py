@@ -147,10 +147,11 @@ def claim_folder(
     file = folder / marker
     content = json.dumps(description, indent=2).encode()
     if file.is_file():
-        if file.read_bytes() != content:
+        if file.read_bytes() == content:
+            return
+        if any(path.name != marker for path in folder.iterdir()):
             raise DsetkitError(f"{folder} holds {other}: choose another --output")
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DsetkitError(f"{folder} exists and is not {what}: choose another --output")
     write_whole(file, content)
 

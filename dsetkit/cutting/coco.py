@@ -20,6 +20,7 @@ from dsetkit.errors import AssetError, one_line, printable
 
 LARGEST_FILE = 4 * 2**30  # bytes
 SUBPIXEL_BITS = 4  # of polygons' corners
+LARGER = 4  # times, while a polygon is drawn
 NO_NAME = re.compile(r"[^\w.+-]+")  # characters that do not go into file names
 BITS, MORE, SIGN = 5, 0x20, 0x10  # of a character of compressed run lengths
 MOST_CHARACTERS = 7  # of one number: 32 bits
@@ -165,14 +166,22 @@ def _filled(polygons: list[Any], height: int, width: int) -> np.ndarray:
     for polygon in polygons:
         try:
             corners = np.array(polygon, np.float64).reshape(-1, 2)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise AssetError("a polygon that is no list of x, y, x, y, ...") from None
         if len(corners) < 3 or not np.isfinite(corners).all():
             raise AssetError("a polygon of fewer than three corners, or of no numbers")
-        # OpenCV counts from the centre of the first pixel. A little outside is enough.
-        corners = np.clip(corners, -1, (width + 1, height + 1)) - 0.5
-        fixed = np.rint(corners * 2**SUBPIXEL_BITS).astype(np.int32)
-        cv2.fillPoly(mask, [fixed], 255, shift=SUBPIXEL_BITS)
+        corners = np.clip(corners, 0, (width, height))
+        left, top = np.floor(corners.min(axis=0)).astype(int)
+        right, bottom = np.ceil(corners.max(axis=0)).astype(int)
+        # Drawn larger, because OpenCV also draws all pixels that the outline touches.
+        drawn = np.zeros(((bottom - top) * LARGER, (right - left) * LARGER), np.uint8)
+        if drawn.size:
+            fine = (corners - (left, top)) * LARGER - 0.5  # OpenCV counts from centres of pixels
+            fixed = np.rint(fine * 2**SUBPIXEL_BITS).astype(np.int32)
+            cv2.fillPoly(drawn, [fixed], 255, shift=SUBPIXEL_BITS)
+            size = (int(right - left), int(bottom - top))
+            covered = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA) > 127
+            mask[top:bottom, left:right][covered] = 255
     return mask
 
 

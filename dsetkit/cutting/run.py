@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from dsetkit.arguments import CUT_OUT_PX, FEATHER_PX, JOBS, MARGIN_PX
-from dsetkit.cutting.edges import check_installed, cut_out, soft_alpha
+from dsetkit.cutting.edges import check_installed, cut_out
 from dsetkit.cutting.sources import MaskSource, Shot, read_picture, unique
 from dsetkit.errors import AssetError, printable
 from dsetkit.files import claim_folder, write_whole
@@ -132,12 +132,12 @@ def _cut(output: Path, source: MaskSource, cutting: Cutting, skip_bad: bool, sho
         picture = read_picture(shot.path)
         for mask in missing:
             colours, values = source.decode(picture, mask)
-            alpha = soft_alpha(values, feather_px=cutting.feather_px)
-            if min(cv2.boundingRect(alpha)[2:]) < cutting.min_side_px:
+            if min(cv2.boundingRect(values)[2:]) < cutting.min_side_px:
                 done.small += 1
                 continue
-            rgba = cut_out(colours, alpha, margin_px=cutting.margin_px)
-            assert rgba is not None  # it has sides
+            rgba = cut_out(
+                colours, values, margin_px=cutting.margin_px, feather_px=cutting.feather_px
+            )
             write_whole(output / f"{mask.name}.png", _png(rgba))
             done.written += 1
     except AssetError as error:
