@@ -6,6 +6,8 @@ are estimated: those of the object alone, by the multi-level method of Germer et
 (arXiv 2006.14970) in the package pymatting.
 """
 
+import math
+
 import cv2
 import numpy as np
 
@@ -13,11 +15,10 @@ from dsetkit.extras import extra_module
 
 CONTEXT_PX = 32  # of the picture around an object, for the colours behind it
 HARD_SHARE = 0.02  # a mask whose edge has fewer grey pixels than this has no soft edge
-BAND_PX = 2  # to both sides of a hard edge, where pixels may be mixed
-SIGHT_PX = 3.0  # standard deviation of the means on both sides
-LEAST_WEIGHT = 1e-3
-# How far colours vary by texture (0.047 of 1) over how far the blurred mask is off (0.2), squared.
-TEXTURE = 0.055
+BAND_PER_FEATHER = 1.4  # width of the band of mixed pixels to both sides of a hard edge
+LEAST_WEIGHT = 1e-3  # of the pixels that a mean is taken of
+NOISE = 0.02  # standard deviation of the colours of even surfaces, of 1
+BLUR_ERROR = 0.1  # of a blurred mask as alpha, a standard deviation
 EXTRA = {"extra": "cut-outs", "purpose": "cut-outs"}
 
 
@@ -34,8 +35,8 @@ def soft_alpha(picture: np.ndarray, mask: np.ndarray, *, feather_px: float) -> n
     """The alpha of a mask. A hard edge becomes soft, as edges in photographs are.
 
     Near a hard edge, a pixel is taken for a mix of the mean colours on both sides. Its place
-    between the two is its alpha, as far as they differ by more than the texture around; the
-    blurred mask decides the rest.
+    between the two is its alpha, as far as they differ by more than the colours on each side do;
+    the blurred mask decides the rest.
 
     Args:
         picture: uint8 (H,W,3) RGB.
@@ -49,25 +50,42 @@ def soft_alpha(picture: np.ndarray, mask: np.ndarray, *, feather_px: float) -> n
         return mask
     # Beyond its border the object goes on, so that it does not fade out there.
     blurred = cv2.GaussianBlur(mask, (0, 0), feather_px, borderType=cv2.BORDER_REPLICATE) / 255
-    side = 2 * BAND_PX + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    band_px = math.ceil(BAND_PER_FEATHER * feather_px)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band_px + 1, 2 * band_px + 1))
     inside = cv2.erode(mask, disc, borderValue=255) > 0
     outside = cv2.dilate(mask, disc) == 0
     colours = picture.astype(np.float32) / 255
-    (front, has_front), (behind, has_behind) = _mean(colours, inside), _mean(colours, outside)
+    front, front_variance = _mean_around(colours, inside, sight_px=2.0 * band_px)
+    behind, behind_variance = _mean_around(colours, outside, sight_px=2.0 * band_px)
     step = front - behind
-    contrast = (step * step).sum(axis=2) * (has_front & has_behind)
+    contrast = (step * step).sum(axis=2)
     place = ((colours - behind) * step).sum(axis=2) / np.maximum(contrast, 1e-9)
-    alpha = (contrast * place.clip(0, 1) + TEXTURE * blurred) / (contrast + TEXTURE)
+    texture = ((front_variance + behind_variance) / 2 + NOISE**2) / BLUR_ERROR**2
+    trust = contrast / (contrast + texture)
+    alpha = trust * place.clip(0, 1) + (1 - trust) * blurred
     alpha[inside], alpha[outside] = 1, 0
     return np.rint(255 * alpha).astype(np.uint8)
 
 
-def _mean(colours: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean colour of the pixels around, among some of them; and whether there are any."""
-    weight = cv2.GaussianBlur(where.astype(np.float32), (0, 0), SIGHT_PX)
-    total = cv2.GaussianBlur(colours * where[..., None], (0, 0), SIGHT_PX)
-    return total / np.maximum(weight, 1e-6)[..., None], weight > LEAST_WEIGHT
+def _mean_around(
+    colours: np.ndarray, where: np.ndarray, *, sight_px: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the colours around each pixel, of some pixels only.
+
+    Args:
+        colours: float32 (H,W,3).
+        where: bool (H,W), the pixels that count.
+        sight_px: Standard deviation of their weights [px].
+
+    Returns:
+        float32 (H,W,3), and the sum over channels, float32 (H,W); infinite where no pixel counts.
+    """
+    weight = cv2.GaussianBlur(where.astype(np.float32), (0, 0), sight_px)
+    total = cv2.GaussianBlur(colours * where[..., None], (0, 0), sight_px)
+    squares = cv2.GaussianBlur((colours * colours).sum(axis=2) * where, (0, 0), sight_px)
+    mean = total / np.maximum(weight, LEAST_WEIGHT)[..., None]
+    variance = squares / np.maximum(weight, LEAST_WEIGHT) - (mean * mean).sum(axis=2)
+    return mean, np.where(weight > LEAST_WEIGHT, np.maximum(variance, 0), np.inf)
 
 
 def _is_soft(mask: np.ndarray) -> bool:
