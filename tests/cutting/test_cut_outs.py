@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from PIL import Image
 
 from dsetkit.assets.pictures import read_foreground
 from dsetkit.cli.main import main
 from dsetkit.console import run
-from dsetkit.cutting import CocoMasks, Cutting, MaskFolder, MattingModel, cut_outs
+from dsetkit.cutting import CocoMasks, Cutting, MaskFolder, MattingModel, cut_out, cut_outs
 from dsetkit.cutting.coco import Segmentation, decode_segmentation
 from dsetkit.errors import DsetkitError
 
@@ -224,6 +225,49 @@ def test_an_interrupted_run_goes_on_and_keeps_what_is_there(tmp_path: Path) -> N
     assert (done.written, done.kept) == (2, 2)
     assert (tmp_path / "out" / "0.png").stat().st_mtime_ns == first
     assert len(list((tmp_path / "out").glob("*.png"))) == 4
+
+
+@pytest.mark.slow
+def test_the_files_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    alpha = soft_ellipse()
+    for number in range(4):
+        save(tmp_path / "images" / f"{number}.png", over(np.array(RED), alpha, np.array(BLUE)))
+        save(tmp_path / "masks" / f"{number}.png", 255 * (alpha > 0.1 + number / 9))
+    for jobs in (1, 2):
+        source = MaskFolder(tmp_path / "masks")
+        cut_outs(tmp_path / str(jobs), tmp_path / "images", source, jobs=jobs)
+    for number in range(4):
+        one, two = (tmp_path / str(jobs) / f"{number}.png" for jobs in (1, 2))
+        assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize("mask_is", ["as stored", "upright"])
+def test_a_picture_with_an_orientation_is_cut_out_upright(mask_is: str, tmp_path: Path) -> None:
+    alpha = soft_ellipse(centre=(60, 75), axes=(40, 50))
+    upright = np.rint(over(np.array(RED), alpha, np.array(BLUE))).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored a quarter turn counter-clockwise
+    (tmp_path / "images").mkdir()
+    stored = Image.fromarray(np.rot90(upright).copy())
+    stored.save(tmp_path / "images" / "a.png", exif=exif)
+    mask = 255 * (alpha > 0.5)
+    save(tmp_path / "masks" / "a.png", mask if mask_is == "upright" else np.rot90(mask))
+    source, cutting = MaskFolder(tmp_path / "masks"), Cutting(margin_px=0)
+    cut_outs(tmp_path / "out", tmp_path / "images", source, cutting=cutting)
+    made = rgba_of(tmp_path / "out" / "a.png")
+    assert abs(made.shape[0] - 100) < 4 and abs(made.shape[1] - 80) < 4
+    assert np.abs(made[made[..., 3] == 255][:, :3].astype(int) - RED).max() <= 1
+
+
+@pytest.mark.parametrize("feather_px", [0.3, 0.7, 3.0, 32.0])
+def test_thin_and_full_masks_have_no_wrong_numbers(feather_px: float) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    thin, full = np.zeros((40, 50), np.uint8), np.full((40, 50), 255, np.uint8)
+    thin[20], thin[:, 10] = 255, 255
+    for mask in (thin, full):
+        made = cut_out(picture, mask, margin_px=1, feather_px=feather_px)
+        assert made.dtype == np.uint8 and made[..., 3].max() > 0
+    np.testing.assert_array_equal(made[1:-1, 1:-1, :3], picture)
 
 
 # ---- a model -----------------------------------------------------------------------------------

@@ -17,12 +17,15 @@ from PIL import Image
 from dsetkit.cli.main import main
 from dsetkit.console import run
 from dsetkit.datasets import Dataset, SampleTable
+from dsetkit.errors import DatasetError, DsetkitError
 from dsetkit.importing import PairSplit, import_rgbd
-from dsetkit.store import CODECS, Record
+from dsetkit.store import CODECS, SPLITS, Record
 from dsetkit.store.records import PlacedObject
 from dsetkit.verbs.export import FORMATS, export
 from dsetkit.verbs.exporting import common
 from dsetkit.verbs.exporting.yolo import one_polygon
+from tests.helpers.image_sets import set_001
+from tests.helpers.importing import import_images
 from tests.helpers.worlds import replace_record, tiny_dataset, tiny_rgbd
 
 SAMPLES = 80
@@ -87,7 +90,7 @@ def test_webdataset_reads_its_shards(data: Path, tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     output = write(data, tmp_path / "w", "webdataset")
     shards = sorted(str(path) for path in output.glob("*.tar"))
-    assert len(shards) == sum(-(-len(Dataset(data).indices(s)) // SHARD) for s in common.SPLITS)
+    assert len(shards) == sum(-(-len(Dataset(data).indices(s)) // SHARD) for s in SPLITS)
     read = webdataset.WebDataset(shards, shardshuffle=False)
     found = {int(sample["__key__"]): sample for sample in read}
     assert sorted(found) == list(range(SAMPLES))
@@ -268,7 +271,7 @@ def test_several_objects_are_one_annotation_each(tmp_path: Path) -> None:
     fields["instances"] = common.as_png(instances)
     objects = (PlacedObject(foreground=1), PlacedObject(foreground=2))
     replace_record(data, 0, Record(record.background, objects, fields, index=record.index))
-    (split,) = (s for s in common.SPLITS if 0 in Dataset(data).indices(s))
+    (split,) = (s for s in SPLITS if 0 in Dataset(data).indices(s))
     output = write(data, tmp_path / "c", "coco")
     coco = coco_api.COCO(str(output / "annotations" / f"instances_{split}.json"))
     found = coco.loadAnns(coco.getAnnIds(0))
@@ -279,6 +282,36 @@ def test_several_objects_are_one_annotation_each(tmp_path: Path) -> None:
     assert len(label.read_text().splitlines()) == 2
 
 
+def test_several_objects_that_cannot_be_told_apart_are_one_of_no_name(tmp_path: Path) -> None:
+    data = tiny_dataset(tmp_path / "d", num_samples=20)
+    record = Dataset(data).record(0)
+    objects = (PlacedObject(foreground=1), PlacedObject(foreground=2))
+    replace_record(data, 0, Record(record.background, objects, record.fields, index=record.index))
+    output = write(data, tmp_path / "y", "yolo-seg")
+    (label,) = output.glob("labels/*/000000.txt")
+    (line,) = label.read_text().splitlines()
+    assert f'  {line.split()[0]}: "foreground"' in (output / "data.yaml").read_text()
+
+
+def test_categories_of_an_import_are_the_names_in_its_samples(tmp_path: Path) -> None:
+    coco_api = pytest.importorskip("pycocotools.coco")
+    for name, content in set_001().items():
+        file = tmp_path / "images" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    import_images([tmp_path / "images"], tmp_path / "d", system="001")
+    table = SampleTable(Dataset(tmp_path / "d"))
+    output = write(tmp_path / "d", tmp_path / "c", "coco")
+    found = {}
+    for file in output.glob("annotations/*.json"):
+        coco = coco_api.COCO(str(file))
+        for one in coco.loadAnns(coco.getAnnIds()):
+            found[one["image_id"]] = coco.loadCats(one["category_id"])[0]["name"]
+    for index, record, _ in samples(tmp_path / "d"):
+        (name,) = table.foregrounds(record) or [""]
+        assert found[index] == (name or "foreground")
+
+
 def test_a_sample_that_shows_no_foreground_has_no_annotation(tmp_path: Path) -> None:
     data = tiny_dataset(tmp_path / "d", num_samples=20)
     record = Dataset(data).record(0)
@@ -286,6 +319,16 @@ def test_a_sample_that_shows_no_foreground_has_no_annotation(tmp_path: Path) -> 
     replace_record(data, 0, Record(record.background, record.objects, empty, index=record.index))
     (label,) = write(data, tmp_path / "y", "yolo-seg").glob("labels/*/000000.txt")
     assert label.read_bytes() == b""
+
+
+def test_a_folder_that_was_only_claimed_can_be_claimed_otherwise(
+    shared: Path, tmp_path: Path
+) -> None:
+    """A flag that was wrong, and was refused later than the folder was claimed."""
+    common.claim(tmp_path / "o", {"format": "another"})
+    write(shared, tmp_path / "o", "webdataset", split="val")
+    with pytest.raises(DsetkitError, match="another dataset, split or format"):
+        common.claim(tmp_path / "o", {"format": "another"})
 
 
 # ---- interrupted, continued, in processes ------------------------------------------------------
@@ -330,7 +373,7 @@ def test_processes_and_a_failure_leave_no_half_file(
     damaged = int(Dataset(data).indices("train")[-1])
     sound = Dataset(data).record(damaged)
     replace_record(data, damaged, b"no record")
-    with pytest.raises(common.DatasetError, match=f"sample {damaged}"):
+    with pytest.raises(DatasetError, match=f"sample {damaged}"):
         write(data, tmp_path / "o", output_format)
     left = [path.name for path in (tmp_path / "o").rglob("*") if path.is_file()]
     assert not [name for name in left if name.endswith(".part")]

@@ -7,23 +7,26 @@ UNKNOWN = "foreground"  # the category of an object whose foreground is not know
 
 
 def category_names(dataset: Dataset) -> list[str]:
-    """The categories of a dataset, of all its splits.
+    """The categories of a dataset, of all its splits; UNKNOWN is the last.
 
-    Names of stored foregrounds come in the order of their ids. A dataset without stored
-    foregrounds was imported; its samples are read for the names in them, which are sorted.
+    Names of stored foregrounds come in the order of their ids. The samples of a dataset that has
+    none were imported: they are read for the names in them, which are sorted.
     """
-    names = list(dict.fromkeys(asset.name for asset in dataset.assets("foregrounds")))
-    if names and not dataset.manifest.recipe.get("merged"):
-        return names
+    names = dict.fromkeys(asset.name for asset in dataset.assets("foregrounds"))
+    if not names or dataset.manifest.recipe.get("merged"):
+        names |= dict.fromkeys(sorted(_names_in_samples(dataset)))
+    names.pop(UNKNOWN, None)
+    return [*names, UNKNOWN]
+
+
+def _names_in_samples(dataset: Dataset) -> set[str]:
     table = SampleTable(dataset)
     found: set[str] = set()
     for start in range(0, len(dataset), RECORDS_AT_ONCE):
         part = range(start, min(start + RECORDS_AT_ONCE, len(dataset)))
         for record in dataset.records(part):
-            of_sample = table.foregrounds(record)
-            found.update(of_sample if len(of_sample) == 1 or "instances" in record.fields else [""])
-    others = sorted({name or UNKNOWN for name in found} - set(names))
-    return names + others
+            found.update(table.foregrounds(record))
+    return found - {""}
 
 
 def category_of(name: str, names: list[str]) -> int:
