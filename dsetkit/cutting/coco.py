@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from dsetkit.assets import MAX_MEGAPIXELS, Picture, read_file
-from dsetkit.cutting.sources import Found, MaskOf, Shot, matched, pictures_below, stem_of
+from dsetkit.cutting.sources import Found, MaskOf, Shot, pictures_below, stem_of, turned_with
 from dsetkit.errors import AssetError, one_line, printable
 
 LARGEST_FILE = 4 * 2**30  # bytes
@@ -129,10 +129,10 @@ class CocoMasks:
                 "expected JSON with images, annotations and categories"
             ) from None
 
-    def decode(self, picture: Picture, mask: MaskOf) -> tuple[np.ndarray, np.ndarray]:
+    def decode(self, picture: Picture, colours: np.ndarray, mask: MaskOf) -> np.ndarray:
         assert isinstance(mask.stored, Segmentation)
         try:
-            return matched(picture, decode_segmentation(mask.stored))
+            return turned_with(picture, decode_segmentation(mask.stored))
         except AssetError as error:
             raise AssetError(f"annotation {mask.name.rpartition('_')[2]}: {error}") from None
 

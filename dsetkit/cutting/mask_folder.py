@@ -12,10 +12,10 @@ from dsetkit.cutting.sources import (
     Shot,
     by_stem,
     flat_name,
-    matched,
     pictures_below,
     read_picture,
     stem_of,
+    turned_with,
 )
 from dsetkit.errors import AssetError, printable
 
@@ -47,10 +47,10 @@ class MaskFolder:
             shots.append(Shot(images / name, (mask,)))
         return Found(shots, bad)
 
-    def decode(self, picture: Picture, mask: MaskOf) -> tuple[np.ndarray, np.ndarray]:
+    def decode(self, picture: Picture, colours: np.ndarray, mask: MaskOf) -> np.ndarray:
         assert isinstance(mask.stored, Path)
         try:
             values = read_picture(mask.stored).upright("L")
         except AssetError as error:
             raise AssetError(f"its mask {printable(mask.stored)}: {error}") from None
-        return matched(picture, values * np.uint8(255) if values.max() == 1 else values)
+        return turned_with(picture, values * np.uint8(255) if values.max() == 1 else values)

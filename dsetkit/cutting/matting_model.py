@@ -74,9 +74,8 @@ class MattingModel:
         masks = {name: MaskOf(flat_name(stem_of(name))) for name in names}
         return Found([Shot(images / name, (mask,)) for name, mask in masks.items()], [])
 
-    def decode(self, picture: Picture, mask: MaskOf) -> tuple[np.ndarray, np.ndarray]:
-        colours = picture.upright("RGB")
-        return colours, self.alpha(colours)
+    def decode(self, picture: Picture, colours: np.ndarray, mask: MaskOf) -> np.ndarray:
+        return self.alpha(colours)
 
     def alpha(self, picture: np.ndarray) -> np.ndarray:
         """The network's alpha: uint8 (H,W) of uint8 (H,W,3) RGB.

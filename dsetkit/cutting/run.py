@@ -130,8 +130,9 @@ def _cut(output: Path, source: MaskSource, cutting: Cutting, skip_bad: bool, sho
         return done
     try:
         picture = read_picture(shot.path)
+        colours = picture.upright("RGB")
         for mask in missing:
-            colours, values = source.decode(picture, mask)
+            values = source.decode(picture, colours, mask)
             if min(cv2.boundingRect(values)[2:]) < cutting.min_side_px:
                 done.small += 1
                 continue

@@ -76,8 +76,13 @@ class MaskSource(Protocol):
             DsetkitError: There are none, or the source cannot be used.
         """
 
-    def decode(self, picture: Picture, mask: MaskOf) -> tuple[np.ndarray, np.ndarray]:
-        """A picture and its mask: uint8 (H,W,3) RGB, uint8 (H,W).
+    def decode(self, picture: Picture, colours: np.ndarray, mask: MaskOf) -> np.ndarray:
+        """A mask as uint8 (H,W), upright.
+
+        Args:
+            picture: The picture.
+            colours: Its pixels, upright: uint8 (H,W,3) RGB.
+            mask: Which of its masks.
 
         Raises:
             AssetError: The mask cannot be used; the message is the reason alone.
@@ -136,16 +141,16 @@ def read_picture(path: Path) -> Picture:
     return decode_picture(read_file(path))
 
 
-def matched(picture: Picture, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A picture and its mask, both upright; see the top of this file.
+def turned_with(picture: Picture, mask: np.ndarray) -> np.ndarray:
+    """The mask of a picture, upright: uint8 (H,W); see the top of this file.
 
     Raises:
         AssetError: Their sizes differ; the message is the reason alone.
     """
     if picture.size == mask.shape:
-        return picture.upright("RGB"), turn(mask, picture.orientation)
+        return turn(mask, picture.orientation)
     if turned_size(picture.size, picture.orientation) == mask.shape:
-        return picture.upright("RGB"), mask
+        return mask
     (height, width), (mask_height, mask_width) = picture.size, mask.shape
     raise AssetError(
         f"{width} x {height} px, but its mask is {mask_width} x {mask_height} px: expected the "
