@@ -3,9 +3,11 @@
 import io
 import json
 import re
+import resource
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -429,6 +431,49 @@ def test_a_folder_that_holds_something_else_is_refused(
     line = fails(*words, tmp_path / "files", "--split", "val", capsys=capsys)
     assert "another dataset, split or format" in line
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes.txt"]
+
+
+@contextmanager
+def files_of_at_most(num_bytes: int) -> Iterator[None]:
+    """Within the block, a file that grows beyond a size is an error, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", [0, 2_000, 6_000])
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
+    output_format: str, room: int, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip(LIBRARIES.get(output_format, "numpy"))
+    words = ["export", shared, "--format", output_format, "--jobs", 1, "--output", tmp_path / "o"]
+    command = partial(run, partial(main, list(map(str, words))))
+    with files_of_at_most(room):
+        status = command()
+    shown = capsys.readouterr().err
+    errors = [line for line in shown.splitlines() if "error: " in line]
+    assert "Traceback" not in shown and "Exception ignored" not in shown
+    assert (status, len(errors)) in ((2, 1), (0, 0)), shown
+    assert status or room  # nothing has room in 0 bytes
+    assert command() == 0
+    assert not list((tmp_path / "o").rglob("*.part"))
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_places_that_cannot_be_written_to(
+    output_format: str, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip(LIBRARIES.get(output_format, "numpy"))
+    (tmp_path / "file").write_text("precious")
+    words = [shared, "--format", output_format, "--jobs", 1, "--output"]
+    assert str(tmp_path / "file") in fails(*words, tmp_path / "file" / "new", capsys=capsys)
+    assert "is not an export" in fails(*words, tmp_path / "file", capsys=capsys)
+    assert "File name too long" in fails(*words, tmp_path / ("n" * 300) / "new", capsys=capsys)
+    assert (tmp_path / "file").read_text() == "precious"
 
 
 @pytest.mark.parametrize(
