@@ -23,11 +23,12 @@ from dsetkit.errors import DatasetError, DsetkitError
 from dsetkit.importing import PairSplit, import_rgbd
 from dsetkit.store import CODECS, SPLITS, Record
 from dsetkit.store.records import PlacedObject
-from dsetkit.verbs.export import FORMATS, export
+from dsetkit.verbs.export import FORMAT_NAMES, FORMATS, export
 from dsetkit.verbs.exporting import common
 from dsetkit.verbs.exporting.yolo import one_polygon
 from tests.helpers.image_sets import set_001
 from tests.helpers.importing import import_images
+from tests.helpers.verbs import parsers
 from tests.helpers.worlds import replace_record, tiny_dataset, tiny_rgbd
 
 SAMPLES = 80
@@ -571,3 +572,8 @@ def test_with_a_token_the_folder_is_uploaded_to_a_private_dataset(
     assert calls["create"]["private"] and calls["create"]["repo_type"] == "dataset"
     assert calls["upload"]["folder_path"] == tmp_path / "o"
     assert calls["upload"]["repo_id"] == "me/mine"
+
+
+def test_the_command_line_offers_every_format() -> None:
+    (action,) = (one for one in parsers()["export"]._actions if one.dest == "format")
+    assert tuple(action.choices) == FORMAT_NAMES

@@ -28,7 +28,7 @@ RECORDS_AT_ONCE = 32
 BACKGROUNDS_KEPT = 64
 KEY_DIGITS = 6  # at least
 ENCODED_WITH = DEFAULT_CODECS | {"instances": "png8"}
-IMPORTED = ("instances",)  # fields that samples may lack though the dataset has them
+OPTIONAL = ("instances",)  # fields that samples may lack though the dataset has them
 DECODED_WITH = ENCODED_WITH | {"composite": "png"}  # which decodes JPEG, too
 
 Row = dict[str, int | str]
@@ -150,7 +150,7 @@ class SampleReader:
             composited = dict(zip(COMPOSITED, both, strict=True))
         pictures = {}
         for name in self.fields:
-            if name in IMPORTED and name not in record.fields:
+            if name in OPTIONAL and name not in record.fields:
                 continue
             if name != "background":
                 pictures[name] = as_picture(self.dataset, record, name, composited.get(name))
