@@ -153,6 +153,9 @@ REACH = Real(0, 0.5)  # a share of the shorter side
 INVERSE_DEPTH = Real(-1e9, 1e9)  # in the unit of a model
 PIXEL_MEAN = Real(-1e6, 1e6)
 PIXEL_STD = Real(0, 1e6, above=True)
+CUT_OUT_PX = Whole(8, 8192, "px")  # foregrounds are at least 8 px each way
+MARGIN_PX = Whole(0, 1024, "px")
+FEATHER_PX = Real(0, 32, "px")
 
 # ---- of trainings ----
 STEPS = Whole(0, 10**12)

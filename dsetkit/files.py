@@ -129,6 +129,33 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
+def claim_folder(
+    folder: Path, *, marker: str, description: Mapping[str, Any], what: str, other: str
+) -> None:
+    """Marks a folder as that of one piece of work, which may go on in it later.
+
+    Args:
+        folder: The folder; made if it is missing.
+        marker: Name of the file that marks it.
+        description: What decides the content of the folder, as JSON values.
+        what: What it is called in messages: "an export".
+        other: What a folder with another description holds: "the export of another dataset".
+
+    Raises:
+        DsetkitError: The folder holds something else, or cannot be written to.
+    """
+    file = folder / marker
+    content = json.dumps(description, indent=2).encode()
+    if file.is_file():
+        if file.read_bytes() == content:
+            return
+        if any(path.name != marker for path in folder.iterdir()):
+            raise DsetkitError(f"{folder} holds {other}: choose another --output")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DsetkitError(f"{folder} exists and is not {what}: choose another --output")
+    write_whole(file, content)
+
+
 def read_json(path: Path, *, at_most: int = LARGEST_JSON) -> dict[str, Any]:
     """Reads a small JSON file of unknown origin that holds an object.
 

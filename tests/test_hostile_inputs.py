@@ -364,6 +364,7 @@ KINDS = {
     "mask": CHECKPOINTS,
     "foregrounds": FOREGROUNDS,
     "backgrounds": _folders("b.jpg"),
+    "masks": _folders("b0.png"),
     "pairs": PAIRS,
     "images": IMAGES,
 }

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of torch, abou
 # Flags that name a folder to write; others name a file.
 FOLDERS = {
     **dict.fromkeys(("demo", "generate", "import-rgbd", "import-images"), "--output"),
-    **dict.fromkeys(("relabel", "export", "convert", "merge", "cache", "predict"), "--output"),
+    **dict.fromkeys(("relabel", "export", "convert", "merge", "cache"), "--output"),
+    **dict.fromkeys(("predict", "cut-outs"), "--output"),
     **dict.fromkeys(("train_depth", "train_mask", "train_joint"), "--output"),
 }
 EVERYWHERE = [(command, flag) for command, flags in OUTPUTS.items() for flag in flags]

@@ -41,7 +41,10 @@ def read_foreground(path: Path, *, max_side: int) -> np.ndarray:
     picture = decode_picture(read_file(path))
     _check_sides(*picture.size)
     if not picture.image.has_transparency_data:
-        raise AssetError("no alpha: expected a cut-out, PNG or WebP with transparency")
+        raise AssetError(
+            "no alpha: expected a cut-out, PNG or WebP with transparency (`dsetkit cut-outs` makes "
+            "some from pictures and their masks)"
+        )
     return shrink_rgba(_visible_part(picture.upright("RGBA")), max_side=max_side)
 
 

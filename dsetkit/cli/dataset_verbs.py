@@ -214,15 +214,47 @@ def _report(args: argparse.Namespace) -> None:
 
 def _add_export(verbs: Verbs) -> None:
     add = add_dataset_verb(
-        verbs, "export", _export, "write plain files: pictures, depths and index.csv; continues"
+        verbs,
+        "export",
+        _export,
+        "write a dataset for other programs: plain files, WebDataset, Hugging Face, COCO, YOLO, "
+        "colour + depth pairs; continues",
     ).add_argument
     add("--output", type=Path, required=True, metavar="DIR", help="directory to write")
+    add(
+        "--format",
+        default="files",
+        choices=("files", "webdataset", "hf", "coco", "yolo-seg", "folder-pairs"),
+        help="files: pictures, depths and index.csv; webdataset: tar shards; hf: parquet for "
+        "`datasets`, with a card; coco: annotations as RLE; yolo-seg: polygons; folder-pairs: "
+        "NAME_color.jpg and NAME_depth.png in millimetres",
+    )
     add_split_choice(add)
     add(
         "--depth-format",
         default="png16",
         choices=("png16", "npy"),
-        help="png16: as stored; npy: float32, metres or inverse depth in 0..1; 0 = invalid in both",
+        help="of files; png16: as stored; npy: float32, metres or inverse depth in 0..1; 0 = "
+        "invalid in both",
+    )
+    add(
+        "--shard-size",
+        type=COUNT,
+        metavar="N",
+        help="samples of a shard of webdataset and hf (default: 1000)",
+    )
+    add(
+        "--push-to-hub",
+        metavar="REPO",
+        help="of hf: then upload it to this repository of the Hugging Face Hub; a new one is "
+        "private",
+    )
+    add(
+        "--jobs",
+        type=JOBS,
+        default=os.cpu_count(),
+        metavar="N",
+        help="processes of all formats but files",
     )
 
 
@@ -233,11 +265,16 @@ def _export(args: argparse.Namespace) -> None:
         count = export(
             args.dataset,
             args.output,
+            output_format=args.format,
             split=args.split,
             depth_format=args.depth_format,
+            shard_size=args.shard_size,
+            jobs=args.jobs,
+            push_to_hub=args.push_to_hub,
             progress=progress,
         )
-    print(f"{args.output}: {count:,} samples")
+    uploaded = f", uploaded to {args.push_to_hub}" if args.push_to_hub else ""
+    print(f"{args.output}: {count:,} samples{uploaded}")
 
 
 def _add_convert(verbs: Verbs) -> None:

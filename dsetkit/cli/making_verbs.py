@@ -1,6 +1,7 @@
 """Verbs that make a dataset from pictures, and the demo: parsers only, no logic."""
 
 import argparse
+import os
 from functools import partial
 from pathlib import Path
 
@@ -8,17 +9,24 @@ from dsetkit.arguments import (
     CANVAS_PX,
     COPIES,
     COUNT,
+    CUT_OUT_PX,
     DEPTH_M,
+    FEATHER_PX,
     GPUS,
     INDEX,
     JOBS,
+    MARGIN_PX,
+    PIXEL_MEAN,
+    PIXEL_STD,
     PLACEMENTS,
     SCALE,
     SEED,
     SHARDS,
     SHARE,
+    SIDE_PX,
     UNITS_PER_M,
     WORKERS,
+    device,
 )
 from dsetkit.cli.flags import Verbs, add_layout_flags, add_verb
 from dsetkit.cli.teacher_verbs import (
@@ -29,10 +37,12 @@ from dsetkit.cli.teacher_verbs import (
 )
 from dsetkit.console import progress_bar
 
+SKIPPED_SHOWN = 10  # reasons that are printed
+
 
 def add_making_verbs(verbs: Verbs) -> None:
-    """Adds demo, generate, import-rgbd and import-images."""
-    for add in (_add_demo, _add_generate, _add_import_rgbd, _add_import_images):
+    """Adds demo, cut-outs, generate, import-rgbd and import-images."""
+    for add in (_add_demo, _add_cut_outs, _add_generate, _add_import_rgbd, _add_import_images):
         add(verbs)
 
 
@@ -52,6 +62,107 @@ def _demo(args: argparse.Namespace) -> None:
     from dsetkit.demo import demo
 
     demo(args.output, samples=args.samples, epochs=args.epochs)
+
+
+def _add_cut_outs(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "cut-outs",
+        _cut_outs,
+        "make foregrounds with clean edges from pictures and their masks, or with a matting model",
+    )
+    add = parser.add_argument
+    add("--images", type=Path, required=True, metavar="DIR", help="pictures")
+    masks = parser.add_mutually_exclusive_group(required=True)
+    masks.add_argument(
+        "--coco", type=Path, metavar="FILE.json", help="annotations of instances: one file for each"
+    )
+    masks.add_argument(
+        "--masks",
+        type=Path,
+        metavar="DIR",
+        help="grey pictures with the names of the pictures, 255 = foreground",
+    )
+    masks.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE.onnx",
+        help="a network as rembg uses them: float32 (N, 3, S, S) in, a map out",
+    )
+    add("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    add("--min-side", type=CUT_OUT_PX, default=32, metavar="PX", help="leave out smaller ones [px]")
+    add("--margin", type=MARGIN_PX, default=2, metavar="PX", help="transparent border [px]")
+    add(
+        "--feather",
+        type=FEATHER_PX,
+        default=0.7,
+        metavar="PX",
+        help="blur of edges that are hard in the mask, as a standard deviation [px]",
+    )
+    add(
+        "--size",
+        type=SIDE_PX,
+        metavar="PX",
+        help="side of the square that the model sees [px] (default: the model's own, else 320)",
+    )
+    rgb = ("R", "G", "B")
+    add(
+        "--mean",
+        type=PIXEL_MEAN,
+        nargs=3,
+        default=[0.485, 0.456, 0.406],
+        metavar=rgb,
+        help="of the model: subtracted from RGB in 0..1 (IS-Net: 0.5 0.5 0.5)",
+    )
+    add(
+        "--std",
+        type=PIXEL_STD,
+        nargs=3,
+        default=[0.229, 0.224, 0.225],
+        metavar=rgb,
+        help="of the model: what it is then divided by (IS-Net: 1 1 1)",
+    )
+    add("--device", type=device, default="auto", help="of the model: auto, cpu, cuda or cuda:N")
+    add("--jobs", type=JOBS, default=os.cpu_count(), metavar="N", help="processes, without a model")
+    add("--skip-bad", action="store_true", help="leave out pictures that cannot be used")
+
+
+def _cut_outs(args: argparse.Namespace) -> None:
+    from dsetkit.cutting import CocoMasks, Cutting, MaskFolder, MattingModel, cut_outs
+
+    source: CocoMasks | MaskFolder | MattingModel
+    if args.coco:
+        source = CocoMasks(args.coco)
+    elif args.masks:
+        source = MaskFolder(args.masks)
+    else:
+        source = MattingModel(
+            args.model,
+            mean=tuple(args.mean),
+            std=tuple(args.std),
+            side=args.size,
+            device=args.device,
+        )
+    with progress_bar("cut-outs") as progress:
+        done = cut_outs(
+            args.output,
+            args.images,
+            source,
+            cutting=Cutting(
+                margin_px=args.margin, min_side_px=args.min_side, feather_px=args.feather
+            ),
+            jobs=args.jobs,
+            skip_bad=args.skip_bad,
+            progress=progress,
+        )
+    for reason in done.bad[:SKIPPED_SHOWN]:
+        print(f"left out: {reason}")
+    if len(done.bad) > SKIPPED_SHOWN:
+        print(f"... and {len(done.bad) - SKIPPED_SHOWN:,} more")
+    counts = {"already there": done.kept, f"under {args.min_side} px": done.small}
+    counts |= {"crowds": done.crowds}
+    others = "".join(f", {count:,} {what}" for what, count in counts.items() if count)
+    print(f"{args.output}: {done.written:,} cut-outs{others}")
 
 
 def _add_generate(verbs: Verbs) -> None:

@@ -242,10 +242,22 @@ class Dataset:
         Raises:
             DatasetError: The dataset has no such asset, or it cannot be decoded.
         """
+        return decode_asset(self.stored_asset(database, number).image)
+
+    def stored_asset(self, database: str, number: int) -> StoredAsset:
+        """An asset, still encoded.
+
+        Args:
+            database: `backgrounds` or `foregrounds`.
+            number: The asset's id.
+
+        Raises:
+            DatasetError: The dataset has no such asset, or it is damaged.
+        """
         packed = self.shards.first.get(database, u32_key(number))
         if packed is None:
             raise DatasetError(f"{self.path} has no number {number} in its {database}")
-        return decode_asset(self._unpack_asset(database, u32_key(number), packed).image)
+        return self._unpack_asset(database, u32_key(number), packed)
 
     def background(self, number: int) -> np.ndarray:
         """The pixels of a background: uint8 (H,W,3) RGB."""

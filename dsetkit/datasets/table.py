@@ -37,12 +37,16 @@ class SampleTable:
         if record.background is not None:
             row["background"] = self._backgrounds[record.background]
         of_objects = {
-            "foreground": [self._name(one) for one in record.objects],
+            "foreground": self.foregrounds(record),
             "flip": ["" if one.flip is None else str(int(one.flip)) for one in record.objects],
             "box": [" ".join(map(str, one.box or ())) for one in record.objects],
         }
         row |= {column: ";".join(values) for column, values in of_objects.items()}
         return row | {"name": record.name}
+
+    def foregrounds(self, record: Record) -> list[str]:
+        """The names of a sample's objects, the one in front last; empty where it is not known."""
+        return [self._name(one) for one in record.objects]
 
     def _name(self, placed: PlacedObject) -> str:
         return placed.name if placed.foreground is None else self._foregrounds[placed.foreground]

@@ -29,6 +29,7 @@ from dsetkit.store.manifest import (
 from dsetkit.store.records import (
     LARGEST_DEPTH_M,
     LARGEST_SIDE,
+    MOST_OBJECTS,
     PlacedObject,
     Record,
     StoredAsset,
@@ -62,6 +63,7 @@ __all__ = [
     "LARGEST_MAP_SIZE",
     "LARGEST_SIDE",
     "LAYOUT_CODECS",
+    "MOST_OBJECTS",
     "SHARD_NAME",
     "SPLITS",
     "TEST",

@@ -1,167 +1,149 @@
-"""export: a dataset as plain files, for programs that do not read LMDB.
+"""export: a dataset in the formats of other programs.
 
-    DIR/dataset.json              the manifest (units of depth!), the split, the depth format
-    DIR/composite/000000.jpg      the stored bytes
-    DIR/mask/000000.png           8-bit alpha
-    DIR/depth/000000.png|.npy     uint16 as stored, or float32: metres, or inverse depth in [0, 1];
-                                  0 = invalid
-    DIR/background/0000.png       backgrounds, by id
-    DIR/index.csv                 the columns of `SampleTable`, and a file for each field
+| format       | what is written                            | module in `exporting` |
+|--------------|--------------------------------------------|-----------------------|
+| files        | a file for each field, index.csv           | plain_files           |
+| webdataset   | tar shards                                 | webdataset            |
+| hf           | parquet files of Hugging Face `datasets`   | hugging_face          |
+| coco         | pictures, annotations as RLE               | coco                  |
+| yolo-seg     | pictures, polygons                         | yolo                  |
+| folder-pairs | NAME_color.jpg and NAME_depth.png          | folder_pairs          |
 
 Every file with its final name is complete, so an interrupted export can be continued.
 """
 
-import io
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dsetkit.assets import stored_orientation
-from dsetkit.datasets import COLUMNS, Dataset, SampleTable, indices_of
+from dsetkit.arguments import COUNT, JOBS
+from dsetkit.datasets import Dataset, indices_of
 from dsetkit.errors import DatasetError
-from dsetkit.files import write_whole
-from dsetkit.store import CODECS, DEFAULT_CODECS, Record
-from dsetkit.verbs.splits import as_csv
+from dsetkit.verbs.exporting import coco, folder_pairs, hugging_face, webdataset, yolo
+from dsetkit.verbs.exporting.common import Order, claim
+from dsetkit.verbs.exporting.plain_files import write_files
 
-PNG_SIGNATURE = b"\x89PNG"
-JPEG_SIGNATURE = b"\xff\xd8\xff"
+DEPTH_FORMATS = ("png16", "npy")
+SHARD_SIZE = 1000  # samples
+
+
+@dataclass(frozen=True)
+class _Format:
+    """A format beside `files`.
+
+    Attributes:
+        write: Writes it into a claimed folder.
+        check: Refuses a dataset that does not suit it.
+        has_shards: Whether several samples share a file.
+    """
+
+    write: Callable[[Order], None]
+    check: Callable[[Order], None] = lambda order: None
+    has_shards: bool = False
+
+
+FILES = "files"
+FORMATS = {
+    "webdataset": _Format(webdataset.write, has_shards=True),
+    "hf": _Format(hugging_face.write, hugging_face.check, has_shards=True),
+    "coco": _Format(coco.write, coco.check),
+    "yolo-seg": _Format(yolo.write, yolo.check),
+    "folder-pairs": _Format(folder_pairs.write, folder_pairs.check),
+}
+FORMAT_NAMES = (FILES, *FORMATS)
 
 
 def export(
-    path: Path,
+    path: Path | str,
     output: Path,
     *,
+    output_format: str = FILES,
     split: str | None = None,
     depth_format: str = "png16",
+    shard_size: int | None = None,
+    jobs: int = 1,
+    push_to_hub: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Writes samples as files; existing files are kept.
+    """Writes samples for other programs; complete files are kept.
 
     Args:
-        path: The dataset's directory.
+        path: The dataset's directory, or its address.
         output: Directory to write, or to continue.
+        output_format: One of FORMAT_NAMES.
         split: `train`, `val`, `test`, or None for all samples.
-        depth_format: `png16` or `npy`.
+        depth_format: Of `files`: `png16` or `npy`.
+        shard_size: Of `webdataset` and `hf`: samples of a shard; None is SHARD_SIZE.
+        jobs: Processes of all formats but `files`; the files do not depend on how many.
+        push_to_hub: Of `hf`: the repository to upload to.
         progress: Called with (samples done, samples in all).
 
     Returns:
         Number of samples.
 
     Raises:
-        DatasetError: As `Dataset`; an empty split; or an output that holds other files.
+        DsetkitError: As `Dataset`; an empty split; settings or a dataset that do not suit the
+            format; a missing package; or an output that holds other files.
     """
+    _check_settings(output_format, depth_format, shard_size, jobs, push_to_hub)
     dataset = Dataset(path)
     indices = indices_of(dataset, split)
-    _claim(output, _describe(dataset, split, depth_format))
-    # The table is written last: if it exists, so do all files that it names.
-    columns = (*COLUMNS, *(f"{name}_file" for name in dataset.manifest.fields))
-    rows = _export_samples(dataset, indices.tolist(), output, depth_format, progress)
-    write_whole(output / "index.csv", as_csv(rows, columns))
+    description: dict[str, Any] = {"manifest": asdict(dataset.manifest), "split": split}
+    if output_format == FILES:
+        claim(output, description | {"depth_format": depth_format})
+        write_files(dataset, indices.tolist(), output, depth_format=depth_format, progress=progress)
+        return len(indices)
+    chosen = FORMATS[output_format]
+    order = Order(
+        dataset=dataset,
+        output=output,
+        split=split,
+        shard_size=shard_size or SHARD_SIZE,
+        jobs=jobs,
+        progress=progress,
+    )
+    chosen.check(order)
+    description["format"] = output_format
+    if chosen.has_shards:
+        description["shard_size"] = order.shard_size
+    claim(output, description)
+    chosen.write(order)
+    if push_to_hub:
+        hugging_face.push(output, push_to_hub)
     return len(indices)
 
 
-def _describe(dataset: Dataset, split: str | None, depth_format: str) -> dict[str, Any]:
-    """The content of dataset.json."""
-    return {"manifest": asdict(dataset.manifest), "split": split, "depth_format": depth_format}
-
-
-def _claim(output: Path, description: dict[str, Any]) -> None:
-    """Writes dataset.json, which marks the directory as that of this export.
+def _check_settings(
+    output_format: str,
+    depth_format: str,
+    shard_size: int | None,
+    jobs: int,
+    push_to_hub: str | None,
+) -> None:
+    """Refuses settings that say nothing, or do not go together.
 
     Raises:
-        DatasetError: The directory belongs to another export, or holds other files.
+        DsetkitError: There are some.
     """
-    marker = output / "dataset.json"
-    content = json.dumps(description, indent=2).encode()
-    if marker.exists():
-        if marker.read_bytes() != content:
+    JOBS.check(jobs, "--jobs", DatasetError)
+    if output_format not in FORMAT_NAMES:
+        raise DatasetError(f"--format {output_format}: expected one of {', '.join(FORMAT_NAMES)}")
+    if depth_format not in DEPTH_FORMATS:
+        expected = " or ".join(DEPTH_FORMATS)
+        raise DatasetError(f"--depth-format {depth_format}: expected {expected}")
+    if depth_format != DEPTH_FORMATS[0] and output_format != FILES:
+        raise DatasetError(
+            f"--depth-format {depth_format} with --format {output_format}: only --format files has "
+            "a choice"
+        )
+    if shard_size is not None:
+        COUNT.check(shard_size, "--shard-size", DatasetError)
+        if output_format == FILES or not FORMATS[output_format].has_shards:
             raise DatasetError(
-                f"{output} holds the export of another dataset, split or depth format: "
-                "choose another --output"
+                f"--shard-size with --format {output_format}, which has no shards: leave it out"
             )
-        return
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DatasetError(f"{output} exists and is not an export: choose another --output")
-    write_whole(marker, content)
-
-
-def _export_samples(
-    dataset: Dataset,
-    indices: list[int],
-    output: Path,
-    depth_format: str,
-    progress: Callable[[int, int], None],
-) -> Iterator[dict[str, int | str]]:
-    """Writes the files of samples; yields their rows of the table."""
-    backgrounds = _export_assets(dataset, output)
-    fields = [name for name in dataset.manifest.fields if name != "background"]
-    table = SampleTable(dataset)
-    for done, index in enumerate(indices, start=1):
-        record = dataset.record(index)
-        row = table.row(index, record)
-        if record.background is not None:
-            row["background_file"] = backgrounds[record.background]
-        for field in fields:
-            row[f"{field}_file"] = _export_field(
-                dataset, record, field, index, output, depth_format
-            )
-        yield row
-        progress(done, len(indices))
-
-
-def _export_assets(dataset: Dataset, output: Path) -> list[str]:
-    """Writes the backgrounds; returns their files by id, relative to the output."""
-    files: list[str] = []
-    for number, asset in enumerate(dataset.assets("backgrounds")):
-        files.append(f"background/{number:04d}{_suffix(asset.image)}")
-        _write_new(output / files[-1], asset.image)
-    return files
-
-
-def _export_field(
-    dataset: Dataset, record: Record, field: str, index: int, output: Path, depth_format: str
-) -> str:
-    """Writes a field of a sample; returns its file, relative to the output."""
-    if field == "depth" and depth_format == "npy":
-        content, suffix = _depth_npy(dataset, record), ".npy"
-    else:
-        content = _as_picture(dataset, record, field)
-        suffix = _suffix(content)
-    file = f"{field}/{index:06d}{suffix}"
-    _write_new(output / file, content)
-    return file
-
-
-def _as_picture(dataset: Dataset, record: Record, field: str) -> bytes:
-    """A field as PNG or JPEG: its own bytes if it is stored so.
-
-    Bytes with an EXIF orientation are encoded anew without it. Readers of datasets ignore it, but
-    other programs would turn the picture away from its mask and depth.
-    """
-    content = record.fields.get(field, b"")
-    if content.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)) and stored_orientation(content) == 1:
-        return content
-    return CODECS[DEFAULT_CODECS[field]].encode(dataset.image(record, field))
-
-
-def _write_new(file: Path, content: bytes) -> None:
-    if not file.exists():
-        write_whole(file, content)
-
-
-def _suffix(encoded: bytes) -> str:
-    # From the bytes: an imported dataset may hold both JPEG and PNG composites.
-    return ".png" if encoded.startswith(PNG_SIGNATURE) else ".jpg"
-
-
-def _depth_npy(dataset: Dataset, record: Record) -> bytes:
-    """Depth as a .npy file, float32: metres or inverse depth in [0, 1]; 0 = invalid."""
-    manifest = dataset.manifest
-    scale = manifest.max_depth_m if manifest.depth_kind == "metric" else 1.0
-    buffer = io.BytesIO()
-    np.save(buffer, dataset.depth(record) * np.float32(scale))
-    return buffer.getvalue()
+    if push_to_hub is not None:
+        if output_format != "hf":
+            raise DatasetError(f"--push-to-hub with --format {output_format}: expected --format hf")
+        hugging_face.check_token()

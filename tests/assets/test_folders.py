@@ -62,7 +62,8 @@ def test_one_error_lists_the_bad_files_of_both_folders(folders):
     assert str(caught.value).splitlines() == [
         "2 of 3 foregrounds and 1 of 2 backgrounds cannot be used "
         "(--skip-bad goes on without them):",
-        f"  {front}/opaque.jpg: no alpha: expected a cut-out, PNG or WebP with transparency",
+        f"  {front}/opaque.jpg: no alpha: expected a cut-out, PNG or WebP with transparency "
+        "(`dsetkit cut-outs` makes some from pictures and their masks)",
         f"  {front}/text.png: not a PNG, JPEG or WebP picture",
         f"  {behind}/text.jpg: not a PNG, JPEG or WebP picture",
     ]

@@ -220,7 +220,10 @@ def open_socket(path: Path) -> None:
         one.bind(str(path))
 
 
-NO_ALPHA = "no alpha: expected a cut-out, PNG or WebP with transparency"
+NO_ALPHA = (
+    "no alpha: expected a cut-out, PNG or WebP with transparency (`dsetkit cut-outs` makes some "
+    "from pictures and their masks)"
+)
 NO_PICTURE = "not a PNG, JPEG or WebP picture"
 
 # file name: (how to make it, how the reason against it begins)

@@ -44,6 +44,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
         "--output": f"{GENERATE} --workers 0",
         "--teacher-check": f"{GENERATE} --output unused",
     },
+    "cut-outs": {"--output": "--images {backgrounds} --masks {masks} --jobs 1 --min-side 8"},
     "import-rgbd": {"--output": "--root {pairs}"},
     "import-images": {"--output": "--system 001 --root {images}"},
     "relabel": {
@@ -85,6 +86,7 @@ ONLY_PRINTS = {"info": "{data}"}
 # Flags that name something to read.
 READ = {
     *("--foregrounds", "--backgrounds", "--root", "--table", "--import-csv", "--checkpoint"),
+    *("--images", "--coco", "--masks", "--model"),
     *("--composite", "--background", "--pairs"),
     *("--train-data", "--data", "--init-from", "--pretrained", "--mean-depth", "--run"),
 }
@@ -121,7 +123,7 @@ class World:
     @classmethod
     def draw(cls, root: Path, *, samples: int = 80) -> "World":
         """Makes a world, whose dataset has so many samples."""
-        names = ("foregrounds", "backgrounds", "pairs", "images")
+        names = ("foregrounds", "backgrounds", "masks", "pairs", "images")
         places = {name: root / name for name in names}
         for name in names:
             places[name].mkdir(parents=True)
@@ -130,6 +132,8 @@ class World:
             cv2.imwrite(str(root / "foregrounds" / f"f{n}.png"), cut_out)
             picture = draw_background(n, 48)[..., ::-1]
             cv2.imwrite(str(root / "backgrounds" / f"b{n}.jpg"), picture)
+            mask = cv2.circle(np.zeros((48, 48), np.uint8), (24, 24), 15, 255, -1)
+            cv2.imwrite(str(root / "masks" / f"B{n}.png"), mask)
             cv2.imwrite(str(root / "pairs" / f"{n}_color.png"), picture)
             depth = np.tile(np.linspace(500, 9000, 48, dtype=np.uint16), (48, 1))
             cv2.imwrite(str(root / "pairs" / f"{n}_depth.png"), depth)
