@@ -1,4 +1,4 @@
-"""Measured depth of other programs: 16-bit PNG, `.npy`, `.npz` and `.pfm`.
+"""Measured depth of other programs: 16-bit PNG, `.npy`, `.npz`, `.pfm` and `.exr`.
 
 | file                 | a value counts                    | invalid                          |
 |----------------------|-----------------------------------|----------------------------------|
@@ -18,6 +18,7 @@ import numpy as np
 
 from dsetkit.assets import MAX_MEGAPIXELS, decode_picture
 from dsetkit.errors import AssetError, one_line
+from dsetkit.importing import exr
 from dsetkit.importing.decoding import Label
 from dsetkit.importing.sources import read_member
 from dsetkit.store import quantise_metric
@@ -25,7 +26,7 @@ from dsetkit.store import quantise_metric
 DEPTH_SUFFIXES = (".png", ".npy", ".npz", ".pfm", ".exr")  # in any case
 
 UNITS_PER_M = 1000.0  # of whole numbers, if nothing else is said: millimetres
-NPY_MAGIC, ZIP_MAGIC, EXR_MAGIC = b"\x93NUMPY", b"PK\x03\x04", b"\x76\x2f\x31\x01"
+NPY_MAGIC, ZIP_MAGIC = b"\x93NUMPY", b"PK\x03\x04"
 NPY_SUFFIX, DEPTH_MEMBER = ".npy", "depth.npy"
 NPY_HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -79,11 +80,9 @@ def _values(content: bytes) -> tuple[np.ndarray, int]:
         return _array(content), 1
     if content.startswith(ZIP_MAGIC):
         return _array_in_zip(content), 1
-    if content.startswith(EXR_MAGIC):
-        raise AssetError(
-            "an OpenEXR file, which is not read: convert it to .npy (float32, metres), for example "
-            "with numpy.save and the package OpenEXR"
-        )
+    if content.startswith(exr.MAGIC):
+        _check_pixels(*exr.exr_size(content)[::-1])
+        return exr.read_exr(content), 1
     if PFM_HEADER.match(content):
         return _pfm(content), 1
     try:
@@ -91,7 +90,7 @@ def _values(content: bytes) -> tuple[np.ndarray, int]:
     except AssetError as error:
         if content.startswith(b"\x89PNG"):
             raise
-        raise AssetError(f"not a PNG, .npy, .npz or .pfm file ({error})") from None
+        raise AssetError(f"not a PNG, .npy, .npz, .pfm or .exr file ({error})") from None
     if not picture.has_16_bit_grey:
         raise AssetError(
             f"a PNG of {picture.png_bits} bits, {picture.image.mode}: expected 16-bit grey"

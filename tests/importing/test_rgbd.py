@@ -3,10 +3,12 @@
 import logging
 import os
 import struct
+import sys
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -47,6 +49,22 @@ def pfm(depth: np.ndarray, order: str = "<", scale: str = "1") -> bytes:
     sign = "-" if order == "<" else ""
     header = f"Pf\n{depth.shape[1]} {depth.shape[0]}\n{sign}{scale}\n".encode()
     return header + depth[::-1].astype(f"{order}f4").tobytes()
+
+
+def exr(name: str = "Z", depth: np.ndarray | None = None, **others: np.ndarray) -> bytes:
+    """An OpenEXR file; nothing where the package is not installed."""
+    try:
+        import OpenEXR
+    except ImportError:
+        return b""
+    channels = {name: (DEPTH_M if depth is None else depth).astype(np.float32), **others}
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with TemporaryDirectory() as folder:
+        OpenEXR.File(header, channels).write(f"{folder}/a.exr")
+        return (Path(folder) / "a.exr").read_bytes()
+
+
+with_exr = pytest.mark.skipif(not exr(), reason="needs OpenEXR: pip install 'dsetkit[exr]'")
 
 
 def write(root: Path, files: dict[str, bytes]) -> Path:
@@ -107,6 +125,29 @@ def test_every_kind_of_depth_file_gives_millimetres(tmp_path: Path, name: str) -
     assert np.abs(depth_mm(tmp_path / "d").astype(int) - MM).max() <= step_mm
     if units in (None, 1000) and "float16" not in name:
         assert np.array_equal(depth_mm(tmp_path / "d"), MM)
+
+
+@with_exr
+@pytest.mark.parametrize("name", ["Z", "Y", "anything"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_an_exr_file_gives_the_millimetres_of_its_depth_channel(
+    name: str, dtype: type, tmp_path: Path
+) -> None:
+    others = {} if name == "anything" else {"A": np.ones_like(DEPTH_M, dtype=np.float32)}
+    content = exr(name, DEPTH_M.astype(dtype), **others)
+    root = write(tmp_path / "w", pair(content, "exr"))
+    import_rgbd(root, tmp_path / "d", split="train")
+    apart = np.abs(depth_mm(tmp_path / "d").astype(int) - MM).max()
+    assert apart <= (2 if dtype == np.float16 else 0)
+
+
+def test_without_the_package_an_exr_file_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = exr() or EXR_HEADER
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)
+    line = refused(write(tmp_path / "w", pair(content, "exr")), tmp_path / "d")
+    assert "needs OpenEXR" in line and "pip install 'dsetkit[exr]'" in line
 
 
 @pytest.mark.parametrize("form", [npy, pfm, lambda depth: npz(depth=depth)])
@@ -206,12 +247,31 @@ def header_of(shape: str, dtype: str = "<f4") -> bytes:
 
 
 PICKLED = npy(np.array([[{"a": 1}]], object))
+
+
+def exr_header(
+    width: int, height: int, *, flags: int = 0, channels: tuple[str, ...] = ("Z",)
+) -> bytes:
+    """The header of an OpenEXR file without any pixels."""
+    listed = b"".join(name.encode() + b"\0" + struct.pack("<4I", 2, 0, 1, 1) for name in channels)
+    attributes = {
+        ("channels", "chlist"): listed + b"\0",
+        ("dataWindow", "box2i"): struct.pack("<4i", 0, 0, width - 1, height - 1),
+    }
+    content = b"".join(
+        f"{name}\0{kind}\0".encode() + struct.pack("<I", len(value)) + value
+        for (name, kind), value in attributes.items()
+    )
+    return b"\x76\x2f\x31\x01" + struct.pack("<I", 2 | flags) + content + b"\0"
+
+
+EXR_HEADER = exr_header(16, 12)
 BAD_DEPTHS = {
     "8 bits": (png(np.full((HEIGHT, WIDTH), 9, np.uint8)), "a PNG of 8 bits, L: expected 16-bit"),
     "three channels": (png(np.dstack([MM] * 3)), "a PNG of 16 bits, RGB: expected 16-bit grey"),
-    "a JPEG": (COLOUR, "not a PNG, .npy, .npz or .pfm file"),
+    "a JPEG": (COLOUR, "not a PNG, .npy, .npz, .pfm or .exr file"),
     "empty": (b"", "empty (0 bytes)"),
-    "text": (b"<html>", "not a PNG, .npy, .npz or .pfm file"),
+    "text": (b"<html>", "not a PNG, .npy, .npz, .pfm or .exr file"),
     "cut off": (png(MM)[:-30], "damaged or cut off"),
     "another size": (png(MM[:, :-1].copy()), "15 x 12 px, but its colour picture is 16 x 12 px"),
     "pickled objects": (PICKLED, "an array of object: expected whole numbers or floating point"),
@@ -235,7 +295,12 @@ BAD_DEPTHS = {
     "pfm without scale": (pfm(DEPTH_M, scale="e"), "a PFM of scale -e: expected 1 or -1"),
     "short pfm": (pfm(DEPTH_M)[:-4], ".pfm: 764 bytes of data, expected 768"),
     "giant pfm": (b"Pf\n999999999 999999999\n-1\n", "at most 100 megapixels"),
-    "exr": (b"\x76\x2f\x31\x01" + bytes(99), "an OpenEXR file, which is not read: convert it"),
+    "no exr": (b"\x76\x2f\x31\x01" + bytes(99), "damaged or cut off (.exr:"),
+    "giant exr": (exr_header(99_999, 99_999), "at most 100 megapixels"),
+    "upside-down exr": (exr_header(-5, 5), "px, expected at least 1"),
+    "exr of several parts": (exr_header(4, 4, flags=0x1000), "an OpenEXR file of several parts"),
+    "cut off exr": (exr_header(16, 12)[:-30], "damaged or cut off (.exr:"),
+    "colour exr": (exr_header(16, 12, channels=("R2", "G2")), "with the channels R2, G2: expected"),
 }
 
 
@@ -270,7 +335,7 @@ def test_a_bomb_in_a_npz_file_is_refused(method: int) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of escapes in damaged headers
 def test_damaged_depth_files_are_decoded_or_refused_in_one_line() -> None:
     sound = [png(MM), npy(DEPTH_M), npy(MM), npz(depth=MM), npz(np.savez_compressed, depth=DEPTH_M)]
-    sound += [pfm(DEPTH_M), pfm(DEPTH_M, ">")]
+    sound += [pfm(DEPTH_M), pfm(DEPTH_M, ">"), *([exr()] if exr() else [])]
     refused = 0
     for content in mutations(sound):
         try:
