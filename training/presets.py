@@ -12,22 +12,24 @@ PRESETS = (REFERENCE, SMALL)
 _SMALL: dict[str, Any] = {
     "img_sizes": [[64, 64], [128, 128]],
     "batch_size": 16,
-    "lr": 1e-3,
     "warmup_steps": 100,
     "clip_grad": 1.0,
     "ema": 0.99,
 }
 # Script -> flag -> its default with --preset small.
 _SMALL_OF: dict[str, dict[str, Any]] = {
-    "train_depth.py": _SMALL | {"arch": "depth_lite", "epochs": [12, 6], "loss": "silog+l1"},
+    "train_depth.py": _SMALL
+    | {"arch": "depth_lite", "epochs": [12, 6], "loss": "silog+l1", "lr": 1e-3},
     "train_mask.py": _SMALL
     | {
         "arch": "mask_lite",
-        "epochs": [14, 12],
+        "epochs": [12, 10],
+        "lr": 2e-3,
         "inputs": ["composite", "background"],
         "augment": "flip+honest",
     },
-    "train_joint.py": _SMALL | {"arch": "lite_dual", "epochs": [14, 12], "augment": "flip+honest"},
+    "train_joint.py": _SMALL
+    | {"arch": "lite_dual", "epochs": [12, 10], "lr": 1e-3, "augment": "flip+honest"},
 }
 PRESET_HELP = (
     "small: a small network and settings with which it learns from some thousand samples on a CPU; "
