@@ -16,12 +16,13 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dsetkit import stopping, streams
-from dsetkit.errors import DsetkitError
+from dsetkit.errors import DsetkitError, printable
 from dsetkit.spawning import end_children
 from dsetkit.streams import print_error
 
 SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal
 SECONDS_TO_STOP = 1.5
+OUR_PACKAGES = ("dsetkit", "training")
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +82,13 @@ def run(
     streams.prepare()
     rich.reconfigure(stderr=True)  # bars and log lines share one console, stdout stays free
     is_terminal = rich.get_console().is_terminal
+    handler = RichHandler(show_path=False) if is_terminal else logging.StreamHandler()
+    handler.addFilter(_is_for_users)
     logging.basicConfig(
         level=logging.INFO,
         format="%(message)s" if is_terminal else log_format,
         datefmt="%H:%M:%S",
-        handlers=[RichHandler(show_path=False) if is_terminal else logging.StreamHandler()],
+        handlers=[handler],
     )
     is_first_word = threading.Lock()  # the last line comes once, from here or at the deadline
 
@@ -117,6 +120,11 @@ def run(
     return outcome.status
 
 
+def _is_for_users(record: logging.LogRecord) -> bool:
+    """Whether a log line is shown: of other packages, only warnings and errors."""
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] in OUR_PACKAGES
+
+
 def _outcome(
     main: Callable[[], None],
     user_errors: tuple[type[Exception], ...],
@@ -142,7 +150,7 @@ def _outcome(
         of_files = isinstance(error, OSError)
         if reason is None:
             return _Outcome(1, traceback.format_exc().rstrip(), of_files)
-        return _Outcome(2, f"{name}: error: {reason}", of_files)
+        return _Outcome(2, printable(f"{name}: error: {reason}"), of_files)
     return _Outcome(0)
 
 

@@ -156,6 +156,25 @@ def claim_folder(
     write_whole(file, content)
 
 
+def check_apart(output: Path, *folders: Path) -> None:
+    """Refuses to write into folders that are read, or below them: the next run would read that too.
+
+    Args:
+        output: The folder that will be written.
+        folders: What is read; what is no folder does not count.
+
+    Raises:
+        DsetkitError: It is one of them, or lies in one.
+    """
+    place = real_path(output)
+    for folder in folders:
+        if folder.is_dir() and real_path(folder) in (place, *place.parents):
+            raise DsetkitError(
+                f"{output} lies in {folder}, whose pictures are read: the next run would take its "
+                "results for pictures; choose another --output"
+            )
+
+
 def read_json(path: Path, *, at_most: int = LARGEST_JSON) -> dict[str, Any]:
     """Reads a small JSON file of unknown origin that holds an object.
 

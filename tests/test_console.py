@@ -2,6 +2,8 @@
 
 import errno
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -39,6 +41,27 @@ def test_the_exit_status_tells_what_users_can_mend_from_bugs(
     shown = capsys.readouterr().err
     assert message in shown
     assert (shown.count("\n") == 1) == (status != 1)
+
+
+def test_an_error_is_one_line_whatever_the_names_in_it(capsys: pytest.CaptureFixture) -> None:
+    def main() -> None:
+        raise RunError("no file a\nb\udcff\x1b[2J.png")
+
+    assert run(main, name="tool") == 2
+    assert capsys.readouterr().err == "tool: error: no file a\\nb\\udcff\\x1b[2J.png\n"
+
+
+def test_log_lines_of_other_packages_are_shown_only_if_they_warn() -> None:
+    program = (
+        "import logging, sys; from dsetkit.console import run\n"
+        "def main():\n"
+        "    for name in ('dsetkit.a', 'training.b', 'other.c'):\n"
+        "        logging.getLogger(name).info('told by %s', name)\n"
+        "    logging.getLogger('other.d').warning('warned')\n"
+        "sys.exit(run(main))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr.splitlines() == ["told by dsetkit.a", "told by training.b", "warned"]
 
 
 def test_without_a_terminal_progress_is_log_lines(caplog: pytest.LogCaptureFixture) -> None:

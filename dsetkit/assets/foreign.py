@@ -91,6 +91,8 @@ def read_file(path: Path, *, at_most: int = MAX_FILE_BYTES) -> bytes:
         if path.is_symlink() and not path.exists():
             raise AssetError("a link to a file that does not exist") from None
         raise AssetError(f"cannot be read ({error.strerror})") from None
+    except ValueError:  # the system knows no such name
+        raise AssetError("cannot be read (a null character in its name)") from None
     if len(content) > at_most:  # it grows
         raise AssetError(too_many_bytes(len(content), at_most))
     if not content:

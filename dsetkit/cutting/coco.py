@@ -77,6 +77,7 @@ class CocoMasks:
 
     file: Path
     runs_alone = False
+    folders = ()
 
     def describe(self) -> dict[str, object]:
         return {"coco": str(self.file.absolute())}
@@ -149,7 +150,7 @@ def decode_segmentation(segmentation: Segmentation) -> np.ndarray:
     content = segmentation.content
     if isinstance(content, list):
         return _filled(content, height, width)
-    if not isinstance(content, dict) or list(content.get("size", ())) != [height, width]:
+    if not isinstance(content, dict) or content.get("size") != [height, width]:
         raise AssetError("no segmentation of the picture's size: expected polygons or RLE")
     counts = content.get("counts")
     runs = _text_as_runs(counts) if isinstance(counts, str) else _whole_numbers(counts)

@@ -116,6 +116,7 @@ def cut_out(
     top, left = max(0, y - CONTEXT_PX), max(0, x - CONTEXT_PX)
     around = np.s_[top : y + height + CONTEXT_PX, left : x + width + CONTEXT_PX]
     alpha = soft_alpha(picture[around], mask[around], feather_px=feather_px)
+    alpha = alpha if alpha.any() else mask[around]  # dots, of which a wide blur leaves nothing
     rgba = np.dstack([_foreground_colours(picture[around], alpha), alpha])
     rgba[alpha == 0] = 0
     x, y, width, height = cv2.boundingRect(alpha)

@@ -31,6 +31,10 @@ class MaskFolder:
     folder: Path
     runs_alone = False
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return (self.folder,)
+
     def describe(self) -> dict[str, object]:
         return {"masks": str(self.folder.absolute())}
 

@@ -26,7 +26,7 @@ from dsetkit.cutting.sources import (
     stem_of,
 )
 from dsetkit.errors import AssetError, NetworkError, one_line, printable
-from dsetkit.networks.sessions import Session, open_session
+from dsetkit.networks.sessions import Session, fixed_side, open_session
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEFAULT_SIDE = 320  # [px], of U²-Net, where the graph takes any size
@@ -55,6 +55,7 @@ class MattingModel:
     side: int | None = None
     device: str = "auto"
     runs_alone = True
+    folders = ()
 
     def __post_init__(self) -> None:
         for value in self.mean:
@@ -142,4 +143,4 @@ def _opened(file: Path, device: str) -> tuple[Session, int | None]:
         raise NetworkError(
             f"{shown} takes {came[:200] or 'nothing'}: expected one float32 (N, 3, S, S)"
         )
-    return session, shape[2] if isinstance(shape[2], int) else None
+    return session, fixed_side(shape[2], shown)

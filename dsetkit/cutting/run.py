@@ -19,7 +19,7 @@ from dsetkit.arguments import CUT_OUT_PX, FEATHER_PX, JOBS, MARGIN_PX
 from dsetkit.cutting.edges import check_installed, cut_out
 from dsetkit.cutting.sources import MaskSource, Shot, read_picture, unique
 from dsetkit.errors import AssetError, printable
-from dsetkit.files import claim_folder, write_whole
+from dsetkit.files import check_apart, claim_folder, write_whole
 from dsetkit.processes import in_jobs
 
 MARKER = ".cut-outs.json"
@@ -95,6 +95,7 @@ def cut_outs(
     cutting = cutting or Cutting()
     JOBS.check(jobs, "--jobs", AssetError)
     check_installed()
+    check_apart(output, images, *source.folders)
     found = source.find(images)
     if found.bad and not skip_bad:
         more = f" (and {len(found.bad) - 1:,} more)" if len(found.bad) > 1 else ""

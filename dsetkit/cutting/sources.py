@@ -62,9 +62,13 @@ class MaskSource(Protocol):
 
     Attributes:
         runs_alone: Whether it takes all cores itself.
+        folders: Folders that it reads all pictures of.
     """
 
     runs_alone: bool
+
+    @property
+    def folders(self) -> tuple[Path, ...]: ...
 
     def describe(self) -> dict[str, object]:
         """Settings that decide the cut-outs, as JSON values."""
@@ -167,8 +171,14 @@ def unique(shots: list[Shot]) -> Iterator[Shot]:
     first: dict[str, Path] = {}
     for shot in shots:
         for mask in shot.masks:
-            other = first.setdefault(mask.name.lower(), shot.path)
-            if other != shot.path:
+            other = first.get(mask.name.lower())
+            first[mask.name.lower()] = shot.path
+            if other == shot.path:
+                raise AssetError(
+                    f"{printable(other)} has two masks for {printable(mask.name)}.png: expected "
+                    "annotations with different ids"
+                )
+            if other is not None:
                 raise AssetError(
                     f"{printable(other)} and {printable(shot.path)} would both become "
                     f"{printable(mask.name)}.png: rename one"

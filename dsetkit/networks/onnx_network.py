@@ -28,7 +28,7 @@ from dsetkit.arguments import DEPTH_M, SIDE_PX
 from dsetkit.errors import NetworkError, one_line
 from dsetkit.files import read_json
 from dsetkit.networks.network import NetworkFacts
-from dsetkit.networks.sessions import Session, open_session
+from dsetkit.networks.sessions import Session, fixed_side, open_session
 
 Side = Annotated[int, msgspec.Meta(ge=SIDE_PX.low, le=SIDE_PX.high)]  # [px]
 Metres = Annotated[float, msgspec.Meta(gt=0, le=DEPTH_M.high)]
@@ -204,9 +204,5 @@ def _fixed_size(session: Session, told: OnnxFacts, name: str) -> tuple[int | Non
             f"{name} has {len(inputs)} inputs and {len(outputs)} outputs ({came[:200]}): expected "
             f"float32 (N, 3, H, W) for {' and '.join(told.inputs)}, and {' and '.join(told.maps)}"
         )
-    height, width = (_whole(side) for side in inputs[0].shape[2:])
+    height, width = (fixed_side(side, name) for side in inputs[0].shape[2:])
     return height, width
-
-
-def _whole(side: Any) -> int | None:
-    return side if isinstance(side, int) else None

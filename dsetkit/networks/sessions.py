@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dsetkit.arguments import JOBS
+from dsetkit.arguments import JOBS, SIDE_PX
 from dsetkit.errors import NetworkError, one_line
 
 Session = Any  # onnxruntime.InferenceSession, which has no type hints
@@ -57,6 +57,18 @@ def open_session(
             "CUDA libraries that it needs, or use --device cpu"
         )
     return session
+
+
+def fixed_side(side: Any, name: str) -> int | None:
+    """A height or width of a graph's input [px]; None where it is free.
+
+    Raises:
+        NetworkError: No picture has it.
+    """
+    if not isinstance(side, int):
+        return None
+    SIDE_PX.check(side, f"the side of the pictures that {name} takes", NetworkError)
+    return side
 
 
 def default_threads() -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsetkit.arguments import BATCH, SIDE_PX
+from dsetkit.arguments import BATCH, JOBS, SIDE_PX
 from dsetkit.compositing import resize_image
 from dsetkit.errors import AssetError, NetworkError
 from dsetkit.memory import check_memory
@@ -20,7 +20,9 @@ MAX_BATCH_PIXELS = 2**25  # of the pictures of a batch, which are in memory at o
 # Variances of colour, in 0..1, that count as flat. Depth is smooth where colours are not, so it
 # follows strong edges alone.
 SMOOTHNESS = {"mask": 1e-4, "depth": 1e-2}
+BYTES_TO_FIT = 400  # for each pixel that a network sees, while its map is fitted to the picture
 LONGEST = 8  # times the longer trained side that a network sees of a strip
+LONGEST_PX = 2**14  # of what a network sees; OpenCV remaps fewer than 2**15
 MOST_APART = 1.02  # how much the shape of a background may differ from that of its composite
 
 Pair = tuple[np.ndarray, np.ndarray | None]  # composite and background, uint8 (H, W, 3) RGB
@@ -80,6 +82,10 @@ class Predictor:
         if not networks:
             raise NetworkError("no network: expected one or two files, .safetensors or .onnx")
         BATCH.check(batch_size, "batch_size", NetworkError)
+        if threads is not None:
+            JOBS.check(threads, "threads", NetworkError)
+        if size is not None and not (isinstance(size, tuple) and len(size) == 2):
+            raise NetworkError(f"size {size!r}: expected (height, width) in px")
         for side in size or ():
             SIDE_PX.check(side, "size", NetworkError)
         self._networks = [open_network(Path(f), device=device, threads=threads) for f in networks]
@@ -145,13 +151,9 @@ class Predictor:
                 f"{needs.name} sees the background, too: expected the same view without the "
                 "foreground"
             )
-        for name, pixels in (("composite", composite), ("background", background)):
-            if pixels is not None and (
-                pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3
-            ):
-                raise AssetError(
-                    f"{name} {pixels.dtype} {pixels.shape}: expected uint8 (H, W, 3) RGB"
-                )
+        _check_pixels("composite", composite)
+        if background is not None:
+            _check_pixels("background", background)
         if background is not None:
             (height, width), (b_height, b_width) = composite.shape[:2], background.shape[:2]
             ratio = (height * b_width) / (width * b_height)
@@ -175,12 +177,7 @@ class Predictor:
                 f"size {height}x{width}: expected multiples of {facts.stride}, the stride of "
                 f"{facts.name}"
             )
-        check_memory(
-            12 * len(facts.inputs) * height * width * self._batch_size,
-            what=f"a size of {height}x{width} px with batches of {self._batch_size}",
-            advice="take less",
-            error=NetworkError,
-        )
+        _check_memory(facts, (height, width), self._batch_size)
 
     def _run(self, batch: list[Pair]) -> Iterator[Prediction]:
         """Predictions for pictures of one size."""
@@ -188,8 +185,14 @@ class Predictor:
         maps: dict[str, list[np.ndarray]] = {}
         for network in self._networks:
             size = self._size or shown_size(composites[0].shape[:2], network.facts)
+            _check_memory(network.facts, size, len(batch))
             seen = _seen(batch, network, size)
             for name, answers in network(seen).items():
+                if not np.isfinite(answers).all():
+                    raise NetworkError(
+                        f"{network.facts.name} gives a {name} with values that are no numbers: "
+                        "its training has failed, or the file is damaged"
+                    )
                 maps[name] = [
                     enlarge_along_edges(answer, small, large, smoothness=SMOOTHNESS[name])
                     for answer, small, large in zip(
@@ -198,6 +201,26 @@ class Predictor:
                 ]
         for index in range(len(batch)):
             yield Prediction(**{name: found[index] for name, found in maps.items()})
+
+
+def _check_memory(facts: NetworkFacts, size: tuple[int, int], pictures: int) -> None:
+    """Raises NetworkError if there is no memory for what a network sees at once."""
+    height, width = size
+    check_memory(
+        (12 * len(facts.inputs) * pictures + BYTES_TO_FIT) * height * width,
+        what=f"{facts.name}: a size of {height}x{width} px with batches of {pictures}",
+        advice="take less",
+        error=NetworkError,
+    )
+
+
+def _check_pixels(name: str, pixels: object) -> None:
+    """Raises AssetError unless something is a picture, uint8 (H, W, 3)."""
+    if not isinstance(pixels, np.ndarray):
+        raise AssetError(f"{name} {type(pixels).__name__}: expected an array, uint8 (H, W, 3) RGB")
+    is_picture = pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
+    if not is_picture or not pixels.size:
+        raise AssetError(f"{name} {pixels.dtype} {pixels.shape}: expected uint8 (H, W, 3) RGB")
 
 
 def shown_size(picture: tuple[int, ...], facts: NetworkFacts) -> tuple[int, int]:
@@ -209,7 +232,8 @@ def shown_size(picture: tuple[int, ...], facts: NetworkFacts) -> tuple[int, int]
     if not facts.takes_any_size:
         return facts.size
     scale = max(trained / side for trained, side in zip(facts.size, picture, strict=True))
-    scale = min(scale, LONGEST * max(facts.size) / max(picture))  # of a strip
+    longest = min(LONGEST * max(facts.size), LONGEST_PX)
+    scale = min(scale, longest / max(picture))  # of a strip
     height, width = (max(1, round(side * scale / facts.stride)) * facts.stride for side in picture)
     return height, width
 

@@ -14,6 +14,7 @@ upright as their EXIF data says.
 """
 
 import glob
+import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +25,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dsetkit.assets import MAX_MEGAPIXELS, decode_picture, read_file
+from dsetkit.assets import MAX_MEGAPIXELS, NOT_UTF_8, decode_picture, is_utf8, read_file
 from dsetkit.errors import AssetError, printable
 from dsetkit.importing import PICTURE_SUFFIXES, csv_rows, natural, table_text, walk
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 WILDCARDS = "*?["
+FFMPEG_IS_QUIET = "-8"  # what is wrong with a video is told here, in one line
 TABLE_COLUMNS = ("composite", "background")
 
 
@@ -140,14 +142,19 @@ def _pictures(given: Sequence[Path]) -> list[tuple[str, Path]]:
 def _unique_names(found: Sequence[tuple[str, Path]]) -> list[str]:
     """A name for the results of each picture: without suffix where that is enough."""
     stems = Counter(_stem(name).lower() for name, _ in found)
-    wholes = Counter(name.lower() for name, _ in found)
-    used: Counter[str] = Counter()
+    wanted = [_stem(name) if stems[_stem(name).lower()] == 1 else name for name, _ in found]
+    wanting = Counter(name.lower() for name in wanted)
+    used = {name for name, count in wanting.items() if count == 1}
+    last: Counter[str] = Counter()
     names = []
-    for name, _ in found:
-        short = _stem(name) if stems[_stem(name).lower()] == 1 else name
-        used[name.lower()] += 1
-        is_repeated = wholes[name.lower()] > 1
-        names.append(f"{short}-{used[name.lower()]}" if is_repeated else short)
+    for want in wanted:
+        name = want
+        if wanting[want.lower()] > 1:
+            while name.lower() in used or name == want:
+                last[want.lower()] += 1
+                name = f"{want}-{last[want.lower()]}"
+            used.add(name.lower())
+        names.append(name)
     return names
 
 
@@ -189,7 +196,7 @@ def _by_table(table: Path) -> list[_Files]:
         )
     lines = [(line, values) for line, values in rows if any(values)]
     for line, values in lines:
-        if len(values) != len(columns) or not all(values):
+        if len(values) != len(columns) or not all(Path(value).name for value in values):
             raise AssetError(f"{shown}, line {line}: expected a path for {' and '.join(columns)}")
     if not lines:
         raise AssetError(f"no pairs in {shown}: expected a row for each picture")
@@ -235,6 +242,9 @@ def _of_video(path: Path, backgrounds: Sequence[Path], every: int) -> Shots:
         is_file = stat.S_ISREG(path.stat().st_mode)
     except OSError as error:
         raise AssetError(f"{shown}: cannot be read ({error.strerror})") from None
+    if not is_utf8(str(path)):  # OpenCV crashes on it
+        raise AssetError(f"{shown}: {NOT_UTF_8}")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", FFMPEG_IS_QUIET)
     video = cv2.VideoCapture(str(path)) if is_file else None
     if video is None or not video.isOpened():
         raise AssetError(f"{shown} cannot be read as a video: expected MP4, MOV, AVI, MKV or WebM")

@@ -13,6 +13,7 @@ import numpy as np
 
 RADIUS_PX = 2  # of the windows, in the small picture
 ROWS_AT_ONCE = 256  # of the large picture: bounds the memory
+COLUMNS_AT_ONCE = 2**14  # of the large picture: OpenCV remaps fewer than 2**15
 
 
 def enlarge_along_edges(
@@ -43,16 +44,18 @@ def enlarge_along_edges(
     for top in range(0, height, ROWS_AT_ONCE):
         bottom = min(top + ROWS_AT_ONCE, height)
         rows = ((np.arange(top, bottom) + 0.5) * scale_y - 0.5).astype(np.float32)
-        grid_x, grid_y = np.broadcast_arrays(columns, rows[:, None])
-        near = cv2.remap(
-            coefficients,
-            np.ascontiguousarray(grid_x),
-            np.ascontiguousarray(grid_y),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        colours = large[top:bottom].astype(np.float32) / 255
-        result[top:bottom] = np.einsum("ijk,ijk->ij", near[..., :3], colours) + near[..., 3]
+        for left in range(0, width, COLUMNS_AT_ONCE):
+            here = np.s_[top:bottom, left : left + COLUMNS_AT_ONCE]
+            grid_x, grid_y = np.broadcast_arrays(columns[here[1]], rows[:, None])
+            near = cv2.remap(
+                coefficients,
+                np.ascontiguousarray(grid_x),
+                np.ascontiguousarray(grid_y),
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            colours = large[here].astype(np.float32) / 255
+            result[here] = np.einsum("ijk,ijk->ij", near[..., :3], colours) + near[..., 3]
     return np.clip(result, low, high)
 
 

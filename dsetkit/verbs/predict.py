@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dsetkit.errors import AssetError, RunError, printable
+from dsetkit.files import check_apart
 from dsetkit.predicting import Predictor, ResultWriter, Shot, find_shots, formats_of
 
 
@@ -70,6 +71,7 @@ def predict(
             "these networks see the background, too: give --background, the same view without the "
             "foreground"
         )
+    check_apart(output, *composites, *backgrounds)
     shots = find_shots(composites, backgrounds=backgrounds, table=table, every=every)
     writer = ResultWriter(output, formats, predictor)
     skipped: list[str] = []

@@ -357,6 +357,8 @@ def test_a_file_that_is_no_coco_file(
         [[1.0] * 7],
         [[1e400, 1, 2, 3, 4, 5]],
         {},
+        {"size": 10, "counts": [100]},
+        {"size": None, "counts": [100]},
         {"size": [10, 10], "counts": [100]},
         {"size": list(SIZE), "counts": [5, 7]},
         {"size": list(SIZE), "counts": [10**30]},
@@ -383,6 +385,32 @@ def test_a_segmentation_that_cannot_be_used(
     assert "annotation 1: " in line or "is no COCO file" in line
     if "annotation 1: " in line:
         assert run(partial(main, ["cut-outs", *map(str, words), "--jobs", "1", "--skip-bad"])) == 0
+
+
+def test_annotations_of_one_name_are_refused(
+    drawn: tuple[Path, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    mask = 255 * (drawn[1] > 0.5)
+    file = coco_file(tmp_path / "coco.json", [rle(mask, id=5), rle(mask, id=5)])
+    words = ["--coco", file, "--images", drawn[0], "--output", tmp_path / "o"]
+    assert "two masks for one_tea-pot-red_5.png" in fails(*words, capsys=capsys)
+
+
+def test_cut_outs_never_lie_among_the_pictures_of_the_next_run(
+    drawn: tuple[Path, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    masks = save(tmp_path / "masks" / "one.png", 255 * (drawn[1] > 0.5)).parent
+    for output in (drawn[0] / "o", masks / "o"):
+        words = ["--masks", masks, "--images", drawn[0], "--output", output]
+        assert "the next run would take its results" in fails(*words, capsys=capsys)
+
+
+@pytest.mark.parametrize("feather_px", [0.7, 5, 32])
+def test_a_mask_of_dots_is_never_an_empty_cut_out(feather_px: float) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
+    mask = np.zeros(SIZE, np.uint8)
+    mask[20, 30] = mask[60, 70] = 255
+    assert cut_out(picture, mask, margin_px=0, feather_px=feather_px)[..., 3].any()
 
 
 def test_pictures_and_masks_that_do_not_fit(
@@ -417,10 +445,12 @@ def test_models_that_cannot_be_used(
     (tmp_path / "text.onnx").write_text("weights")
     model = write_model(tmp_path / "m.onnx", side="s")
     fixed = write_model(tmp_path / "fixed.onnx", side=32)
+    vast = write_model(tmp_path / "vast.onnx", side=10**6)
     for images, words, expected in (
         (drawn[0], [tmp_path / "text.onnx"], "expected an ONNX model"),
         (drawn[0], [tmp_path / "nowhere.onnx"], "no file"),
         (drawn[0], [fixed, "--size", 64], "cannot take a picture (1, 3, 64, 64)"),
+        (drawn[0], [vast], "takes 1000000: expected a whole number from 1 to 8,192"),
         (flat, [model], "it finds nothing"),
     ):
         place = ["--images", images, "--output", tmp_path / "o", "--device", "cpu"]
@@ -433,7 +463,8 @@ def test_a_folder_that_holds_something_else_is_refused(
     images, alpha = drawn
     save(tmp_path / "masks" / "one.png", 255 * (alpha > 0.5))
     words = ["--masks", tmp_path / "masks", "--images", images, "--output"]
-    assert "is not a folder of cut-outs" in fails(*words, images, capsys=capsys)
+    other = save(tmp_path / "other" / "one.png", 255 * alpha).parent
+    assert "is not a folder of cut-outs" in fails(*words, other, capsys=capsys)
     cut_outs(tmp_path / "out", images, MaskFolder(tmp_path / "masks"))
     line = fails(*words, tmp_path / "out", "--margin", 9, capsys=capsys)
     assert "with other settings" in line

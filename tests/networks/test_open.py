@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from dsetkit.errors import DsetkitError, NetworkError
 from dsetkit.networks.onnx_network import read_facts
@@ -89,6 +90,23 @@ def test_a_graph_that_is_not_what_its_json_says_is_refused(changes: dict, tmp_pa
     path.write_bytes(BUNDLED.read_bytes())
     path.with_suffix(".json").write_text(json.dumps(ABOUT | {"maps": ["depth"]} | changes))
     with pytest.raises(NetworkError, match="has 1 inputs and 1 outputs"):
+        open_network(path, device="cpu")
+
+
+@pytest.mark.parametrize("side", [0, 10**6])
+def test_a_graph_for_pictures_of_no_possible_size_is_refused(side: int, tmp_path: Path) -> None:
+    shape = ("N", 3, side, side)
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["x"], ["depth"], axes=[1])],
+        "mean",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("depth", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
+    path = tmp_path / "n.onnx"
+    path.write_bytes(model.SerializeToString())
+    path.with_suffix(".json").write_text(json.dumps(ABOUT | {"maps": ["depth"]}))
+    with pytest.raises(NetworkError, match=f"takes {side}: expected a whole number from 1"):
         open_network(path, device="cpu")
 
 

@@ -162,6 +162,8 @@ def test_an_asked_for_size_is_what_the_network_sees(files: dict) -> None:
         (("mask",), {"size": (0, 64)}, "size 0: expected a whole number"),
         (("mask",), {"batch_size": 0}, "batch_size 0: expected a whole number"),
         (("mask",), {"size": (8192, 8192), "batch_size": 10**6}, "of memory"),
+        (("mask",), {"size": 64}, "size 64: expected .height, width"),
+        (("mask",), {"threads": 10**6}, "threads 1000000: expected a whole number"),
         (("mask",), {"device": "xyz"}, "expected auto, cpu, cuda"),
     ],
 )
@@ -178,6 +180,9 @@ def test_what_does_not_fit_is_one_clear_line(
     [
         (np.zeros((64, 64, 3), np.uint8), None, "sees the background, too"),
         (np.zeros((64, 64, 3), np.float32), np.zeros((64, 64, 3), np.uint8), "expected uint8"),
+        ("a.png", np.zeros((64, 64, 3), np.uint8), "composite str: expected an array"),
+        (np.zeros((64, 64, 3), np.uint8), [[0]], "background list: expected an array"),
+        (np.zeros((0, 64, 3), np.uint8), np.zeros((0, 64, 3), np.uint8), "expected uint8"),
         (np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3), np.uint8), "expected uint8"),
         (np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64, 4), np.uint8), "background uint8"),
         (np.zeros((64, 96, 3), np.uint8), np.zeros((96, 64, 3), np.uint8), "the same view"),
@@ -194,6 +199,28 @@ def test_a_background_of_another_size_and_the_same_view_is_taken(files: dict) ->
     composite, background = pictures((90, 120), (45, 60))
     predictor = Predictor(files["pair"], device="cpu")
     assert predictor(composite, background).mask.shape == (90, 120)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_answers_that_are_no_numbers_are_a_user_error(
+    files: dict, wrong: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(files["mask"], device="cpu")
+    (network,) = predictor._networks
+    monkeypatch.setattr(
+        type(network), "__call__", lambda *_: {"mask": np.full((1, 8, 8), wrong, np.float32)}
+    )
+    with pytest.raises(NetworkError, match="mask with values that are no numbers"):
+        predictor(*pictures((64, 64)))
+
+
+def test_a_size_without_memory_for_it_is_refused_before_it_is_taken(
+    files: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(files["mask"], device="cpu")
+    monkeypatch.setattr("dsetkit.memory.available_memory", lambda: 2**20)
+    with pytest.raises(NetworkError, match="of memory"):
+        predictor(*pictures((64, 64)))
 
 
 def test_a_network_that_cannot_be_run_is_a_user_error(files: dict) -> None:

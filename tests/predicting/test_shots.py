@@ -50,6 +50,30 @@ def test_results_of_different_pictures_never_have_one_name(tmp_path: Path) -> No
     assert len({name.lower() for name in names}) == len(given)
 
 
+def test_a_name_that_ends_in_a_suffix_is_not_taken_for_one_with_it(tmp_path: Path) -> None:
+    names = ("a.png", "a.jpg", "a.jpg.png", "a.jpg-1.png", "b.png", "x/b.png", "b.png-1.png")
+    given = [write(tmp_path / name) for name in names]
+    assert len({shot.name.lower() for shot in read(given)}) == len(given)
+
+
+def test_a_path_that_no_file_can_have_is_told_and_the_others_follow(tmp_path: Path) -> None:
+    write(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_bytes(b"composite\na\0b.png\na.png\n")
+    reasons: list[str] = []
+    shots = list(find_shots(table=tmp_path / "t.csv").read(reasons.append))
+    assert [shot.name for shot in shots] == ["a"]
+    assert len(reasons) == 1 and "null character" in reasons[0] and "\0" not in reasons[0]
+
+
+def test_a_damaged_video_is_told_of_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "cut.mp4").write_bytes(b"\0\0\0\x1cftypisom" + b"\0" * 100)
+    with pytest.raises(AssetError, match="cannot be read as a video"):
+        find_shots([tmp_path / "cut.mp4"])
+    assert capfd.readouterr().err == ""
+
+
 def test_one_background_is_that_of_all_pictures(tmp_path: Path) -> None:
     composites = [write(tmp_path / f"c{i}.png", i) for i in range(3)]
     behind = write(tmp_path / "empty.png", 77)
@@ -122,12 +146,14 @@ def bad(name: str, root: Path) -> dict:
     one, two = write(root / "a" / "one.png"), write(root / "a" / "two.png")
     (root / "empty").mkdir()
     (root / "bad.mp4").write_bytes(b"\0" * 100)
+    (root / "v\udcff.mp4").write_bytes(b"\0" * 100)
     os.mkfifo(root / "pipe.mp4")
     tables = {
         "columns": "left,right\na,b\n",
         "no rows": "composite,background\n",
         "empty": "",
         "short": "composite,background\na.png\n",
+        "root": "composite\n/\n",
         "not text": "\xff\xfe\0",
         "open": '"' + "x" * 10**6,
     }
@@ -142,6 +168,7 @@ def bad(name: str, root: Path) -> dict:
         "two videos": {"composites": [root / "bad.mp4", one]},
         "no video": {"composites": [root / "bad.mp4"]},
         "missing video": {"composites": [root / "none.mp4"]},
+        "video not UTF-8": {"composites": [root / "v\udcff.mp4"]},
         "pipe": {"composites": [root / "pipe.mp4"]},
         "both": {"composites": [one], "table": root / "columns.csv"},
         "missing table": {"table": root / "none.csv"},
@@ -155,6 +182,7 @@ def bad(name: str, root: Path) -> dict:
         *("nothing", "no pictures", "no match", "no background", "one name", "two videos"),
         *("no video", "missing video", "pipe", "both", "missing table", "table columns"),
         *("table no rows", "table empty", "table short", "table not text", "table open"),
+        *("table root", "video not UTF-8"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(name: str, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_constant_map_stays_constant(value: float) -> None:
     np.testing.assert_array_equal(result, np.float32(value))
 
 
-@pytest.mark.parametrize("size", [(8, 8), (17, 300), (64, 96), (700, 31)])
+@pytest.mark.parametrize("size", [(8, 8), (17, 300), (64, 96), (700, 31), (3, 40000)])
 @pytest.mark.parametrize("smoothness", [1e-4, 1e-2])
 def test_any_size_stays_within_the_range_of_the_map(size: tuple, smoothness: float) -> None:
     rng = np.random.default_rng(1)

@@ -25,7 +25,7 @@ from dsetkit.store import CODECS, SPLITS, Record
 from dsetkit.store.records import PlacedObject
 from dsetkit.verbs.export import FORMAT_NAMES, FORMATS, export
 from dsetkit.verbs.exporting import common
-from dsetkit.verbs.exporting.yolo import one_polygon
+from dsetkit.verbs.exporting.yolo import data_yaml, one_polygon
 from tests.helpers.image_sets import set_001
 from tests.helpers.importing import import_images
 from tests.helpers.verbs import parsers
@@ -193,6 +193,12 @@ def test_pycocotools_reads_the_annotations(data: Path, tmp_path: Path) -> None:
             assert category["name"] == SampleTable(dataset).row(index, record)["foreground"]
             seen += 1
     assert seen == SAMPLES and not (output / ".parts").exists()
+
+
+def test_names_of_classes_are_yaml_whatever_characters_they_have() -> None:
+    yaml = pytest.importorskip("yaml")
+    names = ["plain", "a: #'b", 'q"\\', "\x7f\n\x85\u2028\ufeff", "é", "\U0001f600", "foreground"]
+    assert yaml.safe_load(data_yaml(names, ["train"]))["names"] == dict(enumerate(names))
 
 
 def test_yolo_polygons_fill_the_mask(data: Path, tmp_path: Path) -> None:

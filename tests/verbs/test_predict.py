@@ -145,6 +145,17 @@ def test_what_cannot_be_done_is_one_line(
     assert len(said) == 1 and complaint in said[0]
 
 
+@pytest.mark.parametrize("output", ["a", "a/out"])
+def test_results_never_lie_among_the_pictures_of_the_next_run(
+    world: Path, capsys: pytest.CaptureFixture, output: str
+) -> None:
+    words = ("--checkpoint", "@/mask.safetensors", "--composite", "@/a")
+    predict(world, world / output, *words, status=2)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "the next run would take its results for pictures" in said
+    assert len(list((world / "a").iterdir())) == 3
+
+
 def test_onnx_files_are_predicted_without_torch(world: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from dsetkit.cli import main\n"

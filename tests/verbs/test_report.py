@@ -492,6 +492,20 @@ def test_the_page_and_its_twin_are_two_files(
     assert "expected two files" in capsys.readouterr().err and not page.exists()
 
 
+def test_a_file_of_another_kind_is_never_replaced(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data, page = tmp_path / "shard-00000.lmdb", tmp_path / "page.html"
+    data.write_bytes(b"a dataset")
+    for words, suffix in (
+        (["--output", data], ".html"),
+        (["--output", page, "--json", data], ".json"),
+    ):
+        assert dsetkit("report", shared, *words) == 2
+        assert f"expected a name that ends in {suffix}" in capsys.readouterr().err
+    assert data.read_bytes() == b"a dataset" and not page.exists()
+
+
 @pytest.mark.parametrize("samples", ["0", "1001", "-1", "many"])
 def test_the_gallery_has_bounds(samples: str, shared: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -9,7 +9,6 @@ corners are centres of pixels whose mask is at least 128. The class is the name 
 or "foreground" where it is not known. Format: https://docs.ultralytics.com/datasets/segment/.
 """
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -48,15 +47,22 @@ def write(order: Order) -> None:
     reader = SampleReader(order.dataset, FIELDS)
     packs = order.packs(SAMPLES_PER_PACK)
     order.run(partial(_write_pack, reader, order.output, names), packs)
-    write_whole(order.output / "data.yaml", _data_yaml(names, list(order.splits)).encode())
+    write_whole(order.output / "data.yaml", data_yaml(names, list(order.splits)).encode())
 
 
-def _data_yaml(names: list[str], splits: list[str]) -> str:
+def data_yaml(names: list[str], splits: list[str]) -> str:
+    """data.yaml: the folders of the splits, and the names of the classes."""
     # Ultralytics asks for train and val; a folder that an export of one split lacks is that split.
     folders = {name: name if name in splits else splits[0] for name in SPLITS}
     lines = [f"{name}: images/{folder}" for name, folder in folders.items()]
-    lines += ["names:", *(f"  {number}: {json.dumps(name)}" for number, name in enumerate(names))]
+    lines += ["names:", *(f"  {number}: {_quoted(name)}" for number, name in enumerate(names))]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Text as a string of YAML. JSON's strings are others: they write some characters as two."""
+    shown = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
+    return f'"{"".join(shown)}"'
 
 
 def _write_pack(reader: SampleReader, output: Path, names: list[str], pack: Pack) -> None:

@@ -122,9 +122,13 @@ def collect(
 
 
 def check_places(page_file: Path, twin_file: Path | None) -> None:
-    """Raises DsetkitError when the page and its twin would be one file."""
+    """Raises DsetkitError when the page and its twin would be one file, or replace another kind."""
     if twin_file is not None and is_same_place(page_file, twin_file):
         raise DsetkitError(f"--output and --json are both {page_file}: expected two files")
+    for flag, file, suffix in (("--output", page_file, ".html"), ("--json", twin_file, ".json")):
+        is_device = file is not None and file.exists() and not file.is_file() and not file.is_dir()
+        if file is not None and file.suffix.lower() != suffix and not is_device:
+            raise DsetkitError(f"{flag} {file}: expected a name that ends in {suffix}")
 
 
 def write_report(report: Report, page_file: Path, twin_file: Path | None = None) -> int:
