@@ -7,11 +7,14 @@ are estimated: those of the object alone, by the multi-level method of Germer et
 """
 
 import math
+import os
+from typing import Any
 
 import cv2
 import numpy as np
 
 from dsetkit.extras import extra_module
+from dsetkit.networks.sessions import default_threads
 
 CONTEXT_PX = 32  # of the picture around an object, for the colours behind it
 HARD_SHARE = 0.02  # a mask whose edge has fewer grey pixels than this has no soft edge
@@ -28,7 +31,20 @@ def check_installed() -> None:
     Raises:
         DsetkitError: It is not installed.
     """
-    extra_module("pymatting.foreground.estimate_foreground_ml", **EXTRA)
+    _estimator()
+
+
+def _estimator() -> Any:
+    """The module that estimates colours.
+
+    It gives all OpenMP code of the process its own number of threads, and the last bits of a
+    network's answer depend on that number. So it is told the number that torch has.
+
+    Raises:
+        DsetkitError: It is not installed.
+    """
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(default_threads()))
+    return extra_module("pymatting.foreground.estimate_foreground_ml", **EXTRA)
 
 
 def soft_alpha(picture: np.ndarray, mask: np.ndarray, *, feather_px: float) -> np.ndarray:
@@ -128,7 +144,6 @@ def _foreground_colours(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """The colours of the object alone: those of the picture where alpha is 255, uint8 (h,w,3)."""
     if alpha.min() == 255:
         return picture
-    module = extra_module("pymatting.foreground.estimate_foreground_ml", **EXTRA)
-    estimated = module.estimate_foreground_ml(picture / 255.0, alpha / 255.0)
+    estimated = _estimator().estimate_foreground_ml(picture / 255.0, alpha / 255.0)
     colours = np.rint(255 * estimated).clip(0, 255).astype(np.uint8)
     return np.where(alpha[..., None] == 255, picture, colours)

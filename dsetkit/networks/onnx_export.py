@@ -82,7 +82,7 @@ def export_checkpoint(
                     f"{difference:.3g}): try another version of torch, onnxscript or onnxruntime"
                 )
         place.write_bytes(content)
-        write_json(output.with_suffix(".json"), about)
+    write_json(output.with_suffix(".json"), about)
     return apart
 
 

@@ -1,6 +1,8 @@
 """cut-outs: no fringe of the old background, one file for each instance, bad input in one line."""
 
 import json
+import os
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -481,3 +483,16 @@ def test_without_pymatting_it_is_one_line_that_names_the_extra(
     monkeypatch.setitem(sys.modules, "pymatting", None)
     words = ["--masks", tmp_path, "--images", drawn[0], "--output", tmp_path / "o"]
     assert "pip install 'dsetkit[cut-outs]'" in fails(*words, capsys=capsys)
+
+
+def test_the_estimator_leaves_the_threads_of_networks_as_they_are() -> None:
+    program = (
+        "import torch\n"
+        "from dsetkit.cutting.edges import check_installed\n"
+        "before = torch.get_num_threads()\n"
+        "check_installed()\n"
+        "assert torch.get_num_threads() == before == 1\n"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment.pop("NUMBA_NUM_THREADS", None)
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)

@@ -129,7 +129,7 @@ def test_pictures_are_resized_as_torch_does(came: tuple, shown: tuple) -> None:
     batch = torch.from_numpy(composites).permute(0, 3, 1, 2).float() / 255
     expected = interpolate(batch, size=shown, mode="bilinear", antialias=True).numpy()
     expected = (expected - mean[:, None, None]) / std[:, None, None]
-    resized = OnnxResizer(teacher="t", mean=mean, std=std)(composites, shown)
+    resized = OnnxResizer(name="t", mean=mean, std=std)(composites, shown)
     np.testing.assert_allclose(resized, expected, atol=1.5e-4)  # 2e-5 of the pixels, over 0.2
 
 

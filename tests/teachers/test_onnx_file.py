@@ -14,7 +14,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 from onnx import TensorProto, helper
 
-from dsetkit.errors import TeacherError
+from dsetkit.errors import NetworkError
 from dsetkit.teachers import TeacherOptions, load_teacher
 
 COMPOSITES = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)
@@ -141,7 +141,7 @@ def test_a_restricting_licence_is_named(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 def refusal(path: Path, **options: object) -> str:
-    with pytest.raises(TeacherError) as error:
+    with pytest.raises(NetworkError) as error:
         load(path, **options)(COMPOSITES)
     assert "\n" not in str(error.value)
     return str(error.value)
