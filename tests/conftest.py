@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded; for commands that tests start, too
+# Before torch and numba are loaded; for commands that tests start, too.
+os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

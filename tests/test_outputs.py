@@ -86,7 +86,8 @@ def fails(capsys: pytest.CaptureFixture) -> Failing:
 
 def name_in(command: str, flag: str, folder: Path) -> Path:
     """A name that the command accepts."""
-    return folder / ("new.onnx" if command == "export-model" else "new")
+    suffixes = {"export-model": ".onnx", "report": {"--output": ".html"}.get(flag, ".json")}
+    return folder / f"new{suffixes.get(command, '')}"
 
 
 # ---- every verb and script is here -------------------------------------------------------------
