@@ -17,6 +17,7 @@ from tests.helpers.verbs import (
     OUTPUTS,
     World,
     flags_of_files,
+    name_in,
     parsers,
     run_command,
 )
@@ -82,12 +83,6 @@ def fails(capsys: pytest.CaptureFixture) -> Failing:
         return errors[0]
 
     return run
-
-
-def name_in(command: str, flag: str, folder: Path) -> Path:
-    """A name that the command accepts."""
-    suffixes = {"export-model": ".onnx", "report": {"--output": ".html"}.get(flag, ".json")}
-    return folder / f"new{suffixes.get(command, '')}"
 
 
 # ---- every verb and script is here -------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dsetkit.console import run
-from tests.helpers.verbs import IN_PLACE, ONLY_PRINTS, OUTPUTS, World, run_command
+from tests.helpers.verbs import IN_PLACE, ONLY_PRINTS, OUTPUTS, World, name_in, run_command
 from tests.helpers.worlds import tiny_dataset
 
 REPOSITORY = Path(__file__).parents[1]
@@ -30,7 +30,8 @@ def arguments(command: str, world: World, folder: Path) -> list[str]:
         return world.fill(ONLY_PRINTS[command])
     if command in IN_PLACE and command not in OUTPUTS:
         return [str(tiny_dataset(folder / "d", num_samples=40)), *IN_PLACE[command].split()]
-    return world.arguments(command, next(iter(OUTPUTS[command])), folder / "new")
+    flag = next(iter(OUTPUTS[command]))
+    return world.arguments(command, flag, name_in(command, flag, folder))
 
 
 EVERY = [*PRINTING, *ONLY_PRINTS, *(set(IN_PLACE) - set(OUTPUTS))]

@@ -162,6 +162,12 @@ class World:
         return [word.format(**self.places) for word in words.split()]
 
 
+def name_in(command: str, flag: str, folder: Path) -> Path:
+    """A name that the command accepts."""
+    suffixes = {"export-model": ".onnx", "report": {"--output": ".html"}.get(flag, ".json")}
+    return folder / f"new{suffixes.get(command, '')}"
+
+
 def write_teacher(path: Path) -> Path:
     """Writes a depth network that answers the brightness, and loads without torch."""
     picture = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 3, "h", "w"))
