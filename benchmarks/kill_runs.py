@@ -467,7 +467,7 @@ def _unused(names: set[str]) -> list[str]:
     for folder in Path("/proc").iterdir() if names else ():
         with suppress(OSError):
             if folder.name.isdecimal():
-                maps = (folder / "maps").read_text()
+                maps = (folder / "maps").read_text(errors="replace")  # names may be no UTF-8
                 links = [os.readlink(link) for link in (folder / "fd").iterdir()]
                 used = {name for name in names if f"/dev/shm/{name}" in maps or any(
                     link == f"/dev/shm/{name}" for link in links)}  # fmt: skip
