@@ -269,7 +269,7 @@ def test_a_campaign_of_kills_finds_nothing_and_notices_a_loss(tmp_path: Path) ->
         assert (row.kills, row.stops) == (1, 1)
     spoiled = campaigns["merge"]
     spoiled._expected.popitem()
-    spoiled.stop_one(signal.SIGKILL, group=True, share=1.5)
+    spoiled.stop_one(signal.SIGKILL, group=True, share=1e6)  # that is: when it has ended
     assert (spoiled.row.lost, spoiled.row.unequal) == (1, 1)
 
 
