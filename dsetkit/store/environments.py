@@ -9,6 +9,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,23 +172,12 @@ def _open_environment(path: Path) -> tuple[lmdb.Environment, dict[str, Any]]:
         )
         return env, {name: env.open_db(name.encode(), create=False) for name in DATABASES}
     except lmdb.NotFoundError:
-        names = {name for name in DATABASES if _has(env, name)}
-        has_entries = env.stat()["entries"] > 0
+        with env.begin() as txn:  # one state of the file, for a writer may be at work
+            fault = _what_is_missing(path, env, txn)
         env.close()
-        if names:
-            missing = ", ".join(name for name in DATABASES if name not in names)
-            raise DatasetError(
-                f"{path} is damaged (no database {missing}): copy it again from its source, or "
-                "generate it again"
-            ) from None
-        if has_entries:
-            raise DatasetError(
-                f"{path} is an LMDB file of another program (no database 'manifest'): "
-                "expected a dataset made by `python -m dsetkit generate`"
-            ) from None
-        raise UnfinishedError(
-            f"{path} holds nothing yet: run the command that makes it again, it continues"
-        ) from None
+        if fault is None:  # a writer has made them in the meantime
+            return _open_environment(path)
+        raise fault from None
     except lmdb.Error as error:
         raise DatasetError(f"cannot open {path}: {error}") from None
 
@@ -229,9 +219,28 @@ def _check_structure(path: Path) -> None:
                 raise
 
 
-def _has(env: lmdb.Environment, name: str) -> bool:
-    try:
-        env.open_db(name.encode(), create=False)
-    except lmdb.Error:
-        return False
-    return True
+def _what_is_missing(
+    path: Path, env: lmdb.Environment, txn: lmdb.Transaction
+) -> DatasetError | None:
+    """The error for a file without some of its databases; None if it has them all."""
+    there = {}
+    for name in DATABASES:
+        with suppress(lmdb.Error):
+            there[name] = txn.stat(env.open_db(name.encode(), txn=txn, create=False))["entries"]
+    missing = [name for name in DATABASES if name not in there]
+    if not missing:
+        return None
+    if any(there.values()):
+        return DatasetError(
+            f"{path} is damaged (no database {', '.join(missing)}): copy it again from its source, "
+            "or generate it again"
+        )
+    if txn.stat()["entries"] > len(there):
+        return DatasetError(
+            f"{path} is an LMDB file of another program (no database 'manifest'): expected a "
+            "dataset made by `python -m dsetkit generate`"
+        )
+    # A writer makes all databases before it puts anything into them.
+    return UnfinishedError(
+        f"{path} holds nothing yet: run the command that makes it again, it continues"
+    )

@@ -7,12 +7,13 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
 from pathlib import Path
 
 import lmdb
 import pytest
 
-from dsetkit.errors import DatasetError
+from dsetkit.errors import DatasetError, UnfinishedError
 from dsetkit.store.environments import EnvironmentPool
 from dsetkit.store.lmdb_store import FIRST_MAP_SIZE, StoreReader, StoreWriter, u64_key
 
@@ -227,3 +228,27 @@ def test_threads_read_while_files_are_closed_and_opened(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(read, range(3000)))
+
+
+@pytest.mark.parametrize("made", range(4))
+def test_a_file_whose_writer_is_making_its_databases_is_not_finished(
+    made: int, tmp_path: Path
+) -> None:
+    """Whatever the order in which it makes them; until all are there it puts nothing into them."""
+    for number, names in enumerate(permutations(("manifest", "backgrounds", "samples"), made % 4)):
+        path = tmp_path / f"{number}.lmdb"
+        with lmdb.open(str(path), subdir=False, max_dbs=8, lock=False) as env:
+            for name in names:
+                env.open_db(name.encode())
+        with pytest.raises(UnfinishedError):
+            StoreReader(path).get("manifest", b"manifest")
+
+
+def test_a_file_that_has_lost_a_database_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "s.lmdb"
+    with lmdb.open(str(path), subdir=False, max_dbs=8, lock=False) as env:
+        samples = env.open_db(b"samples")
+        with env.begin(samples, write=True) as txn:
+            txn.put(b"key", b"value")
+    with pytest.raises(DatasetError, match="damaged .no database manifest, backgrounds, foregr"):
+        StoreReader(path).get("samples", b"key")
