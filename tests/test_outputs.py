@@ -3,7 +3,6 @@
 import ctypes
 import fcntl
 import os
-import resource
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.full_disk import files_of_at_most
 from tests.helpers.verbs import (
     IN_PLACE,
     ONLY_PRINTS,
@@ -206,17 +206,6 @@ def test_what_is_no_file_is_written_to_and_not_replaced(
 
 
 # ---- room --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def files_of_at_most(num_bytes: int) -> Iterator[None]:
-    """Within the block, a file that grows beyond a size is an error, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(("command", "flag", "room"), cases(SMALL, 0, 300, 20_000))

@@ -1,12 +1,13 @@
-"""How a verb is added to the command line, and flags that several verbs have."""
+"""How a verb is added to the command line; flags and answers that several verbs have."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dsetkit.cli.examples import EXAMPLES
 from dsetkit.store import SPLITS, is_remote
 
+REASONS_SHOWN = 10  # of pictures that are left out
 # argparse has no public name for this class.
 Verbs = argparse._SubParsersAction
 Verb = Callable[[argparse.Namespace], None]
@@ -97,3 +98,11 @@ def _field_codec(text: str) -> tuple[str, str]:
 def add_split_choice(add: AddArgument) -> None:
     """Adds --split."""
     add("--split", choices=tuple(SPLITS), help="only samples of this split (default: all)")
+
+
+def print_left_out(reasons: Sequence[str]) -> None:
+    """Prints the first of the reasons for which --skip-bad has left pictures out."""
+    for reason in reasons[:REASONS_SHOWN]:
+        print(f"left out: {reason}")
+    if len(reasons) > REASONS_SHOWN:
+        print(f"... and {len(reasons) - REASONS_SHOWN:,} more")

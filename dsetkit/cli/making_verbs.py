@@ -28,7 +28,7 @@ from dsetkit.arguments import (
     WORKERS,
     device,
 )
-from dsetkit.cli.flags import Verbs, add_layout_flags, add_verb
+from dsetkit.cli.flags import Verbs, add_layout_flags, add_verb, print_left_out
 from dsetkit.cli.teacher_verbs import (
     add_label_flags,
     add_teacher_flags,
@@ -36,8 +36,6 @@ from dsetkit.cli.teacher_verbs import (
     teacher_choice,
 )
 from dsetkit.console import progress_bar
-
-SKIPPED_SHOWN = 10  # reasons that are printed
 
 
 def add_making_verbs(verbs: Verbs) -> None:
@@ -155,10 +153,7 @@ def _cut_outs(args: argparse.Namespace) -> None:
             skip_bad=args.skip_bad,
             progress=progress,
         )
-    for reason in done.bad[:SKIPPED_SHOWN]:
-        print(f"left out: {reason}")
-    if len(done.bad) > SKIPPED_SHOWN:
-        print(f"... and {len(done.bad) - SKIPPED_SHOWN:,} more")
+    print_left_out(done.bad)
     counts = {"already there": done.kept, f"under {args.min_side} px": done.small}
     counts |= {"crowds": done.crowds}
     others = "".join(f", {count:,} {what}" for what, count in counts.items() if count)

@@ -4,10 +4,8 @@ import argparse
 from pathlib import Path
 
 from dsetkit.arguments import BATCH, COUNT, device, image_size
-from dsetkit.cli.flags import Verbs, add_verb
+from dsetkit.cli.flags import Verbs, add_verb, print_left_out
 from dsetkit.console import progress_bar
-
-SKIPPED_SHOWN = 10  # reasons that are printed
 
 
 def add_predict_verb(verbs: Verbs) -> None:
@@ -99,10 +97,7 @@ def _predict(args: argparse.Namespace) -> None:
             skip_bad=args.skip_bad,
             progress=progress,
         )
-    for reason in done.skipped[:SKIPPED_SHOWN]:
-        print(f"left out: {reason}")
-    if len(done.skipped) > SKIPPED_SHOWN:
-        print(f"... and {len(done.skipped) - SKIPPED_SHOWN:,} more")
+    print_left_out(done.skipped)
     rate = done.count / max(done.seconds, 1e-9)
     pictures = "1 picture" if done.count == 1 else f"{done.count:,} pictures"
     print(

@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 
 from dsetkit.assets import MAX_MEGAPIXELS, Picture, read_file
-from dsetkit.cutting.sources import Found, MaskOf, Shot, pictures_below, stem_of, turned_with
+from dsetkit.cutting.sources import Found, MaskOf, Shot, stem_of, turned_with
 from dsetkit.errors import AssetError, one_line, printable
+from dsetkit.importing import pictures_below
 
 LARGEST_FILE = 4 * 2**30  # bytes
 SUBPIXEL_BITS = 4  # of polygons' corners

@@ -16,13 +16,13 @@ import numpy as np
 from dsetkit.extras import extra_module
 from dsetkit.networks.sessions import default_threads
 
+ESTIMATOR = "pymatting.foreground.estimate_foreground_ml"
 CONTEXT_PX = 32  # of the picture around an object, for the colours behind it
 HARD_SHARE = 0.02  # a mask whose edge has fewer grey pixels than this has no soft edge
 BAND_PER_FEATHER = 1.4  # width of the band of mixed pixels to both sides of a hard edge
 LEAST_WEIGHT = 1e-3  # of the pixels that a mean is taken of
 NOISE = 0.02  # standard deviation of the colours of even surfaces, of 1
 BLUR_ERROR = 0.1  # of a blurred mask as alpha, a standard deviation
-EXTRA = {"extra": "cut-outs", "purpose": "cut-outs"}
 
 
 def check_installed() -> None:
@@ -44,7 +44,7 @@ def _estimator() -> Any:
         DsetkitError: It is not installed.
     """
     os.environ.setdefault("NUMBA_NUM_THREADS", str(default_threads()))
-    return extra_module("pymatting.foreground.estimate_foreground_ml", **EXTRA)
+    return extra_module(ESTIMATOR, extra="cut-outs", purpose="cut-outs")
 
 
 def soft_alpha(picture: np.ndarray, mask: np.ndarray, *, feather_px: float) -> np.ndarray:

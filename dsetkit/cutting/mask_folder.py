@@ -12,12 +12,12 @@ from dsetkit.cutting.sources import (
     Shot,
     by_stem,
     flat_name,
-    pictures_below,
     read_picture,
     stem_of,
     turned_with,
 )
 from dsetkit.errors import AssetError, printable
+from dsetkit.importing import pictures_below
 
 
 @dataclass(frozen=True)

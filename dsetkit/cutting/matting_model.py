@@ -22,10 +22,10 @@ from dsetkit.cutting.sources import (
     Shot,
     by_stem,
     flat_name,
-    pictures_below,
     stem_of,
 )
 from dsetkit.errors import AssetError, NetworkError, one_line, printable
+from dsetkit.importing import pictures_below
 from dsetkit.networks.sessions import Session, fixed_side, open_session
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

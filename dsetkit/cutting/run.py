@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from dsetkit.arguments import CUT_OUT_PX, FEATHER_PX, JOBS, MARGIN_PX
+from dsetkit.assets import encode_asset
 from dsetkit.cutting.edges import check_installed, cut_out
 from dsetkit.cutting.sources import MaskSource, Shot, read_picture, unique
 from dsetkit.errors import AssetError, printable
@@ -140,7 +140,7 @@ def _cut(output: Path, source: MaskSource, cutting: Cutting, skip_bad: bool, sho
             rgba = cut_out(
                 colours, values, margin_px=cutting.margin_px, feather_px=cutting.feather_px
             )
-            write_whole(output / f"{mask.name}.png", _png(rgba))
+            write_whole(output / f"{mask.name}.png", encode_asset(rgba))
             done.written += 1
     except AssetError as error:
         reason = f"{printable(shot.path)}: {error}"
@@ -148,9 +148,3 @@ def _cut(output: Path, source: MaskSource, cutting: Cutting, skip_bad: bool, sho
             raise AssetError(f"{reason}; --skip-bad leaves it out") from None
         done.bad.append(reason)
     return done
-
-
-def _png(rgba: np.ndarray) -> bytes:
-    bgra = cv2.cvtColor(np.ascontiguousarray(rgba), cv2.COLOR_RGBA2BGRA)
-    encoded = cv2.imencode(".png", bgra)[1]
-    return encoded.tobytes()

@@ -13,7 +13,6 @@ import numpy as np
 
 from dsetkit.assets import Picture, decode_picture, read_file, turn, turned_size
 from dsetkit.errors import AssetError, printable
-from dsetkit.importing import PICTURE_SUFFIXES, natural, walk
 
 
 @dataclass(frozen=True)
@@ -91,22 +90,6 @@ class MaskSource(Protocol):
         Raises:
             AssetError: The mask cannot be used; the message is the reason alone.
         """
-
-
-def pictures_below(folder: Path) -> list[str]:
-    """Paths of all pictures below a folder, relative to it, in the order of their names.
-
-    Raises:
-        AssetError: It is no folder, or has no pictures.
-    """
-    if not folder.is_dir():
-        raise AssetError(f"{printable(folder)} is not a folder: expected one of pictures")
-    inside = [path.as_posix() for path in walk(folder)]
-    names = sorted((n for n in inside if n.lower().endswith(PICTURE_SUFFIXES)), key=natural)
-    if not names:
-        expected = ", ".join(PICTURE_SUFFIXES)
-        raise AssetError(f"no pictures in {printable(folder)}: expected {expected}")
-    return names
 
 
 def stem_of(name: str) -> str:

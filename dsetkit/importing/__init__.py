@@ -11,11 +11,10 @@ from dsetkit.importing.settings import (
     Pasting,
     SplitRule,
 )
-from dsetkit.importing.sources import PICTURE_SUFFIXES, natural, table_text, walk
+from dsetkit.importing.sources import natural, pictures_below, table_text
 from dsetkit.importing.tables import csv_rows
 
 __all__ = [
-    "PICTURE_SUFFIXES",
     "DepthMeaning",
     "DepthUnits",
     "FileNaming",
@@ -27,6 +26,6 @@ __all__ = [
     "import_images",
     "import_rgbd",
     "natural",
+    "pictures_below",
     "table_text",
-    "walk",
 ]

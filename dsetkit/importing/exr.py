@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dsetkit.errors import AssetError, DsetkitError, one_line
+from dsetkit.errors import AssetError, one_line
 from dsetkit.extras import extra_module
 
 MAGIC = b"\x76\x2f\x31\x01"
@@ -34,10 +34,7 @@ def read_exr(content: bytes) -> np.ndarray:
         (name,) = names
     if name is None:
         raise AssetError(f"an OpenEXR file with the channels {', '.join(names)[:100]}: expected Z")
-    try:
-        openexr = extra_module("OpenEXR", extra="exr", purpose="reading .exr files")
-    except DsetkitError as error:
-        raise AssetError(str(error)) from None
+    openexr = extra_module("OpenEXR", extra="exr", purpose="reading .exr files", error=AssetError)
     with tempfile.NamedTemporaryFile(suffix=".exr") as file:
         file.write(content)
         file.flush()

@@ -291,6 +291,22 @@ def walk(root: Path, *, never_folders: tuple[str, ...] = PICTURE_SUFFIXES) -> It
     return below(Path(), ())
 
 
+def pictures_below(folder: Path) -> list[str]:
+    """Paths of all pictures below a folder, relative to it, in the order of their names.
+
+    Raises:
+        AssetError: It is no folder, or has no pictures.
+    """
+    if not folder.is_dir():
+        raise AssetError(f"{printable(folder)} is not a folder: expected one of pictures")
+    inside = [path.as_posix() for path in walk(folder)]
+    names = sorted((n for n in inside if n.lower().endswith(PICTURE_SUFFIXES)), key=natural)
+    if not names:
+        expected = ", ".join(PICTURE_SUFFIXES)
+        raise AssetError(f"no pictures in {printable(folder)}: expected {expected}")
+    return names
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()

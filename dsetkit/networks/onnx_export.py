@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 from dsetkit.errors import NetworkError, one_line, printable
+from dsetkit.extras import extra_module
 from dsetkit.files import replacing, write_json
 from dsetkit.networks.checkpoint import CheckpointNetwork
 from dsetkit.networks.network import NetworkFacts
@@ -27,7 +28,6 @@ from dsetkit.networks.repository_models import repository_models
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-INSTALL = "pip install 'dsetkit[teachers]'"  # for messages
 MOST_APART = 1e-3  # of the greatest depth, or of a mask: a larger difference is no rounding
 LARGEST_SIDE_PX = 8192  # of a graph whose height and width are free
 
@@ -243,9 +243,4 @@ def drawn_composites(height: int, width: int) -> list[np.ndarray]:
 def check_packages() -> None:
     """Raises NetworkError unless what writes and reads ONNX graphs is installed."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            __import__(package)
-        except ImportError:
-            raise NetworkError(
-                f"export-model needs {package}, which is not installed: {INSTALL}"
-            ) from None
+        extra_module(package, extra="teachers", purpose="export-model", error=NetworkError)

@@ -27,7 +27,7 @@ import numpy as np
 
 from dsetkit.assets import MAX_MEGAPIXELS, NOT_UTF_8, decode_picture, is_utf8, read_file
 from dsetkit.errors import AssetError, printable
-from dsetkit.importing import PICTURE_SUFFIXES, csv_rows, natural, table_text, walk
+from dsetkit.importing import csv_rows, natural, pictures_below, table_text
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 WILDCARDS = "*?["
@@ -122,12 +122,7 @@ def _pictures(given: Sequence[Path]) -> list[tuple[str, Path]]:
     found: list[tuple[str, Path]] = []
     for path in given:
         if path.is_dir():
-            inside = [str(file) for file in walk(path)]
-            names = sorted((n for n in inside if n.lower().endswith(PICTURE_SUFFIXES)), key=natural)
-            if not names:
-                expected = ", ".join(PICTURE_SUFFIXES)
-                raise AssetError(f"no pictures in {printable(path)}: expected {expected}")
-            found += [(name, path / name) for name in names]
+            found += [(name, path / name) for name in pictures_below(path)]
         elif not path.exists() and any(character in str(path) for character in WILDCARDS):
             matches = sorted(glob.glob(str(path), recursive=True), key=natural)
             files = [Path(match) for match in matches if not Path(match).is_dir()]

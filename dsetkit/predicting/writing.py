@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dsetkit.assets import encode_asset
 from dsetkit.colours import DEPTH_COLOURS, colour_depth
 from dsetkit.errors import printable
 from dsetkit.files import write_whole
@@ -156,8 +157,7 @@ def _as_bytes(mask: np.ndarray | None) -> np.ndarray:
 def _png(image: np.ndarray) -> bytes:
     """Encodes grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) as PNG."""
     if image.ndim == 3:
-        code = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
-        image = cv2.cvtColor(image, code)
+        return encode_asset(image)
     return cv2.imencode(".png", image)[1].tobytes()
 
 

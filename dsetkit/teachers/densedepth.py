@@ -18,10 +18,11 @@ import torch
 from torch import nn
 
 from dsetkit.errors import TeacherError, one_line
+from dsetkit.extras import extra_module
 from dsetkit.networks.resizing import as_batch, fitted_size
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.densedepth_network import BLOCK_LAYERS, ENCODER_CHANNELS, STRIDE, DenseDepth
-from dsetkit.teachers.options import INSTALL_DENSEDEPTH, check_height
+from dsetkit.teachers.options import check_height
 from dsetkit.teachers.running import PLAIN, Runner
 
 if TYPE_CHECKING:
@@ -145,13 +146,8 @@ def load_network(path: Path, *, file_name: str = "nyu.h5") -> DenseDepth:
     Raises:
         TeacherError: h5py is not installed, or the file is missing, damaged, or of another network.
     """
-    try:
-        import h5py
-    except ImportError:
-        raise TeacherError(
-            "reading DenseDepth weights (.h5) needs h5py, which is not installed: "
-            f"{INSTALL_DENSEDEPTH}"
-        ) from None
+    purpose = "reading DenseDepth weights (.h5)"
+    h5py = extra_module("h5py", extra="densedepth", purpose=purpose, error=TeacherError)
     if not path.is_file():
         raise TeacherError(
             f"no DenseDepth weights at {path}: download {file_name} from the DenseDepth authors' "

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dsetkit.errors import TeacherError
-from dsetkit.teachers.options import INSTALL_DENSEDEPTH
+from dsetkit.extras import extra_module
 
 STRIDE = 32
 BLOCK_LAYERS = (6, 12, 32, 32)
@@ -93,10 +93,8 @@ def _densenet_class() -> Any:
     Raises:
         TeacherError: torchvision is not installed.
     """
-    try:
-        from torchvision.models import DenseNet
-    except ImportError:
-        raise TeacherError(
-            f"teacher densedepth needs torchvision, which is not installed: {INSTALL_DENSEDEPTH}"
-        ) from None
-    return DenseNet
+    purpose = "teacher densedepth"
+    torchvision = extra_module(
+        "torchvision.models", extra="densedepth", purpose=purpose, error=TeacherError
+    )
+    return torchvision.DenseNet

@@ -22,10 +22,11 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from dsetkit.errors import TeacherError
+from dsetkit.extras import extra_module
 from dsetkit.networks.resizing import fitted_size
 from dsetkit.store import LARGEST_DEPTH_M
 from dsetkit.teachers.licences import licence_of, warn_if_restricted
-from dsetkit.teachers.options import INSTALL, TeacherOptions, check_height
+from dsetkit.teachers.options import TeacherOptions, check_height
 from dsetkit.teachers.running import Runner
 
 ALWAYS_METRIC = ("glpn", "zoedepth", "depth_pro")  # model_type of the config
@@ -159,13 +160,7 @@ def _load(source: str, name: str) -> tuple[Any, Any]:
 
 
 def _transformers() -> ModuleType:
-    try:
-        import transformers
-    except ImportError:
-        raise TeacherError(
-            f"teacher hf needs transformers, which is not installed: {INSTALL}"
-        ) from None
-    return transformers
+    return extra_module("transformers", extra="teachers", purpose="teacher hf", error=TeacherError)
 
 
 def _check_source(source: str, name: str) -> None:

@@ -10,8 +10,6 @@ from dsetkit.errors import TeacherError
 
 KINDS = ("metric", "relative")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-INSTALL = "pip install 'dsetkit[teachers]'"  # for messages
-INSTALL_DENSEDEPTH = "pip install 'dsetkit[densedepth]'"
 OF_ONNX_RUNTIME = {  # teachers that it runs -> what to do without the flags that are for torch
     "onnx": "ONNX Runtime runs a file in its own precision and optimises it itself: leave the flag "
     "out; for fp16 convert the file, its input kept float32 (onnxconverter-common, "

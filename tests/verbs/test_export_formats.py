@@ -3,11 +3,9 @@
 import io
 import json
 import re
-import resource
 import sys
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from dsetkit.store.records import PlacedObject
 from dsetkit.verbs.export import FORMAT_NAMES, FORMATS, export
 from dsetkit.verbs.exporting import common
 from dsetkit.verbs.exporting.yolo import data_yaml, one_polygon
+from tests.helpers.full_disk import files_of_at_most
 from tests.helpers.image_sets import set_001
 from tests.helpers.importing import import_images
 from tests.helpers.verbs import parsers
@@ -438,17 +437,6 @@ def test_a_folder_that_holds_something_else_is_refused(
     line = fails(*words, tmp_path / "files", "--split", "val", capsys=capsys)
     assert "another dataset, split or format" in line
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes.txt"]
-
-
-@contextmanager
-def files_of_at_most(num_bytes: int) -> Iterator[None]:
-    """Within the block, a file that grows beyond a size is an error, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("room", [0, 2_000, 6_000])

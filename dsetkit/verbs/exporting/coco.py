@@ -31,6 +31,7 @@ from dsetkit.verbs.exporting.common import (
     decoded,
     object_masks,
     suffix_of,
+    write_new,
 )
 
 FIELDS = ("composite", "mask")
@@ -86,8 +87,7 @@ def _write_pack(reader: SampleReader, output: Path, names: list[str], pack: Pack
     for sample in reader.samples(pack.indices):
         content = sample.pictures["composite"]
         file = f"{sample.key}{suffix_of(content)}"
-        if not (output / pack.split / file).exists():
-            write_whole(output / pack.split / file, content)
+        write_new(output / pack.split / file, content)
         lines.append(json.dumps(_described(sample, file, names)))
     write_whole(part, "".join(f"{line}\n" for line in lines).encode())
 

@@ -17,7 +17,7 @@ from dsetkit.assets import stored_orientation
 from dsetkit.compositing import COMPOSITED
 from dsetkit.datasets import Dataset, SampleTable, indices_of
 from dsetkit.errors import DatasetError
-from dsetkit.files import claim_folder
+from dsetkit.files import claim_folder, write_whole
 from dsetkit.processes import in_jobs
 from dsetkit.store import CODECS, DEFAULT_CODECS, SPLITS, Record
 
@@ -47,6 +47,16 @@ def claim(output: Path, description: dict[str, Any]) -> None:
         what="an export",
         other="the export of another dataset, split or format, or with other settings",
     )
+
+
+def write_new(file: Path, content: bytes) -> None:
+    """Writes a file whole, unless it is there: then an earlier run has.
+
+    Raises:
+        DsetkitError: It cannot be written.
+    """
+    if not file.exists():
+        write_whole(file, content)
 
 
 # ---- encoded samples ---------------------------------------------------------------------------

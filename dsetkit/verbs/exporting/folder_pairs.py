@@ -24,6 +24,7 @@ from dsetkit.verbs.exporting.common import (
     as_png,
     decoded,
     suffix_of,
+    write_new,
 )
 
 FIELDS = ("composite", "depth")
@@ -64,8 +65,7 @@ def _write_pack(reader: SampleReader, output: Path, pack: Pack) -> None:
         depth = output / pack.split / f"{sample.key}_depth.png"
         if not depth.exists():
             write_whole(depth, _depth_mm(sample))
-        if not colour.exists():
-            write_whole(colour, content)
+        write_new(colour, content)
 
 
 def _depth_mm(sample: Sample) -> bytes:

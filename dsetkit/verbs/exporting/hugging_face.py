@@ -38,7 +38,8 @@ RENAMED = {"background": "background_name", "foreground": "foreground_name"}  # 
 TEXT_COLUMNS = tuple(RENAMED.get(name, name) for name in COLUMNS)
 LARGEST_DICTIONARY = 2**26  # bytes of the different values that a group may share
 CARD = "README.md"
-EXTRA = {"extra": "exports", "purpose": "--format hf"}
+
+imported = partial(extra_module, extra="exports", purpose="--format hf")
 
 ABOUT_FIELD = {
     "background": "the scene without the foreground, RGB",
@@ -58,7 +59,7 @@ def check(order: Order) -> None:
     Raises:
         DsetkitError: pyarrow is missing.
     """
-    extra_module("pyarrow.parquet", **EXTRA)
+    imported("pyarrow.parquet")
 
 
 def write(order: Order) -> None:
@@ -81,8 +82,8 @@ def _write_shard(reader: SampleReader, output: Path, pack: Pack) -> None:
     path = output / "data" / name
     if path.exists():
         return
-    pyarrow = extra_module("pyarrow", **EXTRA)
-    parquet = extra_module("pyarrow.parquet", **EXTRA)
+    pyarrow = imported("pyarrow")
+    parquet = imported("pyarrow.parquet")
     schema = _schema(pyarrow, reader.fields)
     with (
         replacing(path) as temporary,

@@ -18,7 +18,7 @@ import numpy as np
 from dsetkit.datasets import COLUMNS, Dataset, SampleTable
 from dsetkit.files import write_whole
 from dsetkit.store import Record
-from dsetkit.verbs.exporting.common import Row, as_picture, suffix_of
+from dsetkit.verbs.exporting.common import Row, as_picture, suffix_of, write_new
 from dsetkit.verbs.splits import as_csv
 
 
@@ -74,7 +74,7 @@ def _export_assets(dataset: Dataset, output: Path) -> list[str]:
     files: list[str] = []
     for number, asset in enumerate(dataset.assets("backgrounds")):
         files.append(f"background/{number:04d}{suffix_of(asset.image)}")
-        _write_new(output / files[-1], asset.image)
+        write_new(output / files[-1], asset.image)
     return files
 
 
@@ -88,13 +88,8 @@ def _export_field(
         content = as_picture(dataset, record, field)
         suffix = suffix_of(content)
     file = f"{field}/{index:06d}{suffix}"
-    _write_new(output / file, content)
+    write_new(output / file, content)
     return file
-
-
-def _write_new(file: Path, content: bytes) -> None:
-    if not file.exists():
-        write_whole(file, content)
 
 
 def _depth_npy(dataset: Dataset, record: Record) -> bytes:

@@ -19,7 +19,14 @@ from dsetkit.errors import DatasetError
 from dsetkit.files import write_whole
 from dsetkit.store import SPLITS
 from dsetkit.verbs.exporting.categories import category_names, category_of
-from dsetkit.verbs.exporting.common import Order, Pack, SampleReader, object_masks, suffix_of
+from dsetkit.verbs.exporting.common import (
+    Order,
+    Pack,
+    SampleReader,
+    object_masks,
+    suffix_of,
+    write_new,
+)
 
 FIELDS = ("composite", "mask")
 SAMPLES_PER_PACK = 200
@@ -70,8 +77,7 @@ def _write_pack(reader: SampleReader, output: Path, names: list[str], pack: Pack
         content = sample.pictures["composite"]
         picture = output / "images" / pack.split / f"{sample.key}{suffix_of(content)}"
         label = output / "labels" / pack.split / f"{sample.key}.txt"
-        if not picture.exists():
-            write_whole(picture, content)
+        write_new(picture, content)
         if not label.exists():
             objects = object_masks(sample, least=LEAST_MASK)
             lines = [_line(category_of(name, names), visible) for name, visible in objects]

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from dsetkit.assets import encode_asset
 from dsetkit.datasets import Dataset
 from dsetkit.numbers import evenly_spread
 from dsetkit.processes import in_jobs
@@ -165,8 +166,7 @@ def _mask(mask: np.ndarray, quality: Quality) -> str:
 
 def heat_map_picture(colours: np.ndarray) -> str:
     """A small map, uint8 (h,w,3) RGB, as the data URI of a PNG with its very pixels."""
-    png = cv2.imencode(".png", np.ascontiguousarray(colours[..., ::-1]))[1]
-    return data_uri(png.tobytes(), "image/png")
+    return data_uri(encode_asset(colours), "image/png")
 
 
 def data_uri(content: bytes, kind: str) -> str:
