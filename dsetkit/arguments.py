@@ -143,6 +143,8 @@ DEPTH_M = Real(0, 65.535, "m", above=True)  # datasets store millimetres in 16 b
 # ---- of dsetkit ----
 CANVAS_PX = Whole(16, 8192, "px")
 PLACEMENTS = Whole(1, 10**6)
+OBJECTS = Whole(1, 32)  # of a sample
+NEARNESS = Real(0, 1, above=True)  # a share of the nearest depth behind
 SCALE = Real(0, 1, above=True)
 UNITS_PER_M = Real(1e-3, 1e9)  # of depth files
 COPIES = Whole(1, 1000)  # of a pair, with a cut-out

@@ -32,7 +32,7 @@ LEVELS = {name: level for level, names in enumerate(ORDER, start=1) for name in 
 GROUND = {
     *("errors", "files", "console", "processes", "spawning", "stopping"),
     *("streams", "devices", "openmp", "arguments", "memory"),
-    *("version", "colours", "numbers", "picture_grid", "extras"),
+    *("version", "colours", "numbers", "picture_grid", "extras", "upsampling"),
 }
 # Packages whose face is their modules: what they do is loaded only when it is asked for.
 OF_MODULES = {"networks", "verbs", "cli"}

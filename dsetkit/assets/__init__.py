@@ -11,7 +11,9 @@ from dsetkit.assets.folders import (
     fingerprint,
     load_backgrounds,
     load_foregrounds,
+    picture_files,
     raise_if_bad,
+    read_backgrounds,
 )
 from dsetkit.assets.foreign import (
     MAX_FILE_BYTES,
@@ -28,6 +30,7 @@ from dsetkit.assets.foreign import (
     turned_size,
     without_metadata,
 )
+from dsetkit.assets.pictures import central_square
 from dsetkit.assets.shared import SharedAssets
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "Picture",
     "SharedAssets",
     "assign_splits",
+    "central_square",
     "decode_asset",
     "decode_picture",
     "describe_bad",
@@ -48,8 +52,10 @@ __all__ = [
     "is_utf8",
     "load_backgrounds",
     "load_foregrounds",
+    "picture_files",
     "pillow_warnings_ignored",
     "raise_if_bad",
+    "read_backgrounds",
     "read_file",
     "stored_orientation",
     "too_many_bytes",

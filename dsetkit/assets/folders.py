@@ -7,7 +7,7 @@ ignores hidden files, other files and sub-folders. `pictures` reads the single f
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ import numpy as np
 from dsetkit.assets.foreign import NOT_UTF_8, is_utf8, pillow_warnings_ignored
 from dsetkit.assets.pictures import read_background, read_foreground
 from dsetkit.errors import AssetError, DatasetError, printable
+from dsetkit.processes import in_order
 from dsetkit.store import decode_with_opencv
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".jpe")  # upper case or lower case
@@ -127,6 +128,37 @@ def load_backgrounds(
     """
     read = partial(read_background, size=size)
     return _load(Path(folder), "backgrounds", read, seed=seed, jobs=jobs, progress=progress)
+
+
+def picture_files(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by their names without suffix.
+
+    Raises:
+        AssetError: The folder cannot be used.
+    """
+    return {path.stem: path for path in _find(folder, "pictures")}
+
+
+def read_backgrounds(folder: Path, names: Sequence[str], *, size: int) -> Iterator[np.ndarray]:
+    """Reads backgrounds that were loaded before, at another size.
+
+    Args:
+        folder: The folder of the backgrounds.
+        names: Their names without suffix.
+        size: Side of the square [px].
+
+    Yields:
+        uint8 (size,size,3) RGB, in the order of the names; a few are read ahead.
+
+    Raises:
+        AssetError: A file cannot be used any more.
+    """
+    files, jobs = picture_files(folder), min(MAX_JOBS, os.cpu_count() or 1)
+    with pillow_warnings_ignored(), ThreadPoolExecutor(jobs) as pool:
+        paths = [files[name] for name in names if name in files]
+        if len(paths) < len(names):
+            raise AssetError(f"pictures of {printable(folder)} were removed during the run")
+        yield from in_order(pool, partial(read_background, size=size), paths, ahead=2 * jobs)
 
 
 def raise_if_bad(*loaded: LoadedAssets, skip_bad: bool = False) -> None:

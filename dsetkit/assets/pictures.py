@@ -113,9 +113,14 @@ def shrink_rgba(rgba: np.ndarray, *, max_side: int) -> np.ndarray:
 
 def _resized_square(rgb: np.ndarray, size: int) -> np.ndarray:
     """The largest central square, resized: uint8 (size,size,3)."""
-    height, width = rgb.shape[:2]
+    square = central_square(rgb)
+    interpolation = cv2.INTER_AREA if len(square) > size else cv2.INTER_CUBIC
+    return cv2.resize(square, (size, size), interpolation=interpolation)
+
+
+def central_square(image: np.ndarray) -> np.ndarray:
+    """The largest central square of an image (H,W) or (H,W,C)."""
+    height, width = image.shape[:2]
     side = min(height, width)
     y, x = (height - side) // 2, (width - side) // 2
-    interpolation = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-    square = rgb[y : y + side, x : x + side]
-    return cv2.resize(square, (size, size), interpolation=interpolation)
+    return image[y : y + side, x : x + side]

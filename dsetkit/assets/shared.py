@@ -12,6 +12,8 @@ import numpy as np
 
 from dsetkit.errors import DatasetError
 
+ALIGNMENT = 8  # of each array in the file [bytes]
+
 
 class SharedAssets:
     """Gives the pixels of assets in every process that is started with it as an argument.
@@ -20,7 +22,7 @@ class SharedAssets:
     has it open ends, however it ends.
 
     Args:
-        pixels: uint8 arrays (h,w,c) in the order of their ids, by `backgrounds` and `foregrounds`.
+        pixels: Arrays in the order of their ids, by kind, such as `backgrounds`.
         directory: Folder for the file; None means the system's folder for temporary files.
 
     Raises:
@@ -30,8 +32,8 @@ class SharedAssets:
     def __init__(
         self, pixels: Mapping[str, Sequence[np.ndarray]], *, directory: Path | None = None
     ) -> None:
-        # The offset in the file and the shape of each asset.
-        self._places: dict[str, list[tuple[int, tuple[int, ...]]]] = {}
+        # The offset in the file, the shape and the type of each asset.
+        self._places: dict[str, list[tuple[int, tuple[int, ...], str]]] = {}
         self._map: mmap.mmap | None = None
         folder = Path(directory or tempfile.gettempdir())
         start = 0
@@ -40,8 +42,11 @@ class SharedAssets:
             for kind, images in pixels.items():
                 self._places[kind] = []
                 for image in images:
+                    padding = -start % ALIGNMENT
+                    self._file.write(bytes(padding))
+                    start += padding
                     self._file.write(np.ascontiguousarray(image).data)
-                    self._places[kind].append((start, image.shape))
+                    self._places[kind].append((start, image.shape, image.dtype.str))
                     start += image.nbytes
             self._file.flush()
         except OSError as error:
@@ -51,17 +56,17 @@ class SharedAssets:
             ) from None
 
     def __call__(self, kind: str, number: int) -> np.ndarray:
-        """The pixels of an asset, uint8 (h,w,c), read-only.
+        """The pixels of an asset, as they were given, read-only.
 
         Args:
-            kind: `backgrounds` or `foregrounds`.
+            kind: A key of what was given.
             number: The asset's id.
         """
         if self._map is None:
             self._map = mmap.mmap(self._file.fileno(), 0, prot=mmap.PROT_READ)
-        start, shape = self._places[kind][number]
+        start, shape, dtype = self._places[kind][number]
         count = int(np.prod(shape))
-        return np.frombuffer(self._map, np.uint8, count, start).reshape(shape)
+        return np.frombuffer(self._map, dtype, count, start).reshape(shape)
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_map": None, "_file": DupFd(self._file.fileno())}

@@ -4,6 +4,7 @@ import argparse
 import os
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsetkit.arguments import (
     CANVAS_PX,
@@ -16,6 +17,7 @@ from dsetkit.arguments import (
     INDEX,
     JOBS,
     MARGIN_PX,
+    OBJECTS,
     PIXEL_MEAN,
     PIXEL_STD,
     PLACEMENTS,
@@ -31,11 +33,16 @@ from dsetkit.arguments import (
 from dsetkit.cli.flags import Verbs, add_layout_flags, add_verb, print_left_out
 from dsetkit.cli.teacher_verbs import (
     add_label_flags,
+    add_scene_flags,
     add_teacher_flags,
     require_teacher,
     teacher_choice,
 )
 from dsetkit.console import progress_bar
+from dsetkit.errors import DsetkitError
+
+if TYPE_CHECKING:
+    from dsetkit.generating import SceneDepth
 
 
 def add_making_verbs(verbs: Verbs) -> None:
@@ -204,9 +211,31 @@ def _add_generate(verbs: Verbs) -> None:
         choices=("uniform", "grid"),
         help="uniform: anywhere inside the canvas; grid: 5 x 4 places",
     )
+    add(
+        "--objects",
+        type=OBJECTS,
+        nargs=2,
+        default=(1, 1),
+        metavar=("LOW", "HIGH"),
+        help="foregrounds of a sample; with more than one, the field `instances` tells them apart",
+    )
     add("--seed", type=SEED, default=0, metavar="N", help="key of every random choice")
 
     add = parser.add_argument_group("depth").add_argument
+    add_scene_flags(add, default="composite")
+    add(
+        "--background-depth",
+        type=Path,
+        metavar="DIR",
+        help="scene: measured depth in place of a teacher, NAME.png or NAME_depth.png in mm (or "
+        ".npy, .npz, .pfm, .exr in m) for each background",
+    )
+    add(
+        "--depth-scale",
+        type=UNITS_PER_M,
+        metavar="UNITS",
+        help="units per metre in the files of --background-depth, as of import-rgbd",
+    )
     add_teacher_flags(add, default="bundled")
     add_label_flags(add)
     add_layout_flags(parser.add_argument_group("storage").add_argument, default="rendered")
@@ -256,6 +285,7 @@ def _generate(args: argparse.Namespace) -> None:
         placements=args.placements,
         scale_range=tuple(args.scale_range),
         placement=args.placement,
+        objects=tuple(args.objects),
     )
     spread = Spread(
         shards=args.shards,
@@ -272,6 +302,7 @@ def _generate(args: argparse.Namespace) -> None:
         num_samples=args.num_samples,
         canvas=canvas,
         teacher=teacher_choice(args),
+        scene=_scene_depth(args),
         layout=args.layout,
         codecs=dict(args.codec or ()),
         seed=args.seed,
@@ -291,6 +322,28 @@ def _generate(args: argparse.Namespace) -> None:
         manifest = make(output=args.output, spread=spread, progress=progress)
     part = f"shard {args.shard_index} of " if args.shard_index is not None else ""
     print(f"{args.output}: {part}{manifest.num_samples:,} samples, complete")
+
+
+def _scene_depth(args: argparse.Namespace) -> "SceneDepth | None":
+    """What the flags on scene depth say; None with --depth-of composite."""
+    from dsetkit.generating import SceneDepth
+    from dsetkit.importing import MeasuredBackgrounds
+
+    if args.depth_of == "composite":
+        for flag in ("nearness", "background_depth", "depth_scale"):
+            if getattr(args, flag) is not None:
+                raise DsetkitError(f"--{flag.replace('_', '-')} needs --depth-of scene")
+        return None
+    if args.background_depth is None and args.depth_scale is not None:
+        raise DsetkitError("--depth-scale needs --background-depth")
+    measured = None
+    if args.background_depth is not None:
+        max_depth = {"max_depth_m": args.teacher_max_depth} if args.teacher_max_depth else {}
+        measured = MeasuredBackgrounds(
+            folder=args.background_depth, units_per_m=args.depth_scale, **max_depth
+        )
+    nearness = {"nearness": tuple(args.nearness)} if args.nearness else {}
+    return SceneDepth(measured=measured, **nearness)
 
 
 def _add_import_rgbd(verbs: Verbs) -> None:

@@ -9,6 +9,7 @@ from dsetkit.arguments import (
     BATCH,
     DEPTH_M,
     INVERSE_DEPTH,
+    NEARNESS,
     PIXEL_MEAN,
     PIXEL_STD,
     REACH,
@@ -92,6 +93,26 @@ def add_teacher_flags(add: AddArgument, *, default: str | None) -> None:
     add("--device", type=device, default="auto", help="where the teacher runs: auto, cpu or cuda")
 
 
+def add_scene_flags(add: AddArgument, *, default: str | None) -> None:
+    """Adds --depth-of and --nearness; a `default` of None keeps what a dataset has."""
+    add(
+        "--depth-of",
+        default=default,
+        choices=("composite", "scene"),
+        help="composite: the teacher sees every composite; scene: it sees each background once, "
+        "and foregrounds are planes in front of what they hide"
+        + ("" if default else " (default: as the dataset was labelled)"),
+    )
+    add(
+        "--nearness",
+        type=NEARNESS,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="scene: depth of a foreground as a share of the nearest depth that it hides (default: "
+        "0.45 0.75)",
+    )
+
+
 def add_label_flags(add: AddArgument) -> None:
     """Adds --teacher-edges and --teacher-check."""
     add(
@@ -160,15 +181,26 @@ def _add_relabel(verbs: Verbs) -> None:
     add = parser.add_argument
     add("dataset", type=Path, metavar="DATASET", help="the dataset's directory; it is not changed")
     add("--output", type=Path, required=True, metavar="NEW", help="directory to write")
+    add_scene_flags(add, default=None)
     add_teacher_flags(add, default=None)
     add_label_flags(add)
 
 
 def _relabel(args: argparse.Namespace) -> None:
+    from dsetkit.datasets import Dataset
+    from dsetkit.generating import SceneDepth
     from dsetkit.verbs.relabel import relabel
     from dsetkit.verbs.teacher_check import check_teacher
 
-    make = partial(relabel, args.dataset, teacher=teacher_choice(args))
+    is_scene = args.depth_of == "scene"
+    if args.depth_of is None:
+        is_scene = Dataset(args.dataset).manifest.has_scene_depth
+    if args.nearness and not is_scene:
+        raise TeacherError("--nearness needs --depth-of scene")
+    scene = None
+    if is_scene:
+        scene = SceneDepth(nearness=tuple(args.nearness)) if args.nearness else SceneDepth()
+    make = partial(relabel, args.dataset, teacher=teacher_choice(args), scene=scene)
     if args.teacher_check:
         require_teacher(args.teacher)
         count = check_teacher(

@@ -4,7 +4,8 @@ from dsetkit.compositing.batches import (
     BatchCompositor,
     CompositeBatch,
     concatenate,
-    encode_composite,
+    encode_fields,
+    on_plane,
     stores_same_pixels,
 )
 from dsetkit.compositing.compositor import (
@@ -12,6 +13,7 @@ from dsetkit.compositing.compositor import (
     AssetPixels,
     Compositor,
     Placement,
+    can_composite,
     check_box,
     compositing_fingerprint,
     has_recipe,
@@ -19,9 +21,15 @@ from dsetkit.compositing.compositor import (
     placements,
 )
 from dsetkit.compositing.placing import ForegroundPyramid, fitting_level, place, scaled_box
-from dsetkit.compositing.randomness import Stream, uniform
+from dsetkit.compositing.planes import NEARNESS, OBJECT_ALPHA, PlaneFinder, PlaneRule
+from dsetkit.compositing.randomness import STREAMS_OF_AN_OBJECT, Stream, uniform
 from dsetkit.compositing.recipe import PLACEMENTS, Canvas, FullSet
-from dsetkit.compositing.resizing import resize_depth, resize_image, resize_in_one_step
+from dsetkit.compositing.resizing import (
+    resize_depth,
+    resize_image,
+    resize_in_one_step,
+    resize_labels,
+)
 from dsetkit.compositing.selection import (
     cells_by_sample,
     cells_of,
@@ -32,7 +40,10 @@ from dsetkit.compositing.selection import (
 
 __all__ = [
     "COMPOSITED",
+    "NEARNESS",
+    "OBJECT_ALPHA",
     "PLACEMENTS",
+    "STREAMS_OF_AN_OBJECT",
     "AssetPixels",
     "BatchCompositor",
     "Canvas",
@@ -41,21 +52,26 @@ __all__ = [
     "ForegroundPyramid",
     "FullSet",
     "Placement",
+    "PlaneFinder",
+    "PlaneRule",
     "Stream",
+    "can_composite",
     "cells_by_sample",
     "cells_of",
     "check_box",
     "compositing_fingerprint",
     "concatenate",
-    "encode_composite",
+    "encode_fields",
     "fitting_level",
     "has_recipe",
+    "on_plane",
     "pixels_checksum",
     "place",
     "placements",
     "resize_depth",
     "resize_image",
     "resize_in_one_step",
+    "resize_labels",
     "scaled_box",
     "select",
     "select_in_steps",

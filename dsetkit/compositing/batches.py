@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from dsetkit.compositing.compositor import COMPOSITED, AssetPixels, Compositor, pixels_checksum
+from dsetkit.compositing.planes import PlaneFinder, PlaneRule
 from dsetkit.compositing.recipe import CompositeRecipe, FullSet
-from dsetkit.store import CODECS, Manifest, Record
+from dsetkit.store import CODECS, Manifest, PlacedObject, Record
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class BatchCompositor:
         keep_composites: Whether to give the pixels of the composites too, for a teacher. In the
             recipe layout the records then also hold the checksum of the pixels.
         keep_masks: Whether to give the pixels of the masks too.
+        planes: Where objects stand, with scene depth; None without.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class BatchCompositor:
         *,
         keep_composites: bool,
         keep_masks: bool = False,
+        planes: PlaneRule | None = None,
     ) -> None:
-        self._full_set, self._asset = full_set, asset
+        self._full_set, self._asset, self._planes = full_set, asset, planes
         self._keep_composites, self._keep_masks = keep_composites, keep_masks
-        self._codecs = {name: codecs[name] for name in COMPOSITED if name in codecs}
+        drawn = [*COMPOSITED, "instances", *(["depth"] if planes else [])]
+        self._codecs = {name: codecs[name] for name in drawn if name in codecs}
 
     @cached_property
     def _compositor(self) -> Compositor:
@@ -72,8 +76,13 @@ class BatchCompositor:
         side = self._full_set.canvas.size
         return Compositor(self._asset, (side, side), kept=None)
 
+    @cached_property
+    def _finder(self) -> PlaneFinder | None:
+        return self._compositor.plane_finder(self._planes) if self._planes else None
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_compositor"}
+        ours = ("_compositor", "_finder")
+        return {name: value for name, value in vars(self).items() if name not in ours}
 
     def composite(self, indices: Sequence[int] | np.ndarray) -> CompositeBatch:
         """Composites samples.
@@ -92,29 +101,58 @@ class BatchCompositor:
     def _composite_one(
         self, recipe: CompositeRecipe
     ) -> tuple[Record, np.ndarray | None, np.ndarray | None]:
-        record = Record(recipe.background, recipe.objects, {}, recipe.index)
+        record = Record(recipe.background, self._objects(recipe), {}, recipe.index)
         if not (self._codecs or self._keep_composites):
             return record, None, None
-        image, mask = self._compositor.composite(record)
+        fields = self._compositor.fields(record, self._codecs)
+        image, mask = fields["composite"], fields["mask"]
         if self._codecs:
-            record = encode_composite(record, image, mask, self._codecs)
+            record = encode_fields(record, fields, self._codecs)
         else:
             record = replace(record, pixels=pixels_checksum(image, mask))
         return record, image, mask
 
+    def _objects(self, recipe: CompositeRecipe) -> tuple[PlacedObject, ...]:
+        """The objects of a recipe; with scene depth on their planes, the farthest first."""
+        if self._finder is None:
+            return recipe.objects
+        standing = [
+            on_plane(one, recipe.background, near, self._finder)
+            for one, near in zip(recipe.objects, recipe.nearness, strict=True)
+        ]
+        if len(standing) > 1:
+            is_metric = self._planes is not None and self._planes.kind == "metric"
+            standing.sort(key=lambda one: one.plane or 0, reverse=is_metric)
+        return tuple(standing)
+
+
+def on_plane(
+    placed: PlacedObject, background: int, share: float, finder: PlaneFinder
+) -> PlacedObject:
+    """A copy of a placed object that stands on its plane.
+
+    Args:
+        placed: Where it is placed.
+        background: Id of the background.
+        share: Place in the range of nearness, 0..1.
+        finder: Finds the plane.
+    """
+    assert placed.foreground is not None and placed.box is not None  # of a recipe
+    plane = finder.plane(background, placed.foreground, bool(placed.flip), placed.box, share)
+    return PlacedObject(foreground=placed.foreground, flip=placed.flip, box=placed.box, plane=plane)
+
 
 def stores_same_pixels(
-    manifest: Manifest, record: Record, image: np.ndarray, mask: np.ndarray
+    manifest: Manifest, record: Record, fields: Mapping[str, np.ndarray]
 ) -> bool:
-    """Whether a record of the rendered layout stores exactly this composite and mask.
+    """Whether a record of the rendered layout stores exactly these fields.
 
     Args:
         manifest: The manifest of the record's dataset.
         record: The record.
-        image: Composite, uint8 (H,W,3) RGB.
-        mask: uint8 (H,W).
+        fields: Fields as `Compositor.fields` gives them.
     """
-    for name, pixels in zip(COMPOSITED, (image, mask), strict=True):
+    for name, pixels in fields.items():
         codec, stored = CODECS[manifest.codecs[name]], record.fields[name]
         if codec.lossless:
             same = np.array_equal(codec.decode(stored), pixels)
@@ -125,17 +163,19 @@ def stores_same_pixels(
     return True
 
 
-def encode_composite(
-    record: Record, image: np.ndarray, mask: np.ndarray, codecs: Mapping[str, str]
+def encode_fields(
+    record: Record, fields: Mapping[str, np.ndarray], codecs: Mapping[str, str]
 ) -> Record:
-    """A copy of a record with composite and mask as encoded fields, and without their checksum.
+    """A copy of a record with fields encoded, and without the checksum of their pixels.
 
     Args:
         record: The record.
-        image: Composite, uint8 (H,W,3) RGB.
-        mask: uint8 (H,W).
-        codecs: Codec names by field.
+        fields: Fields as `Compositor.fields` gives them.
+        codecs: Codec names of those that are stored.
     """
-    pixels = zip(COMPOSITED, (image, mask), strict=True)
-    fields = {name: CODECS[codecs[name]].encode(values) for name, values in pixels}
-    return replace(record, fields=fields | record.fields, pixels=None)
+    encoded = {
+        name: CODECS[codecs[name]].encode(pixels)
+        for name, pixels in fields.items()
+        if name in codecs
+    }
+    return replace(record, fields=encoded | record.fields, pixels=None)

@@ -1,42 +1,51 @@
-"""The compositor, which makes composite and mask from a recipe and its assets.
+"""The compositor, which makes the fields of a sample from a recipe and its assets.
 
-The recipe layout stores neither composite nor mask, so readers composite them here. Compositing is
-integer arithmetic and exact on every machine. At the dataset's own size the result has the same
-pixels as the teacher was given, bit for bit. `compositing_fingerprint` changes if another version
-of this code composites other pixels.
+The recipe layout stores neither composite nor mask, nor scene depth, so readers make them here.
+Compositing is integer arithmetic and exact on every machine. At the dataset's own size the result
+has the same pixels as the teacher was given, bit for bit. `compositing_fingerprint` changes if
+another version of this code composites other pixels.
 
 At another size, the sample is composited at that size. Its background is resized, its foreground
 comes from an area-filtered level, and the edges of its box are rounded to whole pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import xxhash
 
-from dsetkit.compositing.placing import Box, ForegroundPyramid, covered, place, scaled_box
+from dsetkit.compositing.placing import Box, ForegroundPyramid, place, scaled_box
+from dsetkit.compositing.planes import OBJECT_ALPHA, PlaneFinder, PlaneRule
 from dsetkit.compositing.randomness import uniform
-from dsetkit.compositing.resizing import resize_image
+from dsetkit.compositing.resizing import resize_depth, resize_image
 from dsetkit.errors import DatasetError
-from dsetkit.store import PlacedObject, Record
+from dsetkit.store import Manifest, PlacedObject, Record
 
-COMPOSITED = ("composite", "mask")  # the fields that a compositor makes, in this order
+COMPOSITED = ("composite", "mask")  # the fields that every recipe gives, in this order
 
 ASSETS_KEPT = 1024  # prepared assets of each kind in memory; each is used by very many samples
 
-# Maps ("backgrounds", id) to uint8 (h,w,3) RGB and ("foregrounds", id) to uint8 (h,w,4) straight
-# RGBA.
+# Maps ("backgrounds", id) to uint8 (h,w,3) RGB, ("foregrounds", id) to uint8 (h,w,4) straight RGBA,
+# and ("depths", id) to the stored depth of a background, uint16 (h,w), where there is one.
 AssetPixels = Callable[[str, int], np.ndarray]
 
 
 class Placement(NamedTuple):
-    """Id of a foreground, whether it is mirrored left to right, and x, y, width, height [px]."""
+    """Where an object stands.
+
+    Attributes:
+        foreground: Id of the foreground.
+        flip: Whether it is mirrored left to right.
+        box: x, y, width, height [px].
+        plane: Stored depth of its plane; None if it has none.
+    """
 
     foreground: int
     flip: bool
     box: Box
+    plane: int | None = None
 
 
 class Compositor:
@@ -63,10 +72,18 @@ class Compositor:
             return pixels if size is None else resize_image(pixels, size)
 
         @lru_cache(kept)
+        def background_depth(number: int, size: tuple[int, int]) -> np.ndarray:
+            depth = asset("depths", number)
+            if depth.shape == size:
+                return depth
+            return np.rint(resize_depth(depth.astype(np.float32), size)).astype(np.uint16)
+
+        @lru_cache(kept)
         def pyramid(number: int) -> ForegroundPyramid:
             return ForegroundPyramid.build(asset("foregrounds", number))
 
-        self._background, self._pyramid = background, pyramid
+        self._background, self._background_depth = background, background_depth
+        self.pyramid = pyramid
 
     def background(self, number: int, size: tuple[int, int] | None = None) -> np.ndarray:
         """A background, uint8 (H,W,3) RGB. Do not write to it.
@@ -77,52 +94,84 @@ class Compositor:
         """
         return self._background(number, size)
 
+    def background_depth(self, number: int, size: tuple[int, int] | None = None) -> np.ndarray:
+        """The stored depth of a background, uint16 (H,W), 0 = invalid. Do not write to it.
+
+        Args:
+            number: Id of the background.
+            size: (height, width) of the result [px]; None means the size of the canvas.
+        """
+        return self._background_depth(number, size or self.canvas)
+
+    def plane_finder(self, rule: PlaneRule) -> PlaneFinder:
+        """Finds the planes of objects in front of these backgrounds.
+
+        Args:
+            rule: Where objects stand.
+        """
+        return PlaneFinder(
+            rule, depth=self.background_depth, pyramid=self.pyramid, canvas=self.canvas
+        )
+
     def composite(
         self, record: Record, size: tuple[int, int] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Composites a sample.
+        """Composite uint8 (H,W,3) RGB and mask uint8 (H,W) of a sample; see `fields`."""
+        fields = self.fields(record, COMPOSITED, size)
+        return fields["composite"], fields["mask"]
+
+    def fields(
+        self, record: Record, names: Collection[str], size: tuple[int, int] | None = None
+    ) -> dict[str, np.ndarray]:
+        """The fields that follow from a sample's recipe.
 
         Args:
             record: The sample.
+            names: Of `composite`, `mask`, `depth` and `instances`. Depth needs planes.
             size: (height, width) of the result [px]; None means the size of the canvas.
 
         Returns:
-            Composite uint8 (H,W,3) RGB, and mask uint8 (H,W).
+            Composite uint8 (H,W,3) RGB, mask uint8 (H,W), stored depth uint16 (H,W) with 0 =
+            invalid, and instances uint8 (H,W), 0 = background, k = the k-th object; those of
+            `names`, and always composite and mask.
 
         Raises:
-            DatasetError: The sample has no background, or its objects cannot be placed.
+            DatasetError: The sample has no background, its objects cannot be placed, or one that
+                needs a plane has none.
         """
-        height, width = size or self.canvas
-        image, mask = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint8)
-        self.composite_into(record, image, mask)
-        return image, mask
+        shape = size or self.canvas
+        number = record.background_id()
+        fields = {
+            "composite": self.background(number, shape).copy(),
+            "mask": np.zeros(shape, np.uint8),
+        }
+        if "depth" in names:
+            fields["depth"] = self.background_depth(number, shape).copy()
+        if "instances" in names:
+            fields["instances"] = np.zeros(shape, np.uint8)
+        for order, placement in enumerate(placements(record, self.canvas), start=1):
+            self._place(placement, order, fields)
+        return fields
 
-    def composite_into(self, record: Record, image: np.ndarray, mask: np.ndarray) -> None:
-        """Composites a sample into arrays, at their size.
-
-        Args:
-            record: The sample.
-            image: Becomes the composite, uint8 (H,W,3) RGB.
-            mask: Becomes the mask, uint8 (H,W).
-
-        Raises:
-            DatasetError: The sample has no background, or its objects cannot be placed.
-        """
-        height, width = mask.shape
-        image[...] = self.background(record.background_id(), (height, width))
-        mask[...] = 0
-        first, *others = placements(record, self.canvas)
-        self._place(first, image, mask)
-        for other in others:
-            alpha = np.zeros_like(mask)
-            self._place(other, image, alpha)
-            mask[...] = covered(mask, alpha)
-
-    def _place(self, placement: Placement, image: np.ndarray, mask: np.ndarray) -> None:
-        foreground, flip, box = placement
-        if mask.shape != self.canvas:
-            box = scaled_box(box, self.canvas, mask.shape)
-        place(self._pyramid(foreground), box, flip=flip, image=image, mask=mask)
+    def _place(self, placement: Placement, order: int, fields: dict[str, np.ndarray]) -> None:
+        """Places an object in front of what the fields show, which are of one size."""
+        foreground, flip, box, plane = placement
+        shape = fields["mask"].shape
+        if shape != self.canvas:
+            box = scaled_box(box, self.canvas, shape)
+        alpha = place(
+            self.pyramid(foreground), box, flip=flip, image=fields["composite"], mask=fields["mask"]
+        )
+        if len(fields) == len(COMPOSITED):
+            return
+        x, y, width, height = box
+        here, is_object = np.s_[y : y + height, x : x + width], alpha >= OBJECT_ALPHA
+        if "depth" in fields:
+            if plane is None:
+                raise DatasetError("an object has no plane, so its depth is not known")
+            np.copyto(fields["depth"][here], np.uint16(plane), where=is_object)
+        if "instances" in fields:
+            np.copyto(fields["instances"][here], np.uint8(order), where=is_object)
 
 
 def placements(record: Record, canvas: tuple[int, int]) -> list[Placement]:
@@ -142,7 +191,7 @@ def placements(record: Record, canvas: tuple[int, int]) -> list[Placement]:
         # `has_recipe` has looked: no entry is None.
         assert one.foreground is not None and one.flip is not None and one.box is not None
         check_box(one.box, canvas)
-        placed.append(Placement(one.foreground, one.flip, one.box))
+        placed.append(Placement(one.foreground, one.flip, one.box, one.plane))
     return placed
 
 
@@ -182,11 +231,19 @@ def pixels_checksum(image: np.ndarray, mask: np.ndarray) -> bytes:
     return digest.digest()
 
 
-@lru_cache(1)
-def compositing_fingerprint() -> str:
+def can_composite(manifest: Manifest) -> bool:
+    """Whether this version composites what a dataset does not store as the version that made it."""
+    return manifest.compositing in ("", compositing_fingerprint(manifest.composited))
+
+
+@lru_cache
+def compositing_fingerprint(names: tuple[str, ...] = COMPOSITED) -> str:
     """Identifies how this version composites: xxh3-128, 32 hex digits, over a few test samples.
 
     The samples are composited at the size of their canvas and at a smaller one.
+
+    Args:
+        names: The fields that are composited; composite and mask are always among them.
     """
     side = 48
 
@@ -197,12 +254,16 @@ def compositing_fingerprint() -> str:
     assets = {
         "backgrounds": [noise(1, side, side, 3), noise(2, side, side, 3)],
         "foregrounds": [noise(3, 40, 31, 4), noise(4, 17, 29, 4)],
+        "depths": [np.uint16(257) * noise(5 + i, side, side) for i in range(2)],
     }
     compositor = Compositor(lambda kind, number: assets[kind][number], (side, side))
     digest = xxhash.xxh3_128()
     for number, box in enumerate(((0, 0, 31, 40), (5, 7, 20, 26), (17, 3, 9, 12), (1, 1, 47, 28))):
-        placed = PlacedObject(foreground=number // 2, flip=number % 2 == 1, box=box)
+        placed = PlacedObject(foreground=number // 2, flip=number % 2 == 1, box=box, plane=999)
         record = Record(number % 2, (placed,), {})
         for size in ((side, side), (20, 28)):
-            digest.update(pixels_checksum(*compositor.composite(record, size)))
+            fields = compositor.fields(record, names, size)
+            digest.update(pixels_checksum(fields["composite"], fields["mask"]))
+            for name in names[len(COMPOSITED) :]:
+                digest.update(fields[name].tobytes())
     return digest.hexdigest()

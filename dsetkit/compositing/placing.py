@@ -103,15 +103,18 @@ def place(
     flip: bool,
     image: np.ndarray,
     mask: np.ndarray,
-) -> None:
-    """Composites a foreground over a background, in place.
+) -> np.ndarray:
+    """Composites a foreground over an image, in place.
 
     Args:
         foreground: The pyramid of the foreground.
         box: Where to place it, inside the image.
         flip: Whether to mirror it left to right.
-        image: The background, uint8 (H,W,3) RGB; becomes the composite.
-        mask: Zeros, uint8 (H,W); becomes the mask.
+        image: The background, or a composite, uint8 (H,W,3) RGB; becomes the composite.
+        mask: Alpha of the objects behind, uint8 (H,W); becomes the alpha of all.
+
+    Returns:
+        The foreground's own alpha in the box: uint8 (height,width).
     """
     x, y, width, height = box
     placed = foreground.at(width, height)
@@ -119,7 +122,9 @@ def place(
         placed = cv2.flip(placed, 1)
     rows, columns = slice(y, y + height), slice(x, x + width)
     image[rows, columns] = alpha_over(image[rows, columns], placed)
-    mask[rows, columns] = placed[..., 3]
+    alpha = np.ascontiguousarray(placed[..., 3])
+    mask[rows, columns] = covered(mask[rows, columns], alpha)
+    return alpha
 
 
 def covered(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -22,6 +22,10 @@ class Stream(IntEnum):
     FOREGROUND = 5
     FLIP = 6
     NEARNESS = 7
+    OBJECTS = 8
+
+
+STREAMS_OF_AN_OBJECT = 256  # the k-th further object of a sample has the streams plus k times this
 
 
 def uniform(seed: int, stream: npt.ArrayLike, index: npt.ArrayLike) -> np.ndarray:

@@ -1,12 +1,13 @@
 """The recipe of a composite: a pure function of seed and index."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from dsetkit import arguments
-from dsetkit.compositing.randomness import Stream, uniform
+from dsetkit.compositing.randomness import STREAMS_OF_AN_OBJECT, Stream, uniform
 from dsetkit.errors import DsetkitError
 from dsetkit.store import PlacedObject
 
@@ -24,6 +25,7 @@ class Canvas:
         scale_range: (lowest, highest) longer side of the placed foreground as a share of the
             canvas, in (0, 1].
         placement: `uniform` (anywhere inside the canvas) or `grid` (5 x 4, as in system 000).
+        objects: (fewest, most) foregrounds of a sample. Those after the first are placed anywhere.
 
     Raises:
         DsetkitError: A value is outside its range.
@@ -33,6 +35,7 @@ class Canvas:
     placements: int = 20
     scale_range: tuple[float, float] = (0.3, 0.7)
     placement: str = "uniform"
+    objects: tuple[int, int] = (1, 1)
 
     def __post_init__(self) -> None:
         low, high = self.scale_range
@@ -42,6 +45,11 @@ class Canvas:
         arguments.PLACEMENTS.check(self.placements, "--placements")
         if self.placement not in PLACEMENTS:
             raise DsetkitError(f"--placement {self.placement}: expected {' or '.join(PLACEMENTS)}")
+        fewest, most = self.objects
+        arguments.OBJECTS.check(fewest, "--objects")
+        arguments.OBJECTS.check(most, "--objects")
+        if fewest > most:
+            raise DsetkitError(f"--objects {fewest} {most}: expected LOW <= HIGH")
 
 
 @dataclass(frozen=True)
@@ -52,31 +60,61 @@ class CompositeRecipe:
         index: Index in the full set.
         background: Id of the background.
         objects: The placed foregrounds, inside the canvas; the one in front last.
+        nearness: For each object a place in the range of nearness, 0..1.
     """
 
     index: int
     background: int
     objects: tuple[PlacedObject, ...]
+    nearness: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FullSet:
     """Every background x every foreground x {plain, flipped} x placements, in that order.
 
+    Further objects of a sample are drawn from the foregrounds of the same split as its own, each
+    at most once, and stand behind it unless planes say otherwise.
+
     Attributes:
         num_backgrounds: Number of backgrounds.
         foreground_shapes: (height, width) of each foreground [px]; only their ratio matters.
         canvas: The canvas and the placements on it.
         seed: Seed of all random choices.
+        foreground_splits: `train`, `val` or `test` of each foreground; needed for several objects.
+
+    Raises:
+        DsetkitError: A split has fewer foregrounds than a sample may have objects.
     """
 
     num_backgrounds: int
     foreground_shapes: tuple[tuple[int, int], ...]
     canvas: Canvas
     seed: int
+    foreground_splits: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        most = self.canvas.objects[1]
+        if most == 1:
+            return
+        for split, pool in self._pools.items():
+            if len(pool) < most:
+                raise DsetkitError(
+                    f"--objects {self.canvas.objects[0]} {most}: split {split} has "
+                    f"{len(pool):,} foregrounds, expected at least {most} in each split, because a "
+                    "sample shows each at most once: give fewer objects or more foregrounds"
+                )
 
     def __len__(self) -> int:
         return self.num_backgrounds * len(self.foreground_shapes) * 2 * self.canvas.placements
+
+    @cached_property
+    def _pools(self) -> dict[str, list[int]]:
+        """The ids of the foregrounds of each split that has any."""
+        pools: dict[str, list[int]] = {}
+        for number, split in enumerate(self.foreground_splits):
+            pools.setdefault(split, []).append(number)
+        return pools
 
     def recipe(self, index: int) -> CompositeRecipe:
         """The recipe of sample `index` of the full set."""
@@ -84,28 +122,72 @@ class FullSet:
 
     def recipes(self, indices: Sequence[int] | np.ndarray) -> list[CompositeRecipe]:
         """The recipes of many samples. This is faster than one call for each."""
-        streams = [[Stream.SCALE], [Stream.PLACE_X], [Stream.PLACE_Y]]
-        numbers = uniform(self.seed, streams, np.asarray(indices)).T.tolist()  # (N, 3)
-        return [self._recipe(int(i), *shares) for i, shares in zip(indices, numbers, strict=True)]
+        indices = np.asarray(indices)
+        streams = [[Stream.SCALE], [Stream.PLACE_X], [Stream.PLACE_Y], [Stream.NEARNESS]]
+        numbers = uniform(self.seed, streams, indices).T.tolist()  # (N, 4)
+        recipes = [
+            self._recipe(int(i), *shares) for i, shares in zip(indices, numbers, strict=True)
+        ]
+        if self.canvas.objects[1] == 1:
+            return recipes
+        return self._with_further_objects(recipes, indices)
 
     def _recipe(
-        self, index: int, scale_share: float, x_share: float, y_share: float
+        self, index: int, scale_share: float, x_share: float, y_share: float, nearness: float
     ) -> CompositeRecipe:
-        """The recipe of a sample from three numbers in [0, 1), each a share of its range."""
+        """The recipe of a sample of one object, from shares of the ranges, in [0, 1)."""
         rest, placement = divmod(index, self.canvas.placements)
         rest, flip = divmod(rest, 2)
         background, foreground = divmod(rest, len(self.foreground_shapes))
         if self.canvas.placement == "grid":
             x_share = placement % GRID_COLUMNS / (GRID_COLUMNS - 1)
             y_share = placement // GRID_COLUMNS % GRID_ROWS / (GRID_ROWS - 1)
+        placed = self._placed(foreground, bool(flip), scale_share, x_share, y_share)
+        return CompositeRecipe(index, background, (placed,), (nearness,))
+
+    def _placed(
+        self, foreground: int, flip: bool, scale_share: float, x_share: float, y_share: float
+    ) -> PlacedObject:
         shape, size = self.foreground_shapes[foreground], self.canvas.size
         low, high = self.canvas.scale_range
         scale = (low + (high - low) * scale_share) * size / max(shape)
         height, width = (max(1, round(scale * side)) for side in shape)
         x, y = round(x_share * (size - width)), round(y_share * (size - height))
-        placed = PlacedObject(foreground=foreground, flip=bool(flip), box=(x, y, width, height))
-        return CompositeRecipe(index, background, (placed,))
+        return PlacedObject(foreground=foreground, flip=flip, box=(x, y, width, height))
+
+    def _with_further_objects(
+        self, recipes: list[CompositeRecipe], indices: np.ndarray
+    ) -> list[CompositeRecipe]:
+        fewest, most = self.canvas.objects
+        counts = fewest + uniform(self.seed, Stream.OBJECTS, indices) * (most - fewest + 1)
+        kinds = [
+            *(Stream.FOREGROUND, Stream.FLIP, Stream.SCALE),
+            *(Stream.PLACE_X, Stream.PLACE_Y, Stream.NEARNESS),
+        ]
+        further = np.arange(1, most)[:, None] * STREAMS_OF_AN_OBJECT + np.array(kinds)
+        numbers = uniform(self.seed, further[..., None], indices)  # (most - 1, 6, N)
+        result = []
+        for recipe, count, shares in zip(
+            recipes, counts.astype(int).tolist(), np.moveaxis(numbers, 2, 0).tolist(), strict=True
+        ):
+            first = recipe.objects[0]
+            assert first.foreground is not None  # `_placed` has set it
+            left = list(self._pools[self.foreground_splits[first.foreground]])
+            left.remove(first.foreground)
+            behind, nearness = [], []
+            for which, flip, *place, near in shares[: count - 1]:
+                foreground = left.pop(int(which * len(left)))
+                behind.append(self._placed(foreground, flip < 0.5, *place))
+                nearness.append(near)
+            result.append(
+                replace(
+                    recipe,
+                    objects=(*reversed(behind), first),
+                    nearness=(*reversed(nearness), *recipe.nearness),
+                )
+            )
+        return result
 
     def assets_of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Background ids and foreground ids of many samples, int of the shape of `index`."""
+        """Background ids and first foreground ids of many samples, int of the shape of `index`."""
         return np.divmod(index // (2 * self.canvas.placements), len(self.foreground_shapes))

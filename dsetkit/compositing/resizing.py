@@ -29,6 +29,19 @@ def resize_in_one_step(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size[::-1], interpolation=interpolation)
 
 
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes numbers that have no values in between, such as `instances`, to the nearest.
+
+    Args:
+        labels: uint8 (H,W).
+        size: (height, width) of the result [px].
+
+    Returns:
+        uint8 of that size.
+    """
+    return cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
 def resize_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes a depth. Invalid pixels (0) do not count in the averages.
 

@@ -11,15 +11,10 @@ from typing import Any
 import numpy as np
 
 from dsetkit.assets import decode_asset
-from dsetkit.compositing import (
-    COMPOSITED,
-    Compositor,
-    compositing_fingerprint,
-    resize_depth,
-    resize_image,
-)
+from dsetkit.compositing import Compositor, can_composite, resize_depth, resize_image, resize_labels
 from dsetkit.errors import DatasetError
 from dsetkit.store import (
+    BACKGROUND_DEPTH_CODEC,
     CODECS,
     FolderShards,
     Record,
@@ -142,16 +137,17 @@ class Dataset:
 
         Args:
             record: The sample.
-            field: `composite`, `mask` or `depth`. A composite or mask that is not stored is
+            field: `composite`, `mask`, `depth` or `instances`. A field that is not stored is
                 composited.
             at_least: A (height, width) that is sufficient [px]. A codec that can decode a smaller
                 image faster then does so. None gives the full size.
 
         Returns:
-            Composite uint8 (H,W,3) RGB, mask uint8 (H,W), or depth uint16 (h,w).
+            Composite uint8 (H,W,3) RGB, mask uint8 (H,W), depth uint16 (h,w), or instances uint8
+            (H,W).
         """
         if field not in self.manifest.codecs:
-            return self.compositor.composite(record)[COMPOSITED.index(field)]
+            return self.compositor.fields(record, (field,))[field]
         codec = CODECS[self.manifest.codecs[field]]
         decode = codec.decode
         if at_least is not None:
@@ -162,15 +158,18 @@ class Dataset:
         return decode(record.fields[field])
 
     def stored_images(self, record: Record) -> dict[str, np.ndarray]:
-        """The composite, mask and depth that the dataset has, each as `image` gives it."""
+        """The fields that the dataset has, but for the background, each as `image` gives it."""
         images: dict[str, np.ndarray] = {}
-        if self.manifest.layout == "recipe":
-            images = dict(zip(COMPOSITED, self.compositor.composite(record), strict=True))
+        if self.manifest.composited:
+            images = self.compositor.fields(record, self.manifest.composited)
         return images | {name: self.image(record, name) for name in self.manifest.codecs}
 
     def depth(self, record: Record) -> np.ndarray:
         """Depth as float32 (h,w) in [0, 1], 0 = invalid; see `store.depth_share`."""
-        stored = self.image(record, "depth")
+        return self.depth_share(self.image(record, "depth"))
+
+    def depth_share(self, stored: np.ndarray) -> np.ndarray:
+        """Stored depth, uint16, as float32 in [0, 1], 0 = invalid; see `store.depth_share`."""
         manifest = self.manifest
         return depth_share(stored, kind=manifest.depth_kind, max_depth_m=manifest.max_depth_m)
 
@@ -188,26 +187,34 @@ class Dataset:
 
         Args:
             record: The sample.
-            fields: Any of `background`, `composite`, `mask` and `depth`.
+            fields: Any of `background`, `composite`, `mask`, `depth` and `instances`.
             size: (height, width) of the result [px]; None keeps the stored size of each field.
 
         Returns:
-            Background and composite uint8 (H,W,3) RGB, mask uint8 (H,W), depth float32 (H,W) in
-            [0, 1] with 0 = invalid; by field, in the order of `fields`.
+            Background and composite uint8 (H,W,3) RGB, mask and instances uint8 (H,W), depth
+            float32 (H,W) in [0, 1] with 0 = invalid; by field, in the order of `fields`.
 
         Raises:
             DatasetError: A field cannot be decoded, or the sample has no background.
         """
         images: dict[str, np.ndarray] = {}
-        if self.manifest.layout == "recipe" and not set(COMPOSITED).isdisjoint(fields):
-            images["composite"], images["mask"] = self.compositor.composite(record, size)
+        composited = set(self.manifest.composited).intersection(fields)
+        if composited:
+            images = self.compositor.fields(record, composited, size)
+        if "depth" in images:
+            images["depth"] = self.depth_share(images["depth"])
         for name in fields:
             if name == "background":
                 images[name] = self.compositor.background(record.background_id(), size)
+            elif name in images:
+                continue
             elif name == "depth":
                 depth = self.depth(record)
                 images[name] = depth if size is None else resize_depth(depth, size)
-            elif name not in images:
+            elif name == "instances":
+                image = self.image(record, name)
+                images[name] = image if size is None else resize_labels(image, size)
+            else:
                 image = self.image(record, name, at_least=size)
                 images[name] = image if size is None else resize_image(image, size)
         return {name: images[name] for name in fields}
@@ -219,8 +226,7 @@ class Dataset:
         Raises:
             DatasetError: This version composites other pixels than the one that made the dataset.
         """
-        maker = self.manifest.compositing
-        if maker and maker != compositing_fingerprint():
+        if not can_composite(self.manifest):
             raise DatasetError(
                 f"{self.path} stores recipes, not composites, and was made by dsetkit "
                 f"{self.manifest.dsetkit_version}; this dsetkit {VERSION} would composite other "
@@ -233,15 +239,21 @@ class Dataset:
         """The pixels of an asset.
 
         Args:
-            database: `backgrounds` or `foregrounds`.
+            database: `backgrounds`, `foregrounds`, or `depths` for the depth of a background.
             number: The asset's id.
 
         Returns:
-            A background uint8 (h,w,3) RGB, or a foreground uint8 (h,w,4) straight RGBA.
+            A background uint8 (h,w,3) RGB, a foreground uint8 (h,w,4) straight RGBA, or stored
+            depth uint16 (h,w), 0 = invalid.
 
         Raises:
             DatasetError: The dataset has no such asset, or it cannot be decoded.
         """
+        if database == "depths":
+            stored = self.stored_asset("backgrounds", number).depth
+            if stored is None:
+                raise DatasetError(f"{self.path}, number {number} of its backgrounds has no depth")
+            return CODECS[BACKGROUND_DEPTH_CODEC].decode(stored)
         return decode_asset(self.stored_asset(database, number).image)
 
     def stored_asset(self, database: str, number: int) -> StoredAsset:

@@ -1,6 +1,6 @@
 """The whole run from two folders to a dataset: here, in processes, on a Ray cluster."""
 
 from dsetkit.generating.pipeline import generate
-from dsetkit.generating.settings import Spread
+from dsetkit.generating.settings import SceneDepth, Spread
 
-__all__ = ["Spread", "generate"]
+__all__ = ["SceneDepth", "Spread", "generate"]

@@ -9,19 +9,28 @@ same places: neither the number of workers, nor that of shards, nor a restart ch
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from dsetkit.arguments import COUNT, SEED
 from dsetkit.assets import SharedAssets
-from dsetkit.compositing import BatchCompositor, Canvas, FullSet, select_in_steps, split_cells
+from dsetkit.compositing import (
+    AssetPixels,
+    BatchCompositor,
+    Canvas,
+    FullSet,
+    select_in_steps,
+    split_cells,
+)
 from dsetkit.console import stage
 from dsetkit.datasets import LABELLED_PER_COMMIT, SAMPLES_PER_COMMIT
 from dsetkit.errors import DsetkitError, printable
 from dsetkit.generating.estimate import describe_full_set, with_estimate
-from dsetkit.generating.plan import AssetSet, Plan, describe_dataset, sizes_before
-from dsetkit.generating.settings import Spread
+from dsetkit.generating.plan import AssetSet, DepthSource, Plan, describe_dataset, sizes_before
+from dsetkit.generating.scene import scene_depth
+from dsetkit.generating.settings import SceneDepth, Spread
 from dsetkit.generating.shard_jobs import Progress, begin, write, write_in_processes
 from dsetkit.labels import TeacherChoice, score_labels
 from dsetkit.memory import check_memory
@@ -44,6 +53,7 @@ def generate(
     at_most: int | None = None,
     canvas: Canvas | None = None,
     teacher: TeacherChoice | None = None,
+    scene: SceneDepth | None = None,
     layout: str = "rendered",
     codecs: Mapping[str, str] | None = None,
     spread: Spread | None = None,
@@ -64,6 +74,8 @@ def generate(
         at_most: Caps `num_samples`, for a look at a few samples.
         canvas: What a composite looks like.
         teacher: What gives the depth.
+        scene: Depth by construction, from the depth of the backgrounds; None: the teacher sees
+            every composite.
         layout: `rendered` stores composite and mask, `recipe` composites them when they are read.
         codecs: Codec names by field, where they differ from the layout's own.
         spread: Who writes it, into how many files.
@@ -78,20 +90,19 @@ def generate(
         DsetkitError: Anything a user can mend.
     """
     canvas, teacher, spread = canvas or Canvas(), teacher or TeacherChoice(), spread or Spread()
+    if scene and layout == "recipe" and "depth" in (codecs or {}):
+        raise DsetkitError("--codec depth: layout recipe stores no scene depth: leave it out")
     codecs = chosen_codecs(layout, codecs or {})
     _check_numbers(canvas, teacher, spread, num_samples=num_samples, seed=seed)
+    if scene:
+        teacher = scene.teacher(teacher)
     with stage(f"loading the teacher {teacher.name}"):
         network = teacher.load()
     with stage(f"checking the pictures of {printable(foregrounds)} and {printable(backgrounds)}"):
         assets = AssetSet.load(
             foregrounds, backgrounds, canvas=canvas, seed=seed, skip_bad=skip_bad
         )
-    full_set = FullSet(
-        num_backgrounds=len(assets.backgrounds),
-        foreground_shapes=tuple(asset.pixels.shape[:2] for asset in assets.foregrounds),
-        canvas=canvas,
-        seed=seed,
-    )
+    full_set = assets.full_set(canvas, seed=seed)
     check_memory(
         len(full_set) * BYTES_A_SAMPLE,
         what=f"the full set of {len(full_set):,} samples",
@@ -106,22 +117,21 @@ def generate(
     count = min(count, at_most or count)
     grown_from = sizes_before(output, count, shards=spread.shards)
     chosen = select_in_steps(cells, [*grown_from, count], seed=seed)
-
-    def composites(positions: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
-        compositor = BatchCompositor(full_set, assets.pixels, {}, keep_composites=True)
-        for i in range(0, len(positions), teacher.batch_size):
-            part = positions[i : i + teacher.batch_size]
-            batch = compositor.composite(chosen[part])
-            assert batch.composites is not None  # kept, see above
-            yield part, batch.composites
-
-    network = with_range(network, output=output, count=len(chosen), show=composites)
+    if scene:
+        depth, assets = scene_depth(
+            scene, network, teacher, assets, folder=backgrounds, output=output
+        )
+        # From here on depth is composited, and nobody asks the teacher.
+        network, teacher = None, TeacherChoice(name="none", batch_size=teacher.batch_size)
+    else:
+        show = partial(_shown, full_set, assets.pixels, chosen, teacher.batch_size)
+        network = with_range(network, output=output, count=len(chosen), show=show)
+        depth = DepthSource.of_composites(network, teacher)
     manifest = describe_dataset(
         full_set,
         assets,
         num_samples=len(chosen),
-        network=network,
-        teacher=teacher,
+        depth=depth,
         layout=layout,
         codecs=codecs,
         shards=spread.shards,
@@ -142,6 +152,22 @@ def generate(
     progress = with_estimate(progress, output)
     written = _write(plan, assets, network, spread, progress)
     return score_labels(output) or written
+
+
+def _shown(
+    full_set: FullSet,
+    asset: AssetPixels,
+    chosen: np.ndarray,
+    batch_size: int,
+    positions: list[int],
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Composites of some of the chosen samples, for the range of a relative teacher."""
+    compositor = BatchCompositor(full_set, asset, {}, keep_composites=True)
+    for i in range(0, len(positions), batch_size):
+        part = positions[i : i + batch_size]
+        batch = compositor.composite(chosen[part])
+        assert batch.composites is not None  # kept, see above
+        yield part, batch.composites
 
 
 def _check_numbers(
@@ -169,14 +195,14 @@ def _write(
         begin(plan, assets.stored())
         return write_on_ray(
             plan,
-            assets.all_pixels(),
+            assets.all_pixels,
             address=spread.ray_address,
             workers=spread.workers,
             gpus_per_worker=spread.gpus_per_worker,
             progress=progress,
         )
     workers = spread.local_workers
-    shared = SharedAssets(assets.all_pixels()) if workers else nullcontext(assets.pixels)
+    shared = SharedAssets(assets.all_pixels) if workers else nullcontext(assets.pixels)
     with shared as asset:
         if workers and spread.shards > 1 and spread.shard_index is None:
             return write_in_processes(

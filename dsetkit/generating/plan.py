@@ -4,8 +4,11 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +26,20 @@ from dsetkit.compositing import (
     BatchCompositor,
     Canvas,
     FullSet,
+    PlaneRule,
     compositing_fingerprint,
 )
 from dsetkit.datasets import SAMPLES_PER_COMMIT, Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.labels import TeacherChoice
-from dsetkit.store import ENGINE_VERSION, StoredAsset, shard_ranges
+from dsetkit.store import (
+    BACKGROUND_DEPTH_CODEC,
+    CODECS,
+    ENGINE_VERSION,
+    StoredAsset,
+    shard_ranges,
+    stored_fields,
+)
 from dsetkit.store import manifest as m
 from dsetkit.teachers import Teacher
 
@@ -77,12 +88,18 @@ class Plan:
 
     def compositor(self, asset: AssetPixels) -> BatchCompositor:
         """What composites the samples."""
+        manifest = self.manifest
+        planes = None
+        if manifest.has_scene_depth:
+            low, high = manifest.recipe["nearness"]
+            planes = PlaneRule(kind=manifest.depth_kind, nearness=(low, high))
         return BatchCompositor(
             self.full_set,
             asset,
-            self.manifest.codecs,
-            keep_composites=self.manifest.depth_kind != "none",
-            keep_masks="edge_reach" in self.manifest.teacher,
+            manifest.codecs,
+            keep_composites=manifest.depth_kind != "none" and planes is None,
+            keep_masks="edge_reach" in manifest.teacher,
+            planes=planes,
         )
 
 
@@ -94,11 +111,13 @@ class AssetSet:
         backgrounds: In id order.
         foregrounds: In id order.
         skipped: [file name, reason] of each picture left out.
+        depths: Stored depth of each background, uint16 (S,S), with scene depth; otherwise none.
     """
 
     backgrounds: list[Asset]
     foregrounds: list[Asset]
     skipped: list[list[str]]
+    depths: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
     def load(
@@ -118,29 +137,75 @@ class AssetSet:
             log.warning("going on without: %s", describe_bad(cut_outs, photographs))
         return cls(photographs.assets, cut_outs.assets, [[one.name, one.reason] for one in bad])
 
-    def pixels(self, kind: str, number: int) -> np.ndarray:
-        """Pixels of one of the `backgrounds` or `foregrounds`: uint8 (h,w,c)."""
-        return self._of(kind)[number].pixels
+    def full_set(self, canvas: Canvas, *, seed: int) -> FullSet:
+        """All samples that can be made of them."""
+        return FullSet(
+            num_backgrounds=len(self.backgrounds),
+            foreground_shapes=tuple(asset.pixels.shape[:2] for asset in self.foregrounds),
+            canvas=canvas,
+            seed=seed,
+            foreground_splits=tuple(asset.split for asset in self.foregrounds),
+        )
 
+    def pixels(self, kind: str, number: int) -> np.ndarray:
+        """One of the arrays of `all_pixels`."""
+        return self.all_pixels[kind][number]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `dsetkit.assets.fingerprint`."""
+        return fingerprint(self.backgrounds, self.foregrounds)
+
+    @cached_property
     def all_pixels(self) -> dict[str, list[np.ndarray]]:
-        """Pixels of all assets, by kind and in id order."""
-        return {kind: [asset.pixels for asset in self._of(kind)] for kind in self._KINDS}
+        """`backgrounds`, `foregrounds` and `depths` in id order; see `compositing.AssetPixels`."""
+        return {
+            "backgrounds": [asset.pixels for asset in self.backgrounds],
+            "foregrounds": [asset.pixels for asset in self.foregrounds],
+            "depths": self.depths,
+        }
 
     def stored(self) -> dict[str, Iterator[StoredAsset]]:
         """All assets as the dataset keeps them, by kind; encoded only when they are read."""
-        return {kind: _encoded(self._of(kind)) for kind in self._KINDS}
-
-    _KINDS = ("backgrounds", "foregrounds")
-
-    def _of(self, kind: str) -> list[Asset]:
-        return {"backgrounds": self.backgrounds, "foregrounds": self.foregrounds}[kind]
+        return {
+            "backgrounds": _encoded(self.backgrounds, self.depths),
+            "foregrounds": _encoded(self.foregrounds, []),
+        }
 
 
-def _encoded(assets: list[Asset]) -> Iterator[StoredAsset]:
+def _encoded(assets: Sequence[Asset], depths: Sequence[np.ndarray]) -> Iterator[StoredAsset]:
+    """The assets, with their depths if there are any."""
+    encode_depth = CODECS[BACKGROUND_DEPTH_CODEC].encode
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         images = pool.map(encode_asset, (asset.pixels for asset in assets))
-        for asset, image in zip(assets, images, strict=True):
-            yield StoredAsset(asset.name, asset.split, image)
+        for asset, image, depth in zip_longest(assets, images, depths):
+            encoded = None if depth is None else encode_depth(depth)
+            yield StoredAsset(asset.name, asset.split, image, encoded)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthSource:
+    """Where the depth of a dataset comes from.
+
+    Attributes:
+        kind: `metric`, `relative` or `none`.
+        max_depth_m: As of `Manifest`.
+        teacher: The manifest's entry on the teacher.
+        nearness: With scene depth as of `PlaneRule`; None without.
+    """
+
+    kind: str
+    max_depth_m: float
+    teacher: dict[str, Any]
+    nearness: tuple[float, float] | None = None
+
+    @classmethod
+    def of_composites(cls, network: Teacher | None, choice: TeacherChoice) -> "DepthSource":
+        """A teacher that sees the composites; None gives no depth."""
+        entry = choice.describe(network)
+        if network is None:
+            return cls(kind="none", max_depth_m=0.0, teacher=entry)
+        return cls(kind=network.kind, max_depth_m=network.max_depth_m, teacher=entry)
 
 
 def describe_dataset(
@@ -148,8 +213,7 @@ def describe_dataset(
     assets: AssetSet,
     *,
     num_samples: int,
-    network: Teacher | None,
-    teacher: TeacherChoice,
+    depth: DepthSource,
     layout: str,
     codecs: Mapping[str, str],
     shards: int,
@@ -161,44 +225,50 @@ def describe_dataset(
         full_set: What sample `index` is.
         assets: What it is made from.
         num_samples: How many samples it will hold.
-        network: The loaded teacher.
-        teacher: How it is asked.
+        depth: Where the depth comes from.
         layout: `rendered` or `recipe`.
         codecs: Codec names by field.
         shards: Files.
         grown_from: The numbers of samples that it had before.
     """
     canvas = full_set.canvas
-    fields = ["background", "composite", "mask"] + (["depth"] if network else [])
-    return m.Manifest(
+    fields = ["background", "composite", "mask"]
+    fields += ["depth"] if depth.kind != "none" else []
+    fields += ["instances"] if canvas.objects != (1, 1) else []
+    stored = stored_fields(fields, layout=layout, has_scene_depth=depth.nearness is not None)
+    recipe = {
+        "seed": full_set.seed,
+        "placements": canvas.placements,
+        "scale_range": list(canvas.scale_range),
+        "placement": canvas.placement,
+        "full_set": len(full_set),
+    }
+    if canvas.objects != (1, 1):
+        recipe["objects"] = list(canvas.objects)
+    if depth.nearness is not None:
+        recipe |= {"depth_of": "scene", "nearness": list(depth.nearness)}
+    manifest = m.Manifest(
         num_samples=num_samples,
         complete=False,
         size=[canvas.size, canvas.size],
         fields=fields,
-        codecs={name: codecs[name] for name in fields if name in codecs},
-        depth_kind=network.kind if network else "none",
-        max_depth_m=network.max_depth_m if network else 0.0,
-        teacher=teacher.describe(network),
-        recipe=m.grown_recipe(
-            {
-                "seed": full_set.seed,
-                "placements": canvas.placements,
-                "scale_range": list(canvas.scale_range),
-                "placement": canvas.placement,
-                "full_set": len(full_set),
-            },
-            grown_from,
-        ),
+        codecs={name: codecs[name] for name in stored},
+        depth_kind=depth.kind,
+        max_depth_m=depth.max_depth_m,
+        teacher=depth.teacher,
+        recipe=m.grown_recipe(recipe, grown_from),
         splits={"by": "asset", "seed": full_set.seed},
-        assets_fingerprint=fingerprint(assets.backgrounds, assets.foregrounds),
+        assets_fingerprint=assets.fingerprint,
         skipped=assets.skipped,
         num_backgrounds=len(assets.backgrounds),
         num_foregrounds=len(assets.foregrounds),
         layout=layout,
         shard=m.ONLY_SHARD | {"shards": shards},
-        compositing=compositing_fingerprint() if layout == "recipe" else "",
         engine=ENGINE_VERSION,
     )
+    if manifest.composited:
+        return replace(manifest, compositing=compositing_fingerprint(manifest.composited))
+    return manifest
 
 
 def sizes_before(output: Path, count: int, *, shards: int) -> list[int]:

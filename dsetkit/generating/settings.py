@@ -1,12 +1,44 @@
-"""How the work of making a dataset is spread over files, processes and machines."""
+"""Scene depth, and how the work of a dataset is spread over files, processes and machines."""
 
 import os
 from dataclasses import dataclass
 
 from dsetkit.arguments import GPUS, SHARDS, WORKERS
+from dsetkit.compositing import NEARNESS, PlaneRule
 from dsetkit.errors import DsetkitError
+from dsetkit.importing import MeasuredBackgrounds
+from dsetkit.labels import TeacherChoice
 
 ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneDepth:
+    """Depth by construction: the background's, and objects as planes in front of it.
+
+    Attributes:
+        nearness: As of `compositing.PlaneRule`.
+        measured: Measured depth of the backgrounds; None asks the teacher.
+    """
+
+    nearness: tuple[float, float] = NEARNESS
+    measured: MeasuredBackgrounds | None = None
+
+    def __post_init__(self) -> None:
+        PlaneRule(kind="metric", nearness=self.nearness)  # checks the range
+
+    def teacher(self, choice: TeacherChoice) -> TeacherChoice:
+        """The teacher of the backgrounds, and how it is asked.
+
+        Args:
+            choice: The teacher of composites.
+
+        Raises:
+            TeacherError: There is none, and no measured depth.
+        """
+        if self.measured is None:
+            return choice.of_backgrounds()
+        return TeacherChoice(name="none", batch_size=choice.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Existing image files, and colour + depth pairs, become datasets."""
 
+from dsetkit.importing.background_depth import MeasuredBackgrounds
 from dsetkit.importing.images import import_images
 from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.importing.settings import (
@@ -18,6 +19,7 @@ __all__ = [
     "DepthMeaning",
     "DepthUnits",
     "FileNaming",
+    "MeasuredBackgrounds",
     "PairNaming",
     "PairSplit",
     "Pasting",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsetkit.assets import Asset
-from dsetkit.compositing import ForegroundPyramid, Stream, place, uniform
+from dsetkit.compositing import OBJECT_ALPHA, ForegroundPyramid, Stream, place, uniform
 from dsetkit.errors import AssetError
 from dsetkit.store import PlacedObject
 
@@ -20,7 +20,6 @@ SCALE_RANGE = (0.25, 0.8)  # longer side of the cut-out as a share of the pictur
 DEPTH_RANGE = (0.35, 0.95)  # depth of the cut-out as a share of the nearest depth behind it
 NEAREST_M = 0.4  # smallest depth of a cut-out [m]
 NEAREST_PERCENTILE = 5  # of the depths behind it; ignores single wrong pixels
-HARD_ALPHA = 128  # pixels of at least this alpha get the depth of the cut-out
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,13 @@ class Paster:
         box = _box(pyramid.shape, (height, width), scale, x, y)
         image, alpha = image.copy(), np.zeros((height, width), np.uint8)
         place(pyramid, box, flip=flip < 0.5, image=image, mask=alpha)
-        hard = alpha >= HARD_ALPHA
+        hard = alpha >= OBJECT_ALPHA
         behind = depth[hard & (depth > 0)]
         nearest_m = np.percentile(behind, NEAREST_PERCENTILE) / 1000 if len(behind) else 0.0
         depth_m = max(NEAREST_M, _between(DEPTH_RANGE, near) * nearest_m)
-        depth = np.where(hard, np.uint16(round(depth_m * 1000)), depth)
-        placed = PlacedObject(name=name, flip=flip < 0.5, box=box, plane_depth_m=float(depth_m))
+        plane = round(depth_m * 1000)
+        depth = np.where(hard, np.uint16(plane), depth)
+        placed = PlacedObject(name=name, flip=flip < 0.5, box=box, plane=plane)
         return Pasted(image, depth, placed)
 
 

@@ -10,8 +10,7 @@ outside from the background. A wrong depth stays wrong; only the passage between
 import cv2
 import numpy as np
 
-from dsetkit.compositing import resize_in_one_step
-from dsetkit.labels.quality import EDGE_ALPHA
+from dsetkit.compositing import OBJECT_ALPHA, resize_in_one_step
 
 
 def edges_at_alpha(depth: np.ndarray, alpha: np.ndarray, *, reach: float) -> np.ndarray:
@@ -26,7 +25,7 @@ def edges_at_alpha(depth: np.ndarray, alpha: np.ndarray, *, reach: float) -> np.
     Returns:
         uint16 (h,w); `depth` itself where there is no edge.
     """
-    inside = resize_in_one_step(alpha, depth.shape) > EDGE_ALPHA * 255
+    inside = resize_in_one_step(alpha, depth.shape) >= OBJECT_ALPHA
     if inside.all() or not inside.any():
         return depth
     valid, result = depth > 0, depth.copy()

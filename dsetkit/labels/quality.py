@@ -24,9 +24,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dsetkit.compositing import resize_in_one_step
+from dsetkit.compositing import OBJECT_ALPHA, resize_in_one_step
 
-EDGE_ALPHA = 0.1  # share of 255 above which a pixel belongs to the mask whose edges are looked for
 THRESHOLDS = np.linspace(1.05, 1.25, 10)
 WEIGHTS = THRESHOLDS / THRESHOLDS.sum()
 
@@ -154,7 +153,7 @@ def boundary_recall(inverse: np.ndarray, mask: np.ndarray) -> float | None:
         inverse: float (H,W), inverse depth of any scale, 0 = invalid.
         mask: uint8 (H,W) alpha.
     """
-    inside = mask > EDGE_ALPHA * 255
+    inside = mask >= OBJECT_ALPHA
     found, edges = [], []
     # a pair of neighbours along columns and, transposed, along rows; the inner pixel on either side
     for depth, is_in in ((inverse, inside), (inverse.T, inside.T)):

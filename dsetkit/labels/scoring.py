@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from dsetkit.compositing import compositing_fingerprint
+from dsetkit.compositing import can_composite
 from dsetkit.datasets import Dataset
 from dsetkit.errors import BusyError, UnfinishedError
 from dsetkit.labels.quality import LabelQuality
@@ -62,11 +62,11 @@ def measure_labels(dataset: Dataset, *, samples: int = SCORED_SAMPLES) -> dict:
     manifest = dataset.manifest
     if not {"mask", "depth"} <= set(manifest.fields):
         return {}
-    if manifest.compositing not in ("", compositing_fingerprint()):
+    if not can_composite(manifest):
         return {}
     quality = LabelQuality(manifest.depth_kind)
     indices = evenly_spread(manifest.num_samples, samples)
     for index in indices:
-        record = dataset.record(index)
-        quality.add(dataset.image(record, "mask"), dataset.image(record, "depth"))
+        images = dataset.stored_images(dataset.record(index))
+        quality.add(images["mask"], images["depth"])
     return quality.result() | {"samples": len(indices)}

@@ -1,6 +1,6 @@
 """Which teacher gives the depth, and how it is asked: what the `--teacher...` flags say."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dsetkit.arguments import BATCH, REACH, SIDE_PX
 from dsetkit.devices import check_device_name
@@ -60,6 +60,19 @@ class TeacherChoice:
             TeacherError: As `load_teacher`.
         """
         return load_teacher(self.name, device=self.device, options=self.options, threads=threads)
+
+    def of_backgrounds(self) -> "TeacherChoice":
+        """How it is asked about backgrounds: with flip, and without objects to have edges.
+
+        Raises:
+            TeacherError: It is `none`.
+        """
+        if self.name == "none":
+            raise TeacherError(
+                "--depth-of scene with --teacher none: expected a teacher of the backgrounds, or "
+                "their measured depth (--background-depth)"
+            )
+        return replace(self, edge_reach=0, options=replace(self.options, flip=True))
 
     def describe(self, teacher: Teacher | None) -> dict:
         """The manifest's entry on a teacher: name, hash, batch size, settings, edge reach.

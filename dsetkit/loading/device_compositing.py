@@ -9,28 +9,29 @@ exact interpolation, so all sums fit float32 without rounding, and the pixels eq
 `Compositor`, bit for bit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from dsetkit.compositing import (
+    OBJECT_ALPHA,
     AssetPixels,
+    Compositor,
     ForegroundPyramid,
-    Placement,
     fitting_level,
     placements,
-    resize_image,
     scaled_box,
 )
-from dsetkit.errors import DatasetError
 from dsetkit.store import Record
 
 # Pixels composited at a time: limits the memory of the neighbours, 64 bytes a pixel in float32.
 PIXELS_AT_ONCE = 1 << 22
 
 WEIGHT_STEPS = 256  # OpenCV's exact interpolation has weights in steps of 1/256
+
+DepthShare = Callable[[np.ndarray], np.ndarray]
 
 Level = tuple[int, int, int]  # first pixel in the long tensor, height [px], width [px]
 
@@ -39,17 +40,22 @@ Level = tuple[int, int, int]  # first pixel in the long tensor, height [px], wid
 class Placements:
     """The recipes of a batch, with boxes at the size of the canvas.
 
+    Samples with fewer than K objects are filled up with objects that are not there: their boxes are
+    of 0 x 0 px.
+
     Attributes:
         backgrounds: int64 (N,), ids.
-        levels: int64 (N, 3), the `Level` of each foreground.
-        boxes: int64 (N, 4), x, y, width, height [px].
-        flips: bool (N,).
+        levels: int64 (N, K, 3), the `Level` of each foreground; the one in front last.
+        boxes: int64 (N, K, 4), x, y, width, height [px].
+        flips: bool (N, K).
+        planes: int64 (N, K), stored depths; 0 where an object has none.
     """
 
     backgrounds: torch.Tensor
     levels: torch.Tensor
     boxes: torch.Tensor
     flips: torch.Tensor
+    planes: torch.Tensor
 
     def to(self, device: torch.device) -> "Placements":
         """The same on another device."""
@@ -70,6 +76,8 @@ class DeviceCompositor:
         canvas: Height and width that the boxes of the recipes refer to [px].
         size: Height and width to composite at [px].
         device: Where.
+        depth: Turns the stored depth of a background, uint16 (H,W), to float32 of [0, 1]; None
+            without scene depth.
     """
 
     def __init__(
@@ -81,12 +89,18 @@ class DeviceCompositor:
         canvas: tuple[int, int],
         size: tuple[int, int],
         device: torch.device | str,
+        depth: DepthShare | None = None,
     ) -> None:
         self.canvas, self.size, self.device = canvas, size, torch.device(device)
-        resized = [
-            resize_image(asset("backgrounds", number), size) for number in range(num_backgrounds)
-        ]
+        prepared = Compositor(asset, canvas, kept=0)
+        numbers = range(num_backgrounds)
+        resized = [prepared.background(number, size) for number in numbers]
         self._backgrounds = torch.from_numpy(np.stack(resized)).to(self.device)  # (B,H,W,3)
+        if depth is not None:
+            depths = np.stack([depth(prepared.background_depth(i, size)) for i in numbers])
+            self._depths = torch.from_numpy(depths).to(self.device)  # (B,H,W)
+            every_plane = depth(np.arange(2**16, dtype=np.uint16))
+            self._share_of_plane = torch.from_numpy(every_plane).to(self.device)
         pixels: list[np.ndarray] = []
         self._levels: list[list[Level]] = []  # of each foreground, largest first
         first = 0
@@ -104,24 +118,28 @@ class DeviceCompositor:
         """The recipes of a batch as tensors on the CPU.
 
         Args:
-            records: Samples with recipes of one object each; see `has_recipe`.
+            records: Samples with recipes; see `has_recipe`.
 
         Raises:
-            DatasetError: A sample has no recipe, or several objects.
+            DatasetError: A sample has no recipe.
         """
-        placed = [_only_placement(record, self.canvas) for record in records]
-        boxes = [one.box for one in placed]
-        if self.size != self.canvas:
-            boxes = [scaled_box(box, self.canvas, self.size) for box in boxes]
-        levels = [
-            self._level(one.foreground, max(box[2:]))
-            for one, box in zip(placed, boxes, strict=True)
-        ]
+        placed = [placements(record, self.canvas) for record in records]
+        most = max(map(len, placed))
+        levels, boxes = np.zeros((len(placed), most, 3), np.int64), np.zeros((len(placed), most, 4))
+        flips, planes = np.zeros((len(placed), most), bool), np.zeros((len(placed), most), np.int64)
+        levels[..., 1:] = 1  # of objects that are not there
+        for i, objects in enumerate(placed):
+            for k, (foreground, flip, box, plane) in enumerate(objects):
+                if self.size != self.canvas:
+                    box = scaled_box(box, self.canvas, self.size)
+                levels[i, k] = self._level(foreground, max(box[2:]))
+                boxes[i, k], flips[i, k], planes[i, k] = box, flip, plane or 0
         return Placements(
             torch.tensor([record.background_id() for record in records]),
-            torch.tensor(levels),
-            torch.tensor(boxes),
-            torch.tensor([one.flip for one in placed]),
+            torch.from_numpy(levels),
+            torch.from_numpy(boxes.astype(np.int64)),
+            torch.from_numpy(flips),
+            torch.from_numpy(planes),
         )
 
     def _level(self, foreground: int, longer_side: int) -> Level:
@@ -133,30 +151,74 @@ class DeviceCompositor:
         """The backgrounds of a batch: uint8 (N,3,H,W) RGB, channels-last in memory."""
         return self._backgrounds[batch.backgrounds.to(self.device)].permute(0, 3, 1, 2)
 
-    def composite(self, batch: Placements) -> tuple[torch.Tensor, torch.Tensor]:
+    def composite(self, batch: Placements, names: Collection[str]) -> dict[str, torch.Tensor]:
         """Composites a batch.
 
+        Args:
+            batch: What `place` gave.
+            names: Of `composite`, `mask`, `depth` (with scene depth) and `instances`.
+
         Returns:
-            Composites uint8 (N,3,H,W) RGB, channels-last in memory, and masks uint8 (N,1,H,W).
+            Composites uint8 (N,3,H,W) RGB, channels-last in memory, masks uint8 (N,1,H,W), depth
+            float32 (N,1,H,W) in [0, 1], and instances uint8 (N,1,H,W); those of `names`.
         """
         batch = batch.to(self.device)
         step = max(1, PIXELS_AT_ONCE // (self.size[0] * self.size[1]))
         parts = [
-            self._composite(Placements(*(part[i : i + step] for part in vars(batch).values())))
+            self._composite(
+                Placements(*(part[i : i + step] for part in vars(batch).values())), names
+            )
             for i in range(0, len(batch.flips), step)
         ]
-        images = torch.cat([image for image, _ in parts])
-        masks = torch.cat([mask for _, mask in parts])
-        return images.permute(0, 3, 1, 2), masks[:, None]
+        fields = {name: torch.cat([part[name] for part in parts]) for name in names}
+        return {
+            name: values.permute(0, 3, 1, 2) if name == "composite" else values[:, None]
+            for name, values in fields.items()
+        }
 
-    def _composite(self, batch: Placements) -> tuple[torch.Tensor, torch.Tensor]:
-        """Composites uint8 (N,H,W,3) and masks uint8 (N,H,W) of one part of a batch."""
+    def _composite(self, batch: Placements, names: Collection[str]) -> dict[str, torch.Tensor]:
+        """Fields (N,H,W) or (N,H,W,3) of one part of a batch."""
+        image = self._backgrounds[batch.backgrounds].float()
+        mask = torch.zeros(image.shape[:3], device=self.device)
+        instances = torch.zeros(image.shape[:3], dtype=torch.uint8, device=self.device)
+        depth = self._depths[batch.backgrounds] if "depth" in names else None
+        for k in range(batch.flips.shape[1]):
+            placed = self._placed(batch.levels[:, k], batch.boxes[:, k], batch.flips[:, k])
+            alpha = placed[..., 3]
+            image = self._behind(image, alpha[..., None]) + placed[..., :3]
+            mask = self._behind(mask, alpha) + alpha
+            is_object = alpha >= OBJECT_ALPHA
+            instances = torch.where(is_object, k + 1, instances)
+            if depth is not None:
+                share = self._share_of_plane[batch.planes[:, k]][:, None, None]
+                depth = torch.where(is_object, share, depth)
+        fields = {
+            "composite": image.clamp(max=255).to(torch.uint8),
+            "mask": mask.to(torch.uint8),
+            "instances": instances.to(torch.uint8),
+        } | ({} if depth is None else {"depth": depth})
+        return {name: fields[name] for name in names}
+
+    def _behind(self, values: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        """What is seen of values of 0..255 behind an alpha of 0..255; see `placing.alpha_over`."""
+        return (values * (255 - alpha) / 255).round()
+
+    def _placed(
+        self, levels: torch.Tensor, boxes: torch.Tensor, flips: torch.Tensor
+    ) -> torch.Tensor:
+        """One foreground of each sample on an empty canvas: float32 (N,H,W,4), premultiplied.
+
+        Args:
+            levels: int64 (N, 3).
+            boxes: int64 (N, 4).
+            flips: bool (N,).
+        """
         height, width = self.size
-        x, y, box_width, box_height = batch.boxes.unbind(1)
-        first, level_height, level_width = batch.levels.unbind(1)
+        x, y, box_width, box_height = boxes.unbind(1)
+        first, level_height, level_width = levels.unbind(1)
         rows, row_weight, inside_rows = _neighbours(height, y, box_height, level_height)
         columns, column_weight, inside_columns = _neighbours(
-            width, x, box_width, level_width, flips=batch.flips
+            width, x, box_width, level_width, flips=flips
         )
         inside = inside_rows[:, :, None] & inside_columns[:, None]  # (N,H,W)
 
@@ -168,18 +230,7 @@ class DeviceCompositor:
         upper, lower = (
             torch.lerp(read(row, columns[0]), read(row, columns[1]), across) for row in rows
         )
-        placed = (torch.lerp(upper, lower, down) + 0.5).floor() * inside[..., None]
-        alpha = placed[..., 3:]
-        behind = (self._backgrounds[batch.backgrounds] * (255 - alpha) / 255).round()
-        image = (behind + placed[..., :3]).clamp(max=255)
-        return image.to(torch.uint8), alpha[..., 0].to(torch.uint8)
-
-
-def _only_placement(record: Record, canvas: tuple[int, int]) -> Placement:
-    first, *others = placements(record, canvas)
-    if others:
-        raise DatasetError(f"a sample has {1 + len(others)} objects: composite it on the CPU")
-    return first
+        return (torch.lerp(upper, lower, down) + 0.5).floor() * inside[..., None]
 
 
 def _neighbours(
@@ -207,7 +258,8 @@ def _neighbours(
     inside = (offset >= 0) & (offset < extent[:, None])
     if flips is not None:
         offset = torch.where(flips[:, None], extent[:, None] - 1 - offset, offset)
-    position = (offset.double() + 0.5) * (level.double() / extent)[:, None] - 0.5
+    scale = level.double() / extent.clamp(min=1)
+    position = (offset.double() + 0.5) * scale[:, None] - 0.5
     last = level[:, None] - 1
     position = torch.minimum(position.clamp(min=0), last)
     first = position.floor().long()

@@ -188,7 +188,9 @@ class DeviceLoader(SampleLoader):
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as in SampleLoader
         compositor = self._compositor or self._source.device_compositor(self._device)
         self._compositor = compositor
-        other_fields = [name for name in self._source.fields if name == "depth"]
+        fields = self._source.fields
+        composited = [name for name in fields if name in self._source.manifest.composited]
+        other_fields = [name for name in fields if name not in ("background", *composited)]
 
         def read(positions: list[int]) -> tuple[Placements, Batch]:
             records, batch = self._source.read_recipes(
@@ -199,9 +201,8 @@ class DeviceLoader(SampleLoader):
 
         def composite(part: tuple[Placements, Batch]) -> Batch:
             placements, batch = part[0].to(self._device), dict(part[1])
-            fields = self._source.fields
-            if "composite" in fields or "mask" in fields:
-                batch["composite"], batch["mask"] = compositor.composite(placements)
+            if composited:
+                batch |= compositor.composite(placements, composited)
             if "background" in fields:
                 batch["background"] = compositor.backgrounds(placements)
             return {name: batch[name].to(self._device, non_blocking=True) for name in fields}

@@ -17,6 +17,7 @@ The file, integers little-endian:
 | composite   | 3HW a sample        | RGB                                                        |
 | mask        | HW a sample         | alpha                                                      |
 | depth       | 2HW a sample        | u16: depth in [0, 1] times 65535, 0 = invalid              |
+| instances   | HW a sample         | numbers of the objects, 0 = background                     |
 
 Each part starts at a multiple of 4096.
 """
@@ -210,6 +211,7 @@ def _layout(dataset: Dataset, size: Size) -> tuple[_Layout, int]:
         "composite": ((count, *size, 3), "<u1"),
         "mask": ((count, *size), "<u1"),
         "depth": ((count, *size), "<u2"),
+        "instances": ((count, *size), "<u1"),
     }
     parts: dict[str, tuple[tuple[int, ...], str]] = {"ids": ((count,), "<u4")}
     parts |= {name: shapes[name] for name in shapes if name in manifest.fields}

@@ -29,14 +29,15 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
     """The samples of one split as tensors of one size.
 
     Each sample is a dict: `background` and `composite` uint8 (3,H,W) RGB, `mask` uint8 (1,H,W) in
-    0..255 (the alpha of the placed foreground), `depth` float32 (1,H,W) in [0,1], 0 = invalid.
+    0..255 (the alpha of all placed foregrounds), `depth` float32 (1,H,W) in [0,1], 0 = invalid, and
+    `instances` uint8 (1,H,W), 0 = background, k = the k-th foreground, the last one in front.
 
     Args:
         path: A dataset's directory or address (`s3://...`), a pattern, or several of these, which
             are read as one dataset.
         split: `train`, `val`, `test`, or None for all samples in index order.
         size: Side or (height, width) of every field [px]; None keeps each field as stored.
-        fields: The fields to read, of `background`, `composite`, `mask`, `depth`.
+        fields: The fields to read, of `background`, `composite`, `mask`, `depth`, `instances`.
         cache: Directory of caches of resized pixels. A cache of this size is made if there is none,
             then read at the speed of memory. Cached depths differ by at most 1/131070.
 
@@ -158,6 +159,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
             canvas=dataset.compositor.canvas,
             size=size,
             device=device,
+            depth=dataset.depth_share if "depth" in self.manifest.composited else None,
         )
 
     def _recipe_dataset(self) -> tuple[Dataset, tuple[int, int]]:

@@ -13,7 +13,7 @@ from dsetkit.errors import AssetError, NetworkError
 from dsetkit.memory import check_memory
 from dsetkit.networks.network import INPUTS, MAPS, Network, NetworkFacts
 from dsetkit.networks.opening import open_network
-from dsetkit.predicting.upsampling import enlarge_along_edges
+from dsetkit.upsampling import enlarge_along_edges
 
 BATCH_SIZE = 8
 MAX_BATCH_PIXELS = 2**25  # of the pictures of a batch, which are in memory at once

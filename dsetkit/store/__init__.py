@@ -2,11 +2,13 @@
 
 from dsetkit.store import manifest
 from dsetkit.store.codecs import (
+    BACKGROUND_DEPTH_CODEC,
     CODECS,
     DEFAULT_CODECS,
     LAYOUT_CODECS,
     chosen_codecs,
     decode_with_opencv,
+    stored_fields,
 )
 from dsetkit.store.environments import ENGINE_VERSION
 from dsetkit.store.lmdb_store import LARGEST_MAP_SIZE, StoreReader, StoreWriter, u32_key, u64_key
@@ -54,6 +56,7 @@ from dsetkit.store.shards import (
 )
 
 __all__ = [
+    "BACKGROUND_DEPTH_CODEC",
     "CELLS_KEY",
     "CELL_NAMES",
     "CODECS",
@@ -97,6 +100,7 @@ __all__ = [
     "shard_number",
     "shard_path",
     "shard_ranges",
+    "stored_fields",
     "u32_key",
     "u64_key",
     "unpack_asset",

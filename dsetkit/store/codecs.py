@@ -6,7 +6,7 @@ docs/results.md gives microseconds and bytes for each codec, measured on real ph
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from threading import local
@@ -265,9 +265,25 @@ CODECS = {
     )
 }
 
-DEFAULT_CODECS = {"composite": "jpeg95", "mask": "png8", "depth": "png16"}
-RECIPE_CODECS = {"depth": "pco16"}  # this layout stores neither composite nor mask
+DEFAULT_CODECS = {"composite": "jpeg95", "mask": "png8", "depth": "png16", "instances": "png8"}
+RECIPE_CODECS = {"depth": "pco16"}  # this layout stores no field that a recipe gives
+BACKGROUND_DEPTH_CODEC = "png16"  # of the depth of a background
 LAYOUT_CODECS = {"rendered": DEFAULT_CODECS, "recipe": RECIPE_CODECS}
+
+
+def stored_fields(fields: Collection[str], *, layout: str, has_scene_depth: bool) -> list[str]:
+    """The fields that a layout stores for each sample; readers composite the others.
+
+    Args:
+        fields: The fields of the dataset.
+        layout: `rendered` or `recipe`.
+        has_scene_depth: Whether depth follows from the recipe.
+    """
+    from_recipe = {"background"}
+    if layout == "recipe":
+        from_recipe |= {"composite", "mask", "instances"}
+        from_recipe |= {"depth"} if has_scene_depth else set()
+    return [name for name in fields if name not in from_recipe]
 
 
 def chosen_codecs(layout: str, wanted: Mapping[str, str]) -> dict[str, str]:

@@ -69,7 +69,8 @@ class Manifest:
         teacher: `name`, `hash` of its weights, and `batch_size`. The last bit of a network's output
             can depend on the batch.
         recipe: Settings of the recipe: seed, placements, scale_range, placement, full_set; `grown`,
-            the numbers of samples that the dataset had before it grew.
+            the numbers of samples that the dataset had before it grew; `objects`, the range of
+            their number where it is not 1; with scene depth `depth_of`, "scene", and `nearness`.
         splits: `by` (asset, sample, csv or import) and the settings of that split.
         assets_fingerprint: Hash over names and pixels of all assets.
         skipped: [file name, reason] of each picture that `--skip-bad` left out.
@@ -77,7 +78,7 @@ class Manifest:
         num_foregrounds: Foregrounds that the dataset stores.
         layout: `rendered` stores composite and mask; with `recipe`, readers composite them.
         compositing: In layout `recipe`, the `compositing_fingerprint` of the code that made the
-            composites.
+            samples.
         shard: `number` of this shard, and `shards`, how many the dataset has.
         engine: Version of the LMDB library that wrote the file.
         label_quality: Result of `labels.score_labels`. It is {} before scoring, in datasets without
@@ -107,6 +108,17 @@ class Manifest:
     label_quality: dict[str, Any] = field(default_factory=dict)
     dsetkit_version: _Text = VERSION
     format_version: int = FORMAT_VERSION
+
+    @property
+    def composited(self) -> tuple[str, ...]:
+        """The fields that readers composite, because they are not stored."""
+        return tuple(name for name in IMAGE_FIELDS if name in {*self.fields} - self.codecs.keys())
+
+    @property
+    def has_scene_depth(self) -> bool:
+        """Whether depth is that of the background and of the planes of the objects."""
+        parts = self.recipe.get("recipes") or [self.recipe]
+        return parts[0].get("depth_of") == "scene"
 
     @property
     def grown_from(self) -> list[int]:

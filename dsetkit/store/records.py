@@ -27,7 +27,8 @@ A placed object is a map:
 | `name`          | str, absent     | name of the cut-out, where the dataset does not store it    |
 | `flip`          | bool, absent    | whether the cut-out is mirrored left to right               |
 | `box`           | 4 ints, absent  | x, y, width, height of the placed cut-out [px]              |
-| `plane_depth_m` | float, absent   | depth at which the object stands, upright and flat [m]      |
+| `plane`         | int, absent     | stored depth of the plane on which it stands, upright and   |
+|                 |                 | flat, in the unit of `depth`: 1..65535                      |
 
 An asset is a sealed map of `name`, `split`, `image` (PNG) and, for a background whose depth is
 known, `depth` (as in a record).
@@ -90,7 +91,7 @@ _Text = Annotated[str, msgspec.Meta(max_length=65_536)]
 _Bytes8 = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 _Side = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_SIDE)]
 _Offset = Annotated[int, msgspec.Meta(ge=0, lt=LARGEST_SIDE)]
-_Depth = Annotated[float, msgspec.Meta(gt=0, lt=1e6)]
+_Plane = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
 class PlacedObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -101,14 +102,15 @@ class PlacedObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         name: Name of the cut-out where the dataset does not store it; empty if it is not known.
         flip: Whether it is mirrored left to right; None if that is not known.
         box: x, y, width, height [px]; None if that is not known.
-        plane_depth_m: Depth at which it stands, upright and flat [m]; None if it has none.
+        plane: Stored depth of the plane on which it stands, upright and flat, 1..65535 in the
+            unit of the field `depth`; None if it has none.
     """
 
     foreground: _Id | None = None
     name: _Text = ""
     flip: bool | None = None
     box: tuple[_Offset, _Offset, _Side, _Side] | None = None
-    plane_depth_m: _Depth | None = None
+    plane: _Plane | None = None
 
 
 @dataclass(frozen=True)

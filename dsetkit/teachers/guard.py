@@ -14,6 +14,7 @@ def checked_depth(
     teacher: str,
     first: int,
     max_depth_m: float = 0.0,
+    what: str = "sample",
 ) -> np.ndarray:
     """A teacher's answer, after making sure that it is one.
 
@@ -23,6 +24,7 @@ def checked_depth(
         teacher: Its name, for messages.
         first: Index of the first of those samples.
         max_depth_m: Of a metric teacher [m]; 0 = relative, or not to be checked.
+        what: What it was asked about, for messages.
 
     Returns:
         `depth` itself.
@@ -47,7 +49,7 @@ def checked_depth(
         if not good.all():
             bad = int(np.argmin(good))
             raise TeacherError(
-                f"teacher {teacher} gave {complaint} for sample {first + bad} (values from "
+                f"teacher {teacher} gave {complaint} for {what} {first + bad} (values from "
                 f"{low[bad]:.4g} to {high[bad]:.4g}): expected a depth map; check its weights, its "
                 "unit and the size it is shown"
             )

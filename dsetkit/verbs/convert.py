@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dsetkit.compositing import (
     compositing_fingerprint,
-    encode_composite,
+    encode_fields,
     has_recipe,
     pixels_checksum,
     stores_same_pixels,
@@ -23,7 +23,7 @@ from dsetkit.datasets import Dataset, DatasetWriter
 from dsetkit.errors import DatasetError
 from dsetkit.files import is_same_place
 from dsetkit.processes import in_chunks, in_order
-from dsetkit.store import CODECS, Record, chosen_codecs
+from dsetkit.store import CODECS, Record, chosen_codecs, stored_fields
 from dsetkit.store import manifest as m
 
 SAMPLES_PER_JOB = 64
@@ -79,14 +79,24 @@ def _describe(source: m.Manifest, layout: str, chosen: Mapping[str, str]) -> m.M
     codecs = chosen_codecs(layout, chosen)
     if layout == source.layout:
         codecs = source.codecs | dict(chosen)
-    return replace(
+    stored = stored_fields(source.fields, layout=layout, has_scene_depth=source.has_scene_depth)
+    unstored = [name for name in chosen if name not in stored]
+    if unstored:
+        raise DatasetError(
+            f"--codec {unstored[0]}={chosen[unstored[0]]}: layout {layout} of this dataset stores "
+            f"{', '.join(stored) or 'no field'} only"
+        )
+    manifest = replace(
         source,
         complete=False,
         shard=m.ONLY_SHARD,
         layout=layout,
-        codecs={name: codecs[name] for name in source.fields if name in codecs},
-        compositing=compositing_fingerprint() if layout == "recipe" else "",
+        codecs={name: codecs[name] for name in stored},
+        compositing="",
     )
+    if manifest.composited:
+        return replace(manifest, compositing=compositing_fingerprint(manifest.composited))
+    return manifest
 
 
 def _converted(
@@ -110,30 +120,27 @@ def _convert(source: Dataset, manifest: m.Manifest, index: int, record: Record) 
     Raises:
         DatasetError: A composite that the recipe does not reproduce, or a sample without recipe.
     """
-    fields: dict[str, bytes] = {}
-    if "depth" in manifest.codecs:
-        fields["depth"] = _encoded(source, manifest, record, "depth")
-    if manifest.layout == "rendered" and source.manifest.layout == "rendered":
-        names = [name for name in manifest.codecs if name != "depth"]
-        fields |= {name: _encoded(source, manifest, record, name) for name in names}
+    kept = [name for name in manifest.codecs if name in source.manifest.codecs]
+    fields = {name: _encoded(source, manifest, record, name) for name in kept}
+    if manifest.composited == source.manifest.composited:
         return replace(record, fields=fields)
     if not has_recipe(record):
         raise DatasetError(
             f"{source.path}, sample {index} was imported, not composited: it has no recipe to "
             "store instead of its pictures"
         )
-    image, mask = source.compositor.composite(record)
     new = replace(record, fields=fields)
     if manifest.layout == "rendered":
-        return encode_composite(new, image, mask, manifest.codecs)
-    if source.manifest.layout == "rendered":
-        if not stores_same_pixels(source.manifest, record, image, mask):
-            raise DatasetError(
-                f"{source.path}, sample {index}: compositing it again gives other pixels than the "
-                "stored ones, so another version made it: keep its layout"
-            )
-        new = replace(new, pixels=pixels_checksum(image, mask) if fields else None)
-    return new
+        composited = source.compositor.fields(record, source.manifest.composited)
+        return encode_fields(new, composited, manifest.codecs)
+    composited = source.compositor.fields(record, manifest.composited)
+    if not stores_same_pixels(source.manifest, record, composited):
+        raise DatasetError(
+            f"{source.path}, sample {index}: compositing it again gives other pixels than the "
+            "stored ones, so another version made it: keep its layout"
+        )
+    pixels = pixels_checksum(composited["composite"], composited["mask"])
+    return replace(new, pixels=pixels if fields else None)
 
 
 def _encoded(source: Dataset, manifest: m.Manifest, record: Record, name: str) -> bytes:

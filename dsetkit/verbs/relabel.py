@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from dsetkit.compositing import (
     CompositeBatch,
@@ -24,11 +24,14 @@ from dsetkit.compositing import (
 from dsetkit.datasets import LABELLED_PER_COMMIT, Dataset, DatasetWriter
 from dsetkit.errors import DatasetError, TeacherError
 from dsetkit.files import is_same_place
+from dsetkit.generating import SceneDepth
 from dsetkit.labels import TeacherChoice, label_batches, score_labels
 from dsetkit.numbers import evenly_spread
-from dsetkit.store import LAYOUT_CODECS, Record
+from dsetkit.store import Record
 from dsetkit.store import manifest as m
 from dsetkit.teachers import Teacher, with_range
+from dsetkit.verbs.relabel_manifest import relabelled_manifest
+from dsetkit.verbs.relabel_scene import relabel_scene
 
 
 def relabel(
@@ -36,6 +39,7 @@ def relabel(
     output: Path,
     *,
     teacher: TeacherChoice,
+    scene: SceneDepth | None = None,
     at_most: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> m.Manifest:
@@ -45,6 +49,8 @@ def relabel(
         path: A complete dataset; it is not changed.
         output: Directory of the new dataset.
         teacher: The teacher. Its depth edges are corrected only if there are masks.
+        scene: The teacher sees the backgrounds, and objects become planes, as in `generate`; None:
+            it sees every composite.
         at_most: Relabel only that many samples, spread evenly; None relabels all.
         progress: Called with (samples done, samples in all).
 
@@ -58,10 +64,14 @@ def relabel(
     source = Dataset(path)
     if is_same_place(output, path):
         raise DatasetError(f"--output {output} is the dataset itself: choose another directory")
+    chosen = evenly_spread(len(source), at_most or len(source))
+    if scene:
+        return relabel_scene(
+            source, output, teacher=teacher, scene=scene, chosen=chosen, progress=progress
+        )
     network = teacher.load()
     if network is None:
         raise TeacherError("--teacher none gives no depth: expected bundled, hf:MODEL or another")
-    chosen = evenly_spread(len(source), at_most or len(source))
 
     def composites(positions: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
         for position in positions:
@@ -72,7 +82,13 @@ def relabel(
     assert network is not None  # with_range gives None only for None
     if "mask" not in source.manifest.fields:
         teacher = replace(teacher, edge_reach=0)
-    manifest = _describe(source.manifest, network, teacher.describe(network), len(chosen))
+    manifest = relabelled_manifest(
+        source.manifest,
+        teacher=network,
+        entry=teacher.describe(network),
+        scene=None,
+        num_samples=len(chosen),
+    )
     with DatasetWriter(
         output,
         manifest,
@@ -107,11 +123,17 @@ def _label(
         manifest: The new dataset's.
         first: Index of the first sample, for messages.
     """
-    samples = [_composite(source, record) for record in records]
+    samples = [_composite(source, _without_planes(record)) for record in records]
     runs = [
         concatenate(run) for _, run in groupby(samples, key=lambda sample: _pixels(sample).shape)
     ]
     return list(chain.from_iterable(label_batches(runs, teacher, manifest, first=first)))
+
+
+def _without_planes(record: Record) -> Record:
+    """A sample without what belongs to scene depth."""
+    objects = tuple(structs.replace(one, plane=None) for one in record.objects)
+    return replace(record, objects=objects)
 
 
 def _composite(source: Dataset, record: Record) -> CompositeBatch:
@@ -121,7 +143,8 @@ def _composite(source: Dataset, record: Record) -> CompositeBatch:
         keeps_recipe = source.manifest.layout == "recipe"
         if keeps_recipe:
             record = replace(record, pixels=pixels_checksum(image, mask))
-        if keeps_recipe or stores_same_pixels(source.manifest, record, image, mask):
+        composited = {"composite": image, "mask": mask}
+        if keeps_recipe or stores_same_pixels(source.manifest, record, composited):
             return CompositeBatch([record], image[None], mask[None])
     composite = source.image(record, "composite")
     has_mask = "mask" in source.manifest.fields
@@ -133,22 +156,3 @@ def _pixels(batch: CompositeBatch) -> np.ndarray:
     """The composites of a batch, uint8 (N,H,W,3) RGB."""
     assert batch.composites is not None  # `_composite` always gives them
     return batch.composites
-
-
-def _describe(
-    source: m.Manifest, teacher: Teacher, teacher_entry: dict[str, Any], num_samples: int
-) -> m.Manifest:
-    """The manifest of the new dataset: the source's, except for the depth."""
-    fields = [name for name in source.fields if name != "depth"] + ["depth"]
-    return replace(
-        source,
-        num_samples=num_samples,
-        complete=False,
-        shard=m.ONLY_SHARD,
-        label_quality={},  # the source's scores are of its own depth
-        fields=fields,
-        codecs={"depth": LAYOUT_CODECS[source.layout]["depth"]} | source.codecs,
-        depth_kind=teacher.kind,
-        max_depth_m=teacher.max_depth_m,
-        teacher=teacher_entry | {"relabelled": source.fingerprint},
-    )

@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 
 from dsetkit.assets import Asset, decode_asset, fingerprint
-from dsetkit.compositing import Compositor, check_box, pixels_checksum
+from dsetkit.compositing import check_box, pixels_checksum
 from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.processes import in_chunks
 from dsetkit.store import (
+    BACKGROUND_DEPTH_CODEC,
     CODECS,
     SHARD_NAME,
     Manifest,
@@ -168,7 +169,14 @@ def _check_assets(store: StoreReader, manifest: Manifest, *, quick: bool) -> Ite
             try:
                 stored = _stored_asset(store, database, number)
                 if not quick:
-                    assets[database].append(_decoded_asset(stored, number, channels, size))
+                    asset = _decoded_asset(
+                        stored,
+                        number,
+                        channels,
+                        size,
+                        has_scene_depth=manifest.has_scene_depth,
+                    )
+                    assets[database].append(asset)
             except READ_ERRORS as error:
                 is_bad = True
                 yield Problem(database.removesuffix("s"), number, _reason(error))
@@ -188,14 +196,25 @@ def _stored_asset(store: StoreReader, database: str, number: int) -> StoredAsset
 
 
 def _decoded_asset(
-    stored: StoredAsset, number: int, channels: int, size: tuple[int, int] | None
+    stored: StoredAsset,
+    number: int,
+    channels: int,
+    size: tuple[int, int] | None,
+    *,
+    has_scene_depth: bool,
 ) -> Asset:
     pixels = decode_asset(stored.image)
     if pixels.shape[2] != channels or (size and pixels.shape[:2] != size):
         expected = f"({size[0]}, {size[1]}, {channels})" if size else f"(h, w, {channels})"
         raise DatasetError(f"its picture has shape {pixels.shape}, expected {expected}")
     if stored.depth is not None:
-        _decoded(stored.depth, "depth", "png16")
+        depth = _decoded(stored.depth, "depth", BACKGROUND_DEPTH_CODEC)
+        if size and depth.shape != size:
+            raise DatasetError(f"its depth has shape {depth.shape}, expected {size}")
+        if not depth.any():
+            raise DatasetError("its depth has no valid pixel")
+    elif channels == 3 and has_scene_depth:
+        raise DatasetError("it has no depth, which the depth of samples is made of")
     return Asset(number, stored.name, stored.split, pixels)
 
 
@@ -227,9 +246,9 @@ def _check_sample(packed: bytes, key: bytes, *, dataset: Dataset) -> None:
         name: _decoded(encoded, name, manifest.codecs[name])
         for name, encoded in record.fields.items()
     }
-    if manifest.layout == "recipe":
+    if manifest.composited:
         _check_ids(record, manifest)
-        images["composite"], images["mask"] = _composited(record, dataset.compositor)
+        images |= _composited(record, dataset)
     shape = images["composite"].shape[:2]
     if manifest.size != [0, 0] and list(shape) != manifest.size:
         raise DatasetError(f"composite is {shape[0]} x {shape[1]} px, expected {manifest.size}")
@@ -262,12 +281,13 @@ def _decoded(encoded: bytes, name: str, codec: str) -> np.ndarray:
     return image
 
 
-def _composited(record: Record, compositor: Compositor) -> tuple[np.ndarray, np.ndarray]:
-    """The composite and mask of a recipe; see `Compositor.composite`."""
-    image, mask = compositor.composite(record)
-    if record.pixels is not None and record.pixels != pixels_checksum(image, mask):
+def _composited(record: Record, dataset: Dataset) -> dict[str, np.ndarray]:
+    """The fields that a recipe gives; see `Compositor.fields`."""
+    fields = dataset.compositor.fields(record, dataset.manifest.composited)
+    pixels = pixels_checksum(fields["composite"], fields["mask"])
+    if record.pixels is not None and record.pixels != pixels:
         raise DatasetError("compositing it gives other pixels than the teacher saw")
-    return image, mask
+    return fields
 
 
 def _check_depth(depth: np.ndarray, manifest: Manifest) -> None:
@@ -298,7 +318,8 @@ def _check_mask(mask: np.ndarray, shape: tuple[int, int], boxes: list[Box]) -> N
     for x, y, width, height in boxes:
         outside[y : y + height, x : x + width] = 0
     if outside.any():
-        raise DatasetError(f"mask reaches outside its box {list(boxes[0])}")
+        shown = " and ".join(str(list(box)) for box in boxes)
+        raise DatasetError(f"mask reaches outside its box {shown}")
 
 
 def _check_instances(instances: np.ndarray, shape: tuple[int, int], objects: int) -> None:

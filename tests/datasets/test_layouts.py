@@ -11,6 +11,7 @@ import torch
 
 from dsetkit import SampleDataset, make_loader
 from dsetkit.compositing.batches import stores_same_pixels
+from dsetkit.compositing.compositor import COMPOSITED
 from dsetkit.datasets.reader import Dataset
 from dsetkit.datasets.writer import DatasetWriter
 from dsetkit.errors import DatasetError, DsetkitError
@@ -55,8 +56,8 @@ def test_the_recipe_layout_composites_the_stored_pixels(worlds: dict[str, Path])
     for index in range(len(rendered)):
         stored, kept = rendered.record(index), recipe.record(index)
         assert (stored.objects, stored.background) == (kept.objects, kept.background)
-        image, mask = recipe.compositor.composite(kept)
-        assert stores_same_pixels(rendered.manifest, stored, image, mask)
+        composited = recipe.compositor.fields(kept, COMPOSITED)
+        assert stores_same_pixels(rendered.manifest, stored, composited)
 
 
 def test_both_layouts_hold_the_same_depth(worlds: dict[str, Path]) -> None:

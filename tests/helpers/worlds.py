@@ -9,6 +9,7 @@ import numpy as np
 from dsetkit.assets.folders import Asset, assign_splits, encode_asset, fingerprint
 from dsetkit.compositing.batches import BatchCompositor
 from dsetkit.compositing.compositor import compositing_fingerprint
+from dsetkit.compositing.planes import PlaneRule
 from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.compositing.selection import select, split_cells
 from dsetkit.datasets.reader import Dataset
@@ -16,10 +17,16 @@ from dsetkit.datasets.writer import DatasetWriter
 from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.labels.labelling import label_batches
 from dsetkit.store import manifest as m
-from dsetkit.store.codecs import LAYOUT_CODECS
+from dsetkit.store.codecs import BACKGROUND_DEPTH_CODEC, CODECS, LAYOUT_CODECS, stored_fields
 from dsetkit.store.environments import ENGINE_VERSION
 from dsetkit.store.lmdb_store import StoreWriter, u64_key
-from dsetkit.store.records import Record, StoredAsset, pack_record
+from dsetkit.store.records import (
+    Record,
+    StoredAsset,
+    pack_record,
+    quantise_metric,
+    quantise_relative,
+)
 from dsetkit.store.shards import shard_path
 
 
@@ -80,6 +87,8 @@ def tiny_dataset(
     layout: str = "rendered",
     shards: int = 1,
     stop_after: int | None = None,
+    scene: bool = False,
+    objects: tuple[int, int] = (1, 1),
 ) -> Path:
     """Writes a dataset as `generate` would, of drawn assets.
 
@@ -95,6 +104,8 @@ def tiny_dataset(
         layout: `rendered` or `recipe`.
         shards: Files, of 32 samples at least.
         stop_after: Samples after which it is left incomplete.
+        scene: Whether depth is that of the backgrounds and of planes.
+        objects: Range of the number of objects.
 
     Returns:
         The directory.
@@ -106,8 +117,9 @@ def tiny_dataset(
     full_set = FullSet(
         num_backgrounds=num_backgrounds,
         foreground_shapes=tuple(asset.pixels.shape[:2] for asset in foregrounds),
-        canvas=Canvas(size=size, placements=placements),
+        canvas=Canvas(size=size, placements=placements, objects=objects),
         seed=seed,
+        foreground_splits=tuple(asset.split for asset in foregrounds),
     )
     all_cells = split_cells(
         full_set, [asset.split for asset in backgrounds], [asset.split for asset in foregrounds]
@@ -115,20 +127,32 @@ def tiny_dataset(
     chosen = select(all_cells, num_samples or len(full_set), seed=seed)
     teacher = None if depth_kind == "none" else SmoothDepth(depth_kind)
     assets_hash = fingerprint(backgrounds, foregrounds)
-    manifest = _manifest(full_set, len(chosen), teacher, assets_hash, layout)
+    manifest = _manifest(full_set, len(chosen), teacher, assets_hash, layout, scene=scene)
     manifest = replace(manifest, shard=m.ONLY_SHARD | {"shards": shards})
-    assets = {"backgrounds": backgrounds, "foregrounds": foregrounds}
+    assets = {
+        "backgrounds": [asset.pixels for asset in backgrounds],
+        "foregrounds": [asset.pixels for asset in foregrounds],
+        "depths": [_smooth_depth(asset.pixels, depth_kind) for asset in backgrounds],
+    }
+    encode_depth = CODECS[BACKGROUND_DEPTH_CODEC].encode
+    depths = [encode_depth(depth) if scene else None for depth in assets["depths"]]
     compositor = BatchCompositor(
         full_set,
-        lambda kind, number: assets[kind][number].pixels,
+        lambda kind, number: assets[kind][number],
         manifest.codecs,
-        keep_composites=True,
+        keep_composites=not scene,
+        planes=PlaneRule(kind=depth_kind) if scene else None,
     )
+    if scene:
+        teacher = None
     with DatasetWriter(
         path,
         manifest,
         all_cells[chosen],
-        backgrounds=[StoredAsset(a.name, a.split, encode_asset(a.pixels)) for a in backgrounds],
+        backgrounds=[
+            StoredAsset(a.name, a.split, encode_asset(a.pixels), depth)
+            for a, depth in zip(backgrounds, depths, strict=True)
+        ],
         foregrounds=[StoredAsset(a.name, a.split, encode_asset(a.pixels)) for a in foregrounds],
     ) as writer:
         batch = compositor.composite(chosen[:stop_after])
@@ -137,6 +161,14 @@ def tiny_dataset(
         if stop_after is None:
             writer.finish()
     return path
+
+
+def _smooth_depth(background: np.ndarray, kind: str) -> np.ndarray:
+    """Stored depth of a background as `SmoothDepth` answers: uint16 (S,S)."""
+    if kind == "none":
+        return np.ones(background.shape[:2], np.uint16)
+    depth = SmoothDepth(kind)(background[None])[0].repeat(2, 0).repeat(2, 1)
+    return quantise_metric(depth, 10.0) if kind == "metric" else quantise_relative(depth)
 
 
 def _as_assets(name: str, pictures: list[np.ndarray], seed: int) -> list[Asset]:
@@ -151,27 +183,38 @@ def _manifest(
     teacher: SmoothDepth | None,
     assets_hash: str,
     layout: str,
+    *,
+    scene: bool,
 ) -> m.Manifest:
     fields = ["background", "composite", "mask"] + (["depth"] if teacher else [])
+    recipe = {"seed": full_set.seed, "placements": full_set.canvas.placements}
+    if scene:
+        recipe |= {"depth_of": "scene", "nearness": [0.45, 0.75]}
+    if full_set.canvas.objects != (1, 1):
+        fields += ["instances"]
+        recipe |= {"objects": list(full_set.canvas.objects)}
     codecs = LAYOUT_CODECS[layout]
-    return m.Manifest(
+    stored = stored_fields(fields, layout=layout, has_scene_depth=scene)
+    manifest = m.Manifest(
         num_samples=num_samples,
         complete=False,
         size=[full_set.canvas.size] * 2,
         fields=fields,
-        codecs={name: codecs[name] for name in fields if name in codecs},
+        codecs={name: codecs[name] for name in stored},
         layout=layout,
-        compositing=compositing_fingerprint() if layout == "recipe" else "",
         depth_kind=teacher.kind if teacher else "none",
         max_depth_m=teacher.max_depth_m if teacher else 0.0,
         teacher={"name": teacher.name if teacher else "none", "hash": "", "batch_size": 32},
-        recipe={"seed": full_set.seed, "placements": full_set.canvas.placements},
+        recipe=recipe,
         splits={"by": "asset", "seed": full_set.seed},
         assets_fingerprint=assets_hash,
         num_backgrounds=full_set.num_backgrounds,
         num_foregrounds=len(full_set.foreground_shapes),
         engine=ENGINE_VERSION,
     )
+    if not manifest.composited:
+        return manifest
+    return replace(manifest, compositing=compositing_fingerprint(manifest.composited))
 
 
 def tiny_rgbd(path: Path, *, num_samples: int = 5) -> Path:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from dsetkit.assets.folders import load_foregrounds
+from dsetkit.compositing import OBJECT_ALPHA
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import AssetError
-from dsetkit.importing.paste import HARD_ALPHA, NEAREST_M, Paster
+from dsetkit.importing.paste import NEAREST_M, Paster
 from dsetkit.verbs.verify import verify
 from tests.helpers.importing import import_rgbd
 from tests.helpers.worlds import draw_background, draw_foreground
@@ -54,7 +55,7 @@ def test_each_pair_is_followed_by_copies_with_something_in_front(
             assert (depth[known] <= np.percentile(plain_depth[known], 6)).all()
             assert depth[changed][0] >= NEAREST_M * 1000
             x, y, width, height = placed.box
-            assert placed.plane_depth_m == pytest.approx(depth[changed][0] / 1000, abs=5e-4)
+            assert placed.plane == depth[changed][0]
             outside = np.ones(depth.shape, bool)
             outside[y : y + height, x : x + width] = False
             assert not changed[outside].any()
@@ -68,7 +69,7 @@ def test_the_depth_ends_where_the_alpha_does(folders: dict[str, Path]) -> None:
     for index in range(20):
         pasted = Paster(white, seed=0).paste(image, depth, split="train", index=index)
         # white over black: the composite is the alpha
-        assert ((pasted.image[..., 0] >= HARD_ALPHA) == (pasted.depth < 5000)).all()
+        assert ((pasted.image[..., 0] >= OBJECT_ALPHA) == (pasted.depth < 5000)).all()
 
 
 def white_like(pixels: np.ndarray) -> np.ndarray:

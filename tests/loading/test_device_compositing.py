@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Subset
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.compositing import COMPOSITED
 from dsetkit.datasets.reader import Dataset
 from dsetkit.loading import device_compositing
 from dsetkit.loading.device_compositing import DeviceCompositor
@@ -24,6 +25,25 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Dataset(tiny_dataset(path, layout="recipe", size=96, num_samples=160))
 
 
+@pytest.fixture(scope="module", params=["metric", "relative"])
+def scenes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Scene depth, one to three objects."""
+    path = tmp_path_factory.mktemp("scenes") / "recipe"
+    return Dataset(
+        tiny_dataset(
+            path,
+            layout="recipe",
+            size=96,
+            num_samples=100,
+            num_foregrounds=80,
+            placements=2,
+            scene=True,
+            objects=(1, 3),
+            depth_kind=request.param,
+        )
+    )
+
+
 def compositor_of(dataset: Dataset, size: tuple[int, int], device: str) -> DeviceCompositor:
     manifest = dataset.manifest
     return DeviceCompositor(
@@ -33,6 +53,7 @@ def compositor_of(dataset: Dataset, size: tuple[int, int], device: str) -> Devic
         canvas=tuple(manifest.size),
         size=size,
         device=device,
+        depth=dataset.depth_share if "depth" in manifest.composited else None,
     )
 
 
@@ -43,7 +64,8 @@ def test_a_batch_equals_its_samples_bit_for_bit(
 ) -> None:
     records = dataset.records(range(160))
     compositor = compositor_of(dataset, size, device)
-    images, masks = (part.cpu() for part in compositor.composite(compositor.place(records)))
+    fields = compositor.composite(compositor.place(records), COMPOSITED)
+    images, masks = (fields[name].cpu() for name in COMPOSITED)
     assert images.shape == (160, 3, *size) and masks.shape == (160, 1, *size)
     assert images.dtype == masks.dtype == torch.uint8
     assert images.is_contiguous(memory_format=torch.channels_last)
@@ -54,14 +76,32 @@ def test_a_batch_equals_its_samples_bit_for_bit(
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("size", [(96, 96), (24, 40)])
+def test_scenes_of_several_objects_equal_their_samples_bit_for_bit(
+    scenes: Dataset, size: tuple[int, int], device: str
+) -> None:
+    names = ("composite", "mask", "depth", "instances")
+    records = scenes.records(range(100))
+    assert {len(record.objects) for record in records} == {1, 2, 3}
+    compositor = compositor_of(scenes, size, device)
+    fields = compositor.composite(compositor.place(records), names)
+    for i, record in enumerate(records):
+        for name, expected in scenes.images(record, names, size).items():
+            values = fields[name][i].cpu().numpy()
+            assert values.dtype == expected.dtype
+            assert np.array_equal(values.transpose(1, 2, 0).squeeze(), expected), name
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_how_many_are_composited_at_a_time_changes_nothing(
     dataset: Dataset, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compositor = compositor_of(dataset, (32, 32), device)
     batch = compositor.place(dataset.records(range(20)))
-    whole = compositor.composite(batch)
+    whole = compositor.composite(batch, COMPOSITED)
     monkeypatch.setattr(device_compositing, "PIXELS_AT_ONCE", 3 * 32 * 32)
-    assert all(torch.equal(a, b) for a, b in zip(whole, compositor.composite(batch), strict=True))
+    again = compositor.composite(batch, COMPOSITED)
+    assert all(torch.equal(whole[name], again[name]) for name in COMPOSITED)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -11,7 +11,7 @@ from dsetkit.errors import AssetError, DsetkitError, NetworkError
 from dsetkit.networks.network import NetworkFacts
 from dsetkit.predicting import predictor as predicting
 from dsetkit.predicting.predictor import shown_size
-from dsetkit.predicting.upsampling import enlarge_along_edges
+from dsetkit.upsampling import enlarge_along_edges
 from tests.helpers.networks import checkpoint
 
 BOTH = ("composite", "background")

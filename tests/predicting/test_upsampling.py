@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dsetkit.predicting.upsampling import enlarge_along_edges
+from dsetkit.upsampling import enlarge_along_edges
 
 SMALL, LARGE = (64, 96), (512, 768)
 

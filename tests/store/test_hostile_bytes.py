@@ -92,7 +92,7 @@ def check(decode: Callable[[Any], Any], inputs: Iterator[Any], use: Callable[[An
 # ---- maps --------------------------------------------------------------------------------------
 
 KEY = u64_key(7)
-PLACED = PlacedObject(foreground=1, name="n", flip=True, box=(1, 2, 3, 4), plane_depth_m=2.0)
+PLACED = PlacedObject(foreground=1, name="n", flip=True, box=(1, 2, 3, 4), plane=2000)
 RECORD = Record(3, (PLACED,), {"composite": b"c", "depth": b"d"}, 7, "name", b"12345678")
 ASSET = StoredAsset("a", "train", b"picture", b"depth")
 MANIFEST = m.Manifest(

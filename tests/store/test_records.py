@@ -58,7 +58,7 @@ def test_every_codec_gives_the_image_back(name: str) -> None:
 
 def record() -> Record:
     fields = {"composite": b"c" * 900, "mask": b"m" * 90, "depth": b"d" * 300}
-    placed = PlacedObject(foreground=5, flip=True, box=(1, 2, 30, 40), plane_depth_m=2.5)
+    placed = PlacedObject(foreground=5, flip=True, box=(1, 2, 30, 40), plane=2500)
     named = PlacedObject(name="a goose.png")
     return Record(3, (placed, named), fields, index=77, pixels=b"12345678")
 
@@ -109,7 +109,7 @@ def test_a_sealed_map_is_plain_msgpack() -> None:
         "foreground": 5,
         "flip": True,
         "box": [1, 2, 30, 40],
-        "plane_depth_m": 2.5,
+        "plane": 2500,
     }
 
 
@@ -127,7 +127,7 @@ BAD_CONTENTS = [
     {"objects": [{"box": [-1, 0, 3, 5]}]},
     {"objects": [{"box": [1, 2, 3]}]},
     {"objects": [{"foreground": 2**40}]},
-    {"objects": [{"plane_depth_m": float("nan")}]},
+    {"objects": [{"plane": 65_536}]},
     {"objects": [{}] * 256},
     {"objects": [], "background": -1},
     {"objects": [], "index": 2**63},

@@ -269,9 +269,10 @@ def test_depth_of_pairs_is_as_large_as_the_colours(shared: Path, tmp_path: Path)
 
 def test_several_objects_are_one_annotation_each(tmp_path: Path) -> None:
     coco_api = pytest.importorskip("pycocotools.coco")
-    data = tiny_dataset(tmp_path / "d", num_samples=20)
-    dataset = Dataset(data)
-    record = dataset.record(0)
+    data = tiny_dataset(
+        tmp_path / "d", num_samples=20, num_foregrounds=40, placements=1, objects=(1, 2)
+    )
+    record = Dataset(data).record(0)
     mask, instances = np.zeros((2, 32, 32), np.uint8)
     mask[4:20, 4:20], instances[4:20, 4:20] = 255, 1
     mask[10:28, 10:30], instances[10:28, 10:30] = 200, 2

@@ -34,7 +34,7 @@ from dsetkit.verbs.exporting.common import (
     write_new,
 )
 
-FIELDS = ("composite", "mask")
+FIELDS = ("composite", "mask", "instances")
 SAMPLES_PER_PACK = 200
 PARTS = ".parts"  # annotations of packs, until all of a split are there
 LEAST_MASK = 128

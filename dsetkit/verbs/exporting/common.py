@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from dsetkit.assets import stored_orientation
-from dsetkit.compositing import COMPOSITED
 from dsetkit.datasets import Dataset, SampleTable, indices_of
 from dsetkit.errors import DatasetError
 from dsetkit.files import claim_folder, write_whole
@@ -27,7 +26,7 @@ JPEG_SIGNATURE = b"\xff\xd8\xff"
 RECORDS_AT_ONCE = 32
 BACKGROUNDS_KEPT = 64
 KEY_DIGITS = 6  # at least
-ENCODED_WITH = DEFAULT_CODECS | {"instances": "png8"}
+ENCODED_WITH = DEFAULT_CODECS
 OPTIONAL = ("instances",)  # fields that samples may lack though the dataset has them
 DECODED_WITH = ENCODED_WITH | {"composite": "png"}  # which decodes JPEG, too
 
@@ -154,13 +153,11 @@ class SampleReader:
                 )
 
     def _pictures(self, record: Record) -> dict[str, bytes]:
-        composited: dict[str, np.ndarray] = {}
-        if self.dataset.manifest.layout == "recipe" and not set(COMPOSITED).isdisjoint(self.fields):
-            both = self.dataset.compositor.composite(record)
-            composited = dict(zip(COMPOSITED, both, strict=True))
+        wanted = set(self.dataset.manifest.composited).intersection(self.fields)
+        composited = self.dataset.compositor.fields(record, wanted) if wanted else {}
         pictures = {}
         for name in self.fields:
-            if name in OPTIONAL and name not in record.fields:
+            if name in OPTIONAL and name not in {*record.fields, *wanted}:
                 continue
             if name != "background":
                 pictures[name] = as_picture(self.dataset, record, name, composited.get(name))
@@ -201,8 +198,8 @@ def object_masks(sample: Sample, *, least: int) -> list[tuple[str, np.ndarray]]:
     """
     covered = (decoded(sample, "mask") >= least).astype(np.uint8)
     names = sample.foregrounds
-    if "instances" in sample.record.fields and len(names) > 1:
-        instances = CODECS["png8"].decode(sample.record.fields["instances"])
+    if "instances" in sample.pictures and len(names) > 1:
+        instances = decoded(sample, "instances")
         found = [
             (name, covered * (instances == number)) for number, name in enumerate(names, start=1)
         ]

@@ -28,7 +28,7 @@ from dsetkit.verbs.exporting.common import (
     write_new,
 )
 
-FIELDS = ("composite", "mask")
+FIELDS = ("composite", "mask", "instances")
 SAMPLES_PER_PACK = 200
 LEAST_MASK = 128
 FEWEST_CORNERS = 3

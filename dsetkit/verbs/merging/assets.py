@@ -105,7 +105,8 @@ class MergedAssets:
                         break
                 for key in (pixel_hash, name):
                     holders.setdefault(key, (number, split))
-                new = new_ids.setdefault((name, pixel_hash), len(new_ids))
+                identity = (name, pixel_hash + (asset.depth or b""))
+                new = new_ids.setdefault(identity, len(new_ids))
                 self._ids[kind][number].append(new)
                 if new == len(self._kept[kind]):
                     self._kept[kind].append(_Kept(number, old, split))

@@ -17,6 +17,7 @@ SAME = {
     "size": "generate or import one of them again at the other's --size",
     "depth_kind": "`relabel` one of them with the other's teacher",
     "max_depth_m": "`relabel` one of them with the other's teacher, or import it again",
+    "has_scene_depth": "`relabel --depth-of` one of them as the other",
     "compositing": "`convert --layout rendered` both, each with the version that made it",
 }
 

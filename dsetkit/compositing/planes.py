@@ -1,0 +1,123 @@
+"""Scene depth: objects as upright planes in front of a background whose depth is known.
+
+Each object is flat, faces the camera, and is nearer than what it hides: its plane is a low
+percentile of the background's depth under it, times a nearness that is drawn for it. The depth of
+the sample is that plane wherever the object's alpha is at least OBJECT_ALPHA, and the background's
+depth elsewhere. All of this is done on stored depths, whole numbers, so it is exact on every
+machine.
+
+The depths under an object are looked up in a map of about MAP_SIDE px: a percentile of a few
+hundred pixels is as good as one of thousands, and takes a tenth of the time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from dsetkit.compositing.placing import Box, ForegroundPyramid, scaled_box
+from dsetkit.errors import DatasetError, DsetkitError
+
+# Alpha of 255 from which on a pixel belongs to an object: where its plane is drawn, where its edges
+# are looked for and corrected. It is Depth Pro's threshold for boundaries of mattes, 0.1.
+OBJECT_ALPHA = 26
+
+NEAREST_PERCENTILE = 5  # of the depths under an object; it ignores single wrong pixels
+MAP_SIDE = 56  # px
+NEARNESS = (0.45, 0.75)  # from 0.8 on, the edges of the labels would be too weak to be recalled
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneRule:
+    """Where objects stand.
+
+    Attributes:
+        kind: `metric` or `relative`, of the stored depth.
+        nearness: (lowest, highest) depth of an object as a share of the nearest depth that it
+            hides, in (0, 1).
+
+    Raises:
+        DsetkitError: The range is no such range.
+    """
+
+    kind: str
+    nearness: tuple[float, float] = NEARNESS
+
+    def __post_init__(self) -> None:
+        low, high = self.nearness
+        if not 0 < low <= high < 1:
+            raise DsetkitError(f"--nearness {low:g} {high:g}: expected 0 < LOW <= HIGH < 1")
+
+    def plane(self, behind: np.ndarray, share: float) -> int:
+        """The plane of an object.
+
+        Args:
+            behind: Stored depths that it hides, uint16 (N,), at least one, none of them 0.
+            share: Place in `nearness`, 0..1.
+
+        Returns:
+            A stored depth, 1..65535.
+        """
+        low, high = self.nearness
+        nearness = low + (high - low) * share
+        rank = (len(behind) - 1) * NEAREST_PERCENTILE // 100
+        if self.kind == "relative":  # inverse depth: near is large
+            rank = len(behind) - 1 - rank
+            return min(65535, round(int(np.partition(behind, rank)[rank]) / nearness))
+        return max(1, round(int(np.partition(behind, rank)[rank]) * nearness))
+
+
+class PlaneFinder:
+    """Finds the planes of objects in front of the backgrounds of a dataset.
+
+    Args:
+        rule: Where objects stand.
+        depth: Gives the stored depth of a background by its id, uint16 (H,W), 0 = invalid.
+        pyramid: Gives a foreground by its id.
+        canvas: (height, width) on which boxes are placed [px].
+    """
+
+    def __init__(
+        self,
+        rule: PlaneRule,
+        *,
+        depth: Callable[[int], np.ndarray],
+        pyramid: Callable[[int], ForegroundPyramid],
+        canvas: tuple[int, int],
+    ) -> None:
+        self._rule, self._pyramid, self._canvas = rule, pyramid, canvas
+        step = max(1, round(min(canvas) / MAP_SIDE))
+
+        @lru_cache(None)
+        def small_depth(number: int) -> np.ndarray:
+            return np.ascontiguousarray(depth(number)[step // 2 :: step, step // 2 :: step])
+
+        self._small_depth = small_depth
+
+    def plane(self, background: int, foreground: int, flip: bool, box: Box, share: float) -> int:
+        """The plane of an object.
+
+        Args:
+            background: Id of the background.
+            foreground: Id of the foreground.
+            flip: Whether it is mirrored left to right.
+            box: Where it is placed, inside the canvas.
+            share: Place in the range of nearness, 0..1.
+
+        Returns:
+            A stored depth, 1..65535.
+
+        Raises:
+            DatasetError: The background has no valid depth.
+        """
+        depth = self._small_depth(background)
+        x, y, width, height = scaled_box(box, self._canvas, depth.shape)
+        hidden = depth[y : y + height, x : x + width]
+        inside = self._pyramid(foreground).at(width, height)[..., 3] >= OBJECT_ALPHA
+        behind = hidden[inside[:, ::-1] if flip else inside]
+        for depths in (behind, hidden, depth):  # thin objects, holes in a measured depth
+            valid = depths[depths > 0]
+            if len(valid):
+                return self._rule.plane(valid, share)
+        raise DatasetError(f"background {background} has no valid depth")
