@@ -113,6 +113,7 @@ def cut_outs(
     total = CutOuts(crowds=found.crowds, bad=list(found.bad))
     work = partial(_cut, output, source, cutting, skip_bad)
     parts = in_jobs(work, shots, jobs=1 if source.runs_alone else jobs)
+    progress(0, len(shots))  # starts the clock of the rate
     for done, part in enumerate(parts, start=1):
         total.written += part.written
         total.kept += part.kept

@@ -94,6 +94,7 @@ def predict(
             yield pair
 
     start = time.monotonic()
+    progress(0, shots.count)  # starts the clock of the rate
     for prediction in predictor.predict(pairs()):
         writer.write(waiting.pop(0), prediction)
         progress(writer.count, max(shots.count, writer.count))

@@ -149,6 +149,7 @@ class _Steps:
 
     def __init__(self, total: int, progress: Callable[[int, int], None]) -> None:
         self._count, self._total, self._progress = 0, total, progress
+        self.done(0)  # starts the clock of the rate
 
     def done(self, more: int) -> None:
         self._count = min(self._count + more, self._total)
