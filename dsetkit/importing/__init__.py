@@ -1,6 +1,7 @@
 """Existing image files, and colour + depth pairs, become datasets."""
 
 from dsetkit.importing.images import import_images
+from dsetkit.importing.numbering import backgrounds_by_names
 from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.importing.settings import (
     DepthMeaning,
@@ -22,6 +23,7 @@ __all__ = [
     "PairSplit",
     "Pasting",
     "SplitRule",
+    "backgrounds_by_names",
     "csv_rows",
     "import_images",
     "import_rgbd",

@@ -134,6 +134,7 @@ def test_a_background_of_another_view_is_named(
         ("--checkpoint @/mask.safetensors --composite @/a --write depth", "which no network gives"),
         ("--checkpoint @/mask.safetensors --composite @/a --write x", "expected any of mask"),
         ("--checkpoint @/mask.safetensors --composite @/a --img-size 50", "multiples of 32"),
+        ("--checkpoint @/mask.safetensors --composite @/a --system 001", "--system 001 finds the"),
         ("--checkpoint @/mask.safetensors --composite @/a --pairs @/p.csv", "a table names all"),
     ],
 )
