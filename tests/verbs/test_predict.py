@@ -146,6 +146,21 @@ def test_what_cannot_be_done_is_one_line(
     assert len(said) == 1 and complaint in said[0]
 
 
+def test_the_sheet_has_no_room_between_pictures_of_one_shape(world: Path, tmp_path: Path) -> None:
+    for name, size in (("square", (60, 60)), ("wide", (60, 90))):
+        (tmp_path / name).mkdir()
+        picture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / name / "p.png"), picture)
+        words = ("--checkpoint", "@/mask.safetensors", "--composite", str(tmp_path / name))
+        predict(world, tmp_path / f"{name}-out", *words)
+    square, wide = (
+        cv2.imread(str(tmp_path / f"{name}-out" / "sheet.png")) for name in ("square", "wide")
+    )
+    columns = 3  # composite, mask and cut-out
+    assert 240 * columns < square.shape[1] < 260 * columns
+    assert 320 * columns < wide.shape[1] < 340 * columns
+
+
 @pytest.mark.parametrize("output", ["a", "a/out"])
 def test_results_never_lie_among_the_pictures_of_the_next_run(
     world: Path, capsys: pytest.CaptureFixture, output: str
