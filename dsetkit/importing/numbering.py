@@ -137,8 +137,8 @@ def backgrounds_by_names(
     for path in composites:
         try:
             key = key_of(rule, path.stem)
-            if problem := numbers.problem(key, path.parts):
-                raise AssetError(problem)
+            if reason := numbers.problem(key, path.parts):
+                raise AssetError(reason)
         except AssetError as error:
             raise AssetError(f"{printable(path)}: {error}") from None
         found.append(backgrounds[numbers.place_of(key)])
