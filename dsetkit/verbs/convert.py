@@ -68,7 +68,6 @@ def convert(
         backgrounds=source.assets("backgrounds"),
         foregrounds=source.assets("foregrounds"),
     ) as writer:
-        progress(writer.count, len(source))  # starts the clock of the rate
         for records in _converted(source, manifest, writer.count, jobs or os.cpu_count() or 1):
             writer.add(records)
             progress(writer.count, len(source))

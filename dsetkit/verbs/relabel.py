@@ -81,7 +81,6 @@ def relabel(
         foregrounds=source.assets("foregrounds"),
         samples_per_commit=LABELLED_PER_COMMIT,
     ) as writer:
-        progress(writer.count, len(chosen))  # starts the clock of the rate
         # As in `generate`, commits fall between the teacher's batches.
         for first in range(writer.count, len(chosen), teacher.batch_size):
             batch = source.records(chosen[first : first + teacher.batch_size])

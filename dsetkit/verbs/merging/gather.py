@@ -55,7 +55,6 @@ def gather(
     holders = _holders(parts)
     _check_output(first, output)
     done, total = 0, first.manifest.num_samples
-    progress(0, total)  # starts the clock of the rate
     for number, folder in enumerate(holders):
         source, target = shard_path(folder, number), shard_path(output, number)
         if not _has_same_content(target, source):
