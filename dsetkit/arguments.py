@@ -209,10 +209,21 @@ def from_environment(name: str, kind: Number) -> Any:
         raise DsetkitError(f"environment variable {name}: {error}") from None
 
 
+def path(text: str) -> Path:
+    """A path, for `type` of an argument; `Parser` takes it for every argument of type Path."""
+    if not text:  # as of a variable that is not set; Path would take it for the current folder
+        raise argparse.ArgumentTypeError("expected a path, got '' (. is the current folder)")
+    return Path(text)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that reports what is wrong with a command line in one line, with status 2."""
 
     _file: Path | None = None  # that the words are from, not from the command line
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register("type", Path, path)
 
     def error(self, message: str) -> NoReturn:
         """Ends the process, or raises DsetkitError for words from a file."""

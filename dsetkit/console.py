@@ -22,7 +22,11 @@ from dsetkit.streams import print_error
 
 SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal
 SECONDS_TO_STOP = 1.5
+SECONDS_OF_A_RATE = 0.05  # what is measured for less is no rate
 OUR_PACKAGES = ("dsetkit", "training")
+# What an interrupted command ends with: it has kept what it did, or it has not.
+GOES_ON = "interrupted; the same command goes on from here"
+BEGINS_ANEW = "interrupted; the same command begins anew"
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +58,7 @@ def run(
     main: Callable[[], None],
     *user_errors: type[Exception],
     name: str = "dsetkit",
-    on_interrupt: str = "interrupted; the same command goes on from here",
+    on_interrupt: str = BEGINS_ANEW,
     seconds_to_stop: float | None = SECONDS_TO_STOP,
     log_format: str = "%(message)s",
     print_line: Callable[[str], None] = print_error,
@@ -203,7 +207,7 @@ def progress_bar(
 
         def report(done: int, total: int, text: str = "") -> None:
             rate = meter.rate(done)
-            bar.update(task, completed=done, total=total, text=text or f"{rate:,.0f}/s")
+            bar.update(task, completed=done, total=total, text=text or _rate_text(rate))
 
         yield report
 
@@ -225,12 +229,19 @@ class _Meter:
     def __init__(self) -> None:
         self._start: tuple[float, int] | None = None
 
-    def rate(self, done: int) -> float:
-        """Pieces per second [1/s]."""
+    def rate(self, done: int) -> float | None:
+        """Pieces per second [1/s]; None before there is time to tell."""
         now = time.monotonic()
         if self._start is None:
             self._start = (now, done)
-        return (done - self._start[1]) / max(now - self._start[0], 1e-9)
+        seconds = now - self._start[0]
+        return (done - self._start[1]) / seconds if seconds >= SECONDS_OF_A_RATE else None
+
+
+def _rate_text(rate: float | None) -> str:
+    if rate is None:
+        return ""
+    return f"{rate:,.1f}/s" if rate < 10 else f"{rate:,.0f}/s"
 
 
 def _line_report(what: str, *, stays: bool, seconds_between_lines: float) -> ProgressReport:
@@ -244,8 +255,9 @@ def _line_report(what: str, *, stays: bool, seconds_between_lines: float) -> Pro
             return
         last = time.monotonic()
         left = f", {(total - done) / rate:,.0f} s left" if rate and done < total else ""
+        beside = text or _rate_text(rate)
         logger.info(
-            "%s: %s of %s, %s%s", what, f"{done:,}", f"{total:,}", text or f"{rate:,.0f}/s", left
+            "%s: %s of %s%s%s", what, f"{done:,}", f"{total:,}", beside and f", {beside}", left
         )
 
     return report

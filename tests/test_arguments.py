@@ -68,6 +68,13 @@ NUMERIC = {
 }
 
 
+PATHS = {
+    f"{parser.prog} {action.dest}": (parser, action)
+    for parser, action in options()
+    if action.type in (Path, directory_or_address)
+}
+
+
 def fits(kind: object, text: str) -> bool:
     """Whether a text is a number that a flag takes."""
     try:
@@ -88,6 +95,18 @@ def test_every_flag_that_takes_a_number_has_bounds() -> None:
         assert kind or action.choices or not isinstance(action.default, int) or action.nargs == 0
         if is_number:
             assert fits(kind, "1") or fits(kind, "64") or fits(kind, "0.5"), where
+
+
+@pytest.mark.parametrize("flag", PATHS)
+def test_no_text_is_no_path(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--output "$NOT_SET"` would otherwise mean the current folder."""
+    parser, action = PATHS[flag]
+    name = "/".join(action.option_strings)
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args([f"{action.option_strings[0]}="] if name else [""])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{parser.prog}: error: {name or action.metavar}: expected a path")
 
 
 @pytest.mark.parametrize("flag", NUMERIC)

@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
+from dsetkit.cli.main import ON_INTERRUPT, entry_point
 from dsetkit.console import progress_bar, run
 from dsetkit.errors import DsetkitError, RunError
+from tests.helpers.verbs import parsers
 
 
 class OtherError(Exception):
@@ -71,9 +73,56 @@ def test_without_a_terminal_progress_is_log_lines(caplog: pytest.LogCaptureFixtu
         report(2000, 4000, "half")
         report(4000, 4000, "all")
     first, half, last = caplog.messages
-    assert first == "read: 1,000 of 4,000, 0/s"
-    assert half.startswith("read: 2,000 of 4,000, half, ") and half.endswith(" s left")
+    assert first == "read: 1,000 of 4,000"
+    assert half == "read: 2,000 of 4,000, half"
     assert last == "read: 4,000 of 4,000, all"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(100.0, ", 4.0/s, 900 s left"), (10.0, ", 40/s, 90 s left"), (1e-4, "")]
+)
+def test_a_rate_is_that_since_the_first_call_once_there_is_time_to_tell(
+    seconds: float,
+    shown: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.INFO)
+    times = iter([0.0, 0.0, 0.0, 0.0, seconds, seconds, seconds])
+    monkeypatch.setattr("dsetkit.console.time.monotonic", lambda: next(times))
+    with progress_bar("read", seconds_between_lines=0) as report:
+        report(5000, 9000)
+        report(5400, 9000)
+    assert caplog.messages[1] == f"read: 5,400 of 9,000{shown}"
+
+
+@pytest.mark.parametrize(
+    ("verb", "line"),
+    [
+        *[(verb, "the same command begins anew") for verb in ("predict", "report", "stats")],
+        *[(verb, "the same command goes on from here") for verb in ("generate", "export")],
+        ("demo", "remove this one, or choose another --output"),
+    ],
+)
+def test_an_interrupted_verb_says_whether_it_goes_on(
+    verb: str, line: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    module = sys.modules["dsetkit.cli.main"]  # `dsetkit.cli.main` is its function
+    monkeypatch.setattr(module, "main", interrupted)
+    monkeypatch.setattr(module, "leave", sys.exit)
+    monkeypatch.setattr(sys, "argv", ["dsetkit", verb])
+    with pytest.raises(SystemExit) as caught:
+        entry_point()
+    assert caught.value.code == 130
+    (shown,) = capsys.readouterr().err.splitlines()
+    assert shown.startswith("dsetkit: interrupted; ") and shown.endswith(line)
+
+
+def test_verbs_that_go_on_are_verbs() -> None:
+    assert set(ON_INTERRUPT) <= set(parsers())
 
 
 def test_progress_may_leave_nothing_or_not_be_shown(caplog: pytest.LogCaptureFixture) -> None:

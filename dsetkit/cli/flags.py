@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from dsetkit.arguments import path
 from dsetkit.cli.examples import EXAMPLES
 from dsetkit.store import SPLITS, is_remote
 
@@ -65,7 +66,7 @@ def add_dataset_verb(
 
 def directory_or_address(text: str) -> Path | str:
     """A directory as a Path; an address as text, because a Path would lose one of its slashes."""
-    return text if is_remote(text) else Path(text)
+    return text if is_remote(text) else path(text)
 
 
 def add_layout_flags(add: AddArgument, *, default: str | None) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -10,11 +11,18 @@ from dsetkit.cli.dataset_verbs import add_dataset_verbs
 from dsetkit.cli.making_verbs import add_making_verbs
 from dsetkit.cli.predict_verb import add_predict_verb
 from dsetkit.cli.teacher_verbs import add_teacher_verbs
-from dsetkit.console import run
+from dsetkit.console import BEGINS_ANEW, GOES_ON, run
 from dsetkit.stopping import leave
 from dsetkit.version import VERSION
 
 SHELLS = ("bash", "zsh", "fish")
+# What a verb ends with when it is interrupted, if the same command does not begin anew.
+ON_INTERRUPT = {
+    **dict.fromkeys(("generate", "relabel", "import-rgbd", "import-images"), GOES_ON),
+    **dict.fromkeys(("cut-outs", "convert", "merge", "export"), GOES_ON),
+    "demo": "interrupted; it begins anew in a folder of its own: remove this one, or choose "
+    "another --output",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -68,4 +76,5 @@ def entry_point() -> NoReturn:
         import argcomplete
 
         argcomplete.autocomplete(build_parser())
-    leave(run(main))
+    verb = next(iter(sys.argv[1:]), "")
+    leave(run(main, on_interrupt=ON_INTERRUPT.get(verb, BEGINS_ANEW)))

@@ -39,7 +39,7 @@ from dsetkit.cli.teacher_verbs import (
     teacher_choice,
 )
 from dsetkit.console import progress_bar
-from dsetkit.errors import DsetkitError
+from dsetkit.errors import AssetError, DsetkitError
 
 if TYPE_CHECKING:
     from dsetkit.generating import SceneDepth
@@ -77,7 +77,7 @@ def _add_cut_outs(verbs: Verbs) -> None:
         "make foregrounds with clean edges from pictures and their masks, or with a matting model",
     )
     add = parser.add_argument
-    add("--images", type=Path, required=True, metavar="DIR", help="pictures")
+    add("--images", type=Path, metavar="DIR", help="pictures; --hf has its own")
     masks = parser.add_mutually_exclusive_group(required=True)
     masks.add_argument(
         "--coco", type=Path, metavar="FILE.json", help="annotations of instances: one file for each"
@@ -94,6 +94,16 @@ def _add_cut_outs(verbs: Verbs) -> None:
         metavar="FILE.onnx",
         help="a network as rembg uses them: float32 (N, 3, S, S) in, a map out",
     )
+    masks.add_argument(
+        "--hf",
+        type=Path,
+        metavar="NAME_OR_DIR",
+        help="a dataset of Hugging Face with pictures and masks: its name on the Hub, or a folder "
+        "(of save_to_disk, or of parquet)",
+    )
+    add("--image-column", default="image", metavar="NAME", help="of --hf: the pictures")
+    add("--mask-column", default="mask", metavar="NAME", help="of --hf: their masks")
+    add("--split", metavar="NAME", help="of --hf: only this split (default: all)")
     add("--output", type=Path, required=True, metavar="DIR", help="folder to write")
     add("--min-side", type=CUT_OUT_PX, default=32, metavar="PX", help="leave out smaller ones [px]")
     add("--margin", type=MARGIN_PX, default=2, metavar="PX", help="transparent border [px]")
@@ -133,10 +143,24 @@ def _add_cut_outs(verbs: Verbs) -> None:
 
 
 def _cut_outs(args: argparse.Namespace) -> None:
-    from dsetkit.cutting import CocoMasks, Cutting, MaskFolder, MattingModel, cut_outs
+    from dsetkit.cutting import (
+        CocoMasks,
+        Cutting,
+        HuggingFaceMasks,
+        MaskFolder,
+        MattingModel,
+        cut_outs,
+    )
 
-    source: CocoMasks | MaskFolder | MattingModel
-    if args.coco:
+    if args.images is not None and args.hf is not None:
+        raise AssetError("--hf has pictures of its own: leave --images out")
+    images = args.images if args.hf is None else args.hf
+    if images is None:
+        raise AssetError("--images is missing: expected the folder of pictures")
+    source: CocoMasks | HuggingFaceMasks | MaskFolder | MattingModel
+    if args.hf is not None:
+        source = HuggingFaceMasks(args.image_column, args.mask_column, args.split)
+    elif args.coco:
         source = CocoMasks(args.coco)
     elif args.masks:
         source = MaskFolder(args.masks)
@@ -151,7 +175,7 @@ def _cut_outs(args: argparse.Namespace) -> None:
     with progress_bar("cut-outs") as progress:
         done = cut_outs(
             args.output,
-            args.images,
+            images,
             source,
             cutting=Cutting(
                 margin_px=args.margin, min_side_px=args.min_side, feather_px=args.feather

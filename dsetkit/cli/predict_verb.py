@@ -61,6 +61,19 @@ def add_predict_verb(verbs: Verbs) -> None:
         metavar="FILE.csv",
         help="a table in place of both, with the columns composite and background",
     )
+    add(
+        "--system",
+        choices=("001", "002", "003", "004"),
+        help="the numbers in the names tell which background is whose, as this reference system "
+        "has them; see import-images",
+    )
+    add(
+        "--per-background",
+        type=COUNT,
+        default=800,
+        metavar="N",
+        help="pictures of each background in a set of system 003",
+    )
     add("--every", type=COUNT, default=1, metavar="N", help="of a video, take each N-th frame")
     add("--skip-bad", action="store_true", help="leave out pictures that cannot be used")
 
@@ -76,6 +89,7 @@ def add_predict_verb(verbs: Verbs) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
+    from dsetkit.importing import FileNaming
     from dsetkit.predicting import Predictor
     from dsetkit.verbs.predict import predict
 
@@ -85,6 +99,9 @@ def _predict(args: argparse.Namespace) -> None:
         size=tuple(args.img_size) if args.img_size else None,
         batch_size=args.batch_size,
     )
+    naming = None
+    if args.system:
+        naming = FileNaming(system=args.system, per_background=args.per_background)
     with progress_bar("predict") as progress:
         done = predict(
             predictor,
@@ -92,6 +109,7 @@ def _predict(args: argparse.Namespace) -> None:
             args.composite,
             backgrounds=args.background,
             table=args.pairs,
+            naming=naming,
             every=args.every,
             formats=args.write,
             skip_bad=args.skip_bad,

@@ -2,6 +2,7 @@
 
 from dsetkit.cutting.coco import CocoMasks
 from dsetkit.cutting.edges import cut_out
+from dsetkit.cutting.hugging_face import HuggingFaceMasks
 from dsetkit.cutting.mask_folder import MaskFolder
 from dsetkit.cutting.matting_model import MattingModel
 from dsetkit.cutting.run import CutOuts, Cutting, cut_outs
@@ -10,6 +11,7 @@ __all__ = [
     "CocoMasks",
     "CutOuts",
     "Cutting",
+    "HuggingFaceMasks",
     "MaskFolder",
     "MattingModel",
     "cut_out",

@@ -4,7 +4,6 @@ Format: https://cocodataset.org/#format-data. Run lengths are decoded here, not 
 because its C code trusts them. Crowds are left out.
 """
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,13 @@ import msgspec
 import numpy as np
 
 from dsetkit.assets import MAX_MEGAPIXELS, Picture, read_file
-from dsetkit.cutting.sources import Found, MaskOf, Shot, stem_of, turned_with
+from dsetkit.cutting.sources import Found, MaskOf, ReadsFiles, Shot, file_name, stem_of, turned_with
 from dsetkit.errors import AssetError, one_line, printable
 from dsetkit.importing import pictures_below
 
 LARGEST_FILE = 4 * 2**30  # bytes
 SUBPIXEL_BITS = 4  # of polygons' corners
 LARGER = 4  # times, while a polygon is drawn
-NO_NAME = re.compile(r"[^\w.+-]+")  # characters that do not go into file names
 BITS, MORE, SIGN = 5, 0x20, 0x10  # of a character of compressed run lengths
 MOST_CHARACTERS = 7  # of one number: 32 bits
 
@@ -69,7 +67,7 @@ class Segmentation:
 
 
 @dataclass(frozen=True)
-class CocoMasks:
+class CocoMasks(ReadsFiles):
     """Annotations of instances in COCO's format.
 
     Attributes:
@@ -89,7 +87,7 @@ class CocoMasks:
         paths = {name: images / name for name in pictures_below(images)}
         for file in list(paths.values()):
             paths.setdefault(file.name, file)  # file_name may have no folder, or another one
-        names = {one.id: NO_NAME.sub("-", one.name) or "unnamed" for one in content.categories}
+        names = {one.id: file_name(one.name) for one in content.categories}
         of_image: dict[int, list[_Annotation]] = defaultdict(list)
         for one in content.annotations:
             of_image[one.image_id].append(one)

@@ -9,9 +9,11 @@ from dsetkit.assets import Picture
 from dsetkit.cutting.sources import (
     Found,
     MaskOf,
+    ReadsFiles,
     Shot,
     by_stem,
     flat_name,
+    mask_values,
     read_picture,
     stem_of,
     turned_with,
@@ -21,7 +23,7 @@ from dsetkit.importing import pictures_below
 
 
 @dataclass(frozen=True)
-class MaskFolder:
+class MaskFolder(ReadsFiles):
     """A folder of grey pictures, 255 = foreground; pictures of 0 and 1 alone count as 0 and 255.
 
     Attributes:
@@ -57,4 +59,4 @@ class MaskFolder:
             values = read_picture(mask.stored).upright("L")
         except AssetError as error:
             raise AssetError(f"its mask {printable(mask.stored)}: {error}") from None
-        return turned_with(picture, values * np.uint8(255) if values.max() == 1 else values)
+        return turned_with(picture, mask_values(values))

@@ -19,6 +19,7 @@ from dsetkit.assets import Picture
 from dsetkit.cutting.sources import (
     Found,
     MaskOf,
+    ReadsFiles,
     Shot,
     by_stem,
     flat_name,
@@ -35,7 +36,7 @@ Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class MattingModel:
+class MattingModel(ReadsFiles):
     """A network that finds the foreground of a picture.
 
     Attributes:

@@ -2,6 +2,7 @@
 
     DIR/NAME.png                 of a mask or a model: the name of the picture
     DIR/NAME_CATEGORY_ID.png     of a COCO file: one file for each instance
+    DIR/SPLIT-ROW.png            of a dataset of Hugging Face
     DIR/.cut-outs.json           what they were made of
 
 A file with its final name is complete and is kept, so an interrupted run goes on.
@@ -17,7 +18,7 @@ import cv2
 from dsetkit.arguments import CUT_OUT_PX, FEATHER_PX, JOBS, MARGIN_PX
 from dsetkit.assets import encode_asset
 from dsetkit.cutting.edges import check_installed, cut_out
-from dsetkit.cutting.sources import MaskSource, Shot, read_picture, unique
+from dsetkit.cutting.sources import MaskSource, Shot, unique
 from dsetkit.errors import AssetError, printable
 from dsetkit.files import check_apart, claim_folder, write_whole
 from dsetkit.processes import in_jobs
@@ -81,8 +82,8 @@ def cut_outs(
 
     Args:
         output: Folder to write, or to continue.
-        images: Folder of pictures.
-        source: Their masks: a COCO file, a folder of masks, or a model.
+        images: Folder of pictures; of `HuggingFaceMasks`, the folder of a dataset or its name.
+        source: Their masks: a COCO file, a folder of masks, a model, or a column of the dataset.
         cutting: How; None takes the defaults.
         jobs: Processes, unless the source takes all cores itself.
         skip_bad: Leave out pictures that cannot be used.
@@ -103,10 +104,11 @@ def cut_outs(
     shots = list(unique(found.shots))
     if not shots:
         raise AssetError(f"nothing to cut out of {printable(images)}: no picture has a mask")
+    place = images.absolute() if images.exists() else images  # a name on the Hub
     claim_folder(
         output,
         marker=MARKER,
-        description={"images": str(images.absolute())} | source.describe() | vars(cutting),
+        description={"images": str(place)} | source.describe() | vars(cutting),
         what="a folder of cut-outs",
         other="cut-outs of other pictures, or with other settings",
     )
@@ -130,7 +132,7 @@ def _cut(output: Path, source: MaskSource, cutting: Cutting, skip_bad: bool, sho
     if not missing:
         return done
     try:
-        picture = read_picture(shot.path)
+        picture = source.read(shot)
         colours = picture.upright("RGB")
         for mask in missing:
             values = source.decode(picture, colours, mask)

@@ -4,6 +4,7 @@ A mask belongs to the pixels as they are stored in the file, or to the picture t
 upright as its EXIF data says. Its size tells which; where both have that size, the stored pixels.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 
 from dsetkit.assets import Picture, decode_picture, read_file, turn, turned_size
 from dsetkit.errors import AssetError, printable
+
+NO_NAME = re.compile(r"[^\w.+-]+")  # characters that do not go into file names
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Shot:
     """A picture with its masks.
 
     Attributes:
-        path: The picture.
+        path: The picture: a file, or what messages call it.
         masks: Its masks.
     """
 
@@ -73,10 +76,17 @@ class MaskSource(Protocol):
         """Settings that decide the cut-outs, as JSON values."""
 
     def find(self, images: Path) -> Found:
-        """The pictures below a folder, and their masks.
+        """The pictures in a place, as of `cut_outs`, and their masks.
 
         Raises:
             DsetkitError: There are none, or the source cannot be used.
+        """
+
+    def read(self, shot: Shot) -> Picture:
+        """Decodes the picture of a shot.
+
+        Raises:
+            AssetError: It cannot be used; the message is the reason alone.
         """
 
     def decode(self, picture: Picture, colours: np.ndarray, mask: MaskOf) -> np.ndarray:
@@ -90,6 +100,14 @@ class MaskSource(Protocol):
         Raises:
             AssetError: The mask cannot be used; the message is the reason alone.
         """
+
+
+class ReadsFiles:
+    """What a source has in common whose pictures are files."""
+
+    def read(self, shot: Shot) -> Picture:
+        """See `MaskSource.read`."""
+        return read_picture(shot.path)
 
 
 def stem_of(name: str) -> str:
@@ -117,6 +135,16 @@ def by_stem(names: list[str], folder: Path) -> dict[str, str]:
 def flat_name(stem: str) -> str:
     """A file name of a relative path: `generate` reads one folder."""
     return stem.replace("/", "-")
+
+
+def file_name(text: str) -> str:
+    """A text from outside as a part of a file name."""
+    return NO_NAME.sub("-", text) or "unnamed"
+
+
+def mask_values(values: np.ndarray) -> np.ndarray:
+    """A grey mask, uint8: one of 0 and 1 alone counts as one of 0 and 255."""
+    return values * np.uint8(255) if values.max() == 1 else values
 
 
 def read_picture(path: Path) -> Picture:

@@ -2,6 +2,7 @@
 
 from dsetkit.importing.background_depth import MeasuredBackgrounds
 from dsetkit.importing.images import import_images
+from dsetkit.importing.numbering import backgrounds_by_names
 from dsetkit.importing.rgbd import import_rgbd
 from dsetkit.importing.settings import (
     DepthMeaning,
@@ -24,6 +25,7 @@ __all__ = [
     "PairSplit",
     "Pasting",
     "SplitRule",
+    "backgrounds_by_names",
     "csv_rows",
     "import_images",
     "import_rgbd",

@@ -1,15 +1,13 @@
 """Samples of a set whose files follow a system's naming rule; see `systems`."""
 
-import re
 from collections.abc import Iterator, Sized
 
 from dsetkit.assets import BadFile
 from dsetkit.errors import AssetError
+from dsetkit.importing.numbering import BackgroundNumbers, Key, key_of, numbers_by_name
 from dsetkit.importing.plan import Plan, PlannedSample
 from dsetkit.importing.sources import File, Files, natural
 from dsetkit.importing.systems import LABELLED, NamingRule
-
-Key = tuple[int, ...]  # the numbers in a name
 
 
 def plan_by_names(files: Files, rule: NamingRule, *, per_background: int) -> Plan:
@@ -51,7 +49,7 @@ class NamedFiles:
     """
 
     def __init__(self, files: Files, rule: NamingRule, *, per_background: int) -> None:
-        self._rule, self._per_background = rule, per_background
+        self._rule = rule
         self._by_key: dict[str, dict[Key, File]] = {name: {} for name in LABELLED}
         self.bad: list[BadFile] = []
         backgrounds: list[File] = []
@@ -67,7 +65,10 @@ class NamedFiles:
             self._require(self._by_key[name], name, files)
         self._require(backgrounds, "background", files)
         backgrounds.sort(key=lambda file: natural(file.name))
-        self._backgrounds = self._numbered(backgrounds)
+        paths = [file.path for file in backgrounds]
+        self._numbers = BackgroundNumbers(rule, paths, per_background=per_background)
+        self._backgrounds = backgrounds
+        self.bad += [BadFile(backgrounds[place].path, why) for place, why in self._numbers.bad]
 
     def keys(self) -> set[Key]:
         """The numbers of all composites, masks and depths."""
@@ -83,18 +84,13 @@ class NamedFiles:
             if key not in by_key:
                 folder = self._rule.folder_of(name)
                 return f"it has no {name}: expected a file with the same numbers in {folder}"
-        number = self._background_number(key)
-        if number not in self._backgrounds:
-            numbers = sorted(self._backgrounds)
-            known = f"numbers {numbers[0]} to {numbers[-1]}" if numbers else "no numbers"
-            return f"there is no background {number}: the backgrounds have {known}"
-        return self._wrong_set(key)
+        return self._numbers.problem(key, self._by_key["composite"][key].parts)
 
     def sample(self, key: Key) -> PlannedSample:
         """A sample for which `problem` gives None."""
-        background = self._backgrounds[self._background_number(key)]
+        background = self._backgrounds[self._numbers.place_of(key)]
         labelled = {name: by_key[key] for name, by_key in self._by_key.items()}
-        numbers = self._numbers(key)
+        numbers = numbers_by_name(self._rule, key)
         flip = bool(numbers["flip"]) if "flip" in numbers else None
         if self._rule.flipped_from is not None:
             flip = numbers["n"] >= self._rule.flipped_from
@@ -109,10 +105,7 @@ class NamedFiles:
         Raises:
             AssetError: The name does not follow the rule.
         """
-        match = self._rule.stem.fullmatch(file.stem)
-        if not match:
-            raise AssetError(f"unexpected file name: expected {self._rule.stem_text}")
-        return tuple(_number(text) for text in match.groups())
+        return key_of(self._rule, file.stem)
 
     def _add(self, name: str, file: File) -> None:
         try:
@@ -128,58 +121,3 @@ class NamedFiles:
         if not found:
             folder = self._rule.folder_of(name)
             raise AssetError(f"no {name} pictures in {files.roots}: expected a folder {folder}")
-
-    def _numbered(self, backgrounds: list[File]) -> dict[int, File]:
-        """Background number -> file, from a list sorted by name."""
-        rule = self._rule
-        if rule.background is None:
-            return dict(enumerate(backgrounds, rule.first))
-        matches = [rule.background.fullmatch(file.stem) for file in backgrounds]
-        if not any(matches) and not rule.background_required:
-            return dict(enumerate(backgrounds, rule.first))
-        numbered: dict[int, File] = {}
-        for file, match in zip(backgrounds, matches, strict=True):
-            if not match:
-                problem = f"unexpected file name: expected {rule.background_text}"
-                self.bad.append(BadFile(file.path, problem))
-                continue
-            first = numbered.setdefault(int(match[1]), file)
-            if first is not file:
-                self.bad.append(
-                    BadFile(file.path, f"the same background as {first.path}: keep one")
-                )
-        return numbered
-
-    def _numbers(self, key: Key) -> dict[str, int]:
-        return dict(zip(self._rule.stem.groupindex, key, strict=True))
-
-    def _background_number(self, key: Key) -> int:
-        numbers = self._numbers(key)
-        if "bg" in numbers:
-            return numbers["bg"]
-        return (numbers["n"] - 1) // self._per_background % len(self._backgrounds) + 1
-
-    def _wrong_set(self, key: Key) -> str | None:
-        """Why a sample of system 003 cannot be in the set whose folder holds it.
-
-        With a wrong number of backgrounds, or a wrong `per_background`, every sample would get a
-        wrong background; samples in folders of other sets reveal it.
-        """
-        if "bg" in self._numbers(key):
-            return None
-        count, (n,) = len(self._backgrounds), key
-        expected = (n - 1) // (self._per_background * count) + 1
-        for folder in self._by_key["composite"][key].parts:
-            match = re.fullmatch(r"data_([0-9]+)", folder.lower())
-            if match and int(match[1]) != expected:
-                return (
-                    f"it is in {folder}, but with {count} backgrounds and --per-background "
-                    f"{self._per_background} it belongs in data_{expected}: correct "
-                    "--per-background, or complete the backgrounds"
-                )
-        return None
-
-
-def _number(text: str | None) -> int:
-    """A group of a name as a number; `flip` counts as 1, an absent group as 0."""
-    return int(text) if text and text.isdecimal() else int(text is not None)

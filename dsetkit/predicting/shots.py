@@ -9,11 +9,13 @@
 | a table                    | its rows: the columns composite and, if there are any, background  |
 
 One background is that of all pictures (a camera on a stand). Of several, a picture's background is
-the one of the same name in another folder; suffixes and case do not count. Pictures are turned
-upright as their EXIF data says.
+the one of the same name in another folder; suffixes and case do not count. Or the numbers in the
+names tell it, by the rules of a reference system. Pictures are turned upright as their EXIF data
+says.
 """
 
 import glob
+import logging
 import os
 import stat
 from collections import Counter
@@ -27,12 +29,21 @@ import numpy as np
 
 from dsetkit.assets import MAX_MEGAPIXELS, NOT_UTF_8, decode_picture, is_utf8, read_file
 from dsetkit.errors import AssetError, printable
-from dsetkit.importing import csv_rows, natural, pictures_below, table_text
+from dsetkit.importing import (
+    FileNaming,
+    backgrounds_by_names,
+    csv_rows,
+    natural,
+    pictures_below,
+    table_text,
+)
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 WILDCARDS = "*?["
 FFMPEG_IS_QUIET = "-8"  # what is wrong with a video is told here, in one line
 TABLE_COLUMNS = ("composite", "background")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ def find_shots(
     *,
     backgrounds: Sequence[Path] = (),
     table: Path | None = None,
+    naming: FileNaming | None = None,
     every: int = 1,
 ) -> Shots:
     """Finds the pictures to predict; see the top of this file.
@@ -87,11 +99,18 @@ def find_shots(
         composites: Files, folders, patterns, or one video.
         backgrounds: None, one, or one for each composite; files, folders or patterns.
         table: A CSV table in place of both; its paths count from its folder.
+        naming: The system whose file names tell the background of a composite; None = they have
+            the same name, or there is one for all.
         every: Of a video, take each N-th frame.
 
     Raises:
         AssetError: There is no picture, a background is missing, or a file cannot be used.
     """
+    if naming is not None and (table is not None or not backgrounds):
+        raise AssetError(
+            f"--system {naming.system} finds the background of each picture by its name: expected "
+            "--composite and --background"
+        )
     if table is not None:
         if composites or backgrounds:
             raise AssetError("a table names all pictures: leave composites and backgrounds out")
@@ -99,7 +118,7 @@ def find_shots(
     videos = [path for path in composites if path.suffix.lower() in VIDEO_SUFFIXES]
     found_backgrounds = _pictures(backgrounds)
     if videos:
-        if len(composites) > 1 or len(found_backgrounds) > 1:
+        if len(composites) > 1 or len(found_backgrounds) > 1 or naming is not None:
             raise AssetError(
                 f"{printable(videos[0])} is a video: expected it alone, with one background or none"
             )
@@ -107,11 +126,13 @@ def find_shots(
     found = _pictures(composites)
     if not found:
         raise AssetError("no pictures: expected files, folders, patterns, a video or a table")
-    names = _unique_names(found)
-    behind = _backgrounds_of(found, found_backgrounds)
-    return _of_files(
-        [_Files(*one) for one in zip(names, (path for _, path in found), behind, strict=True)]
+    names, paths = _unique_names(found), [path for _, path in found]
+    behind: Sequence[Path | None] = (
+        backgrounds_by_names(naming, paths, [path for _, path in found_backgrounds])
+        if naming is not None
+        else _backgrounds_of(found, found_backgrounds)
     )
+    return _of_files([_Files(*one) for one in zip(names, paths, behind, strict=True)])
 
 
 # ---- files -------------------------------------------------------------------------------------
@@ -248,7 +269,7 @@ def _of_video(path: Path, backgrounds: Sequence[Path], every: int) -> Shots:
     )
     if not 0 < width * height <= MAX_MEGAPIXELS * 1_000_000:
         raise AssetError(f"{shown}: {width} x {height} px, over {MAX_MEGAPIXELS} megapixels")
-    count = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
+    promised = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
     background = _decoded(backgrounds[0]) if backgrounds else None
 
     def read(refuse: Callable[[str], None]) -> Iterator[Shot]:
@@ -266,5 +287,11 @@ def _of_video(path: Path, backgrounds: Sequence[Path], every: int) -> Shots:
         video.release()
         if number == 0:
             refuse(f"{shown}: no frame can be read")
+        elif number < promised:
+            logger.warning(
+                "%s: its header promises %s frames, but only %s can be read: it is cut off or "
+                "damaged",
+                *(shown, f"{promised:,}", f"{number:,}"),
+            )
 
-    return Shots(-(-count // every), read)
+    return Shots(-(-promised // every), read)

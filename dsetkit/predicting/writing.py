@@ -98,7 +98,10 @@ class ResultWriter:
             return None
         path = self._folder / SHEET
         columns = len(self._titles)
-        sheet = picture_grid(self._rows, self._titles, bars=(None,) * columns, caption_column=0)
+        tiles = [tile for row, _ in self._rows for tile in row]
+        height, width = (max(tile.shape[side] for tile in tiles) for side in (0, 1))
+        rows = [([_framed(tile, height, width) for tile in row], name) for row, name in self._rows]
+        sheet = picture_grid(rows, self._titles, bars=(None,) * columns, caption_column=0)
         write_whole(path, _png(sheet))
         return path
 
@@ -145,7 +148,7 @@ class ResultWriter:
         if prediction.depth is not None:
             tiles["depth"] = self._coloured(_fitted(prediction.depth, room_below=BAR_PX))
         self._titles = tuple(tiles)
-        self._rows.append(([_framed(tile) for tile in tiles.values()], printable(shot.name)))
+        self._rows.append((list(tiles.values()), printable(shot.name)))
 
 
 def _as_bytes(mask: np.ndarray | None) -> np.ndarray:
@@ -172,12 +175,12 @@ def _fitted(picture: np.ndarray, *, room_below: int = 0) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
 
 
-def _framed(picture: np.ndarray) -> np.ndarray:
-    """A fitted picture in the middle of a tile."""
-    tile = np.full((*TILE_PX, 3), PAPER, np.uint8)
-    height, width = picture.shape[:2]
-    top, left = (TILE_PX[0] - height) // 2, (TILE_PX[1] - width) // 2
-    tile[top : top + height, left : left + width] = picture
+def _framed(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A fitted picture in the middle of a tile of a size [px]."""
+    tile = np.full((height, width, 3), PAPER, np.uint8)
+    own_height, own_width = picture.shape[:2]
+    top, left = (height - own_height) // 2, (width - own_width) // 2
+    tile[top : top + own_height, left : left + own_width] = picture
     return tile
 
 

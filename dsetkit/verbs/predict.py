@@ -9,6 +9,7 @@ import numpy as np
 
 from dsetkit.errors import AssetError, RunError, printable
 from dsetkit.files import check_apart
+from dsetkit.importing import FileNaming
 from dsetkit.predicting import Predictor, ResultWriter, Shot, find_shots, formats_of
 
 
@@ -38,6 +39,7 @@ def predict(
     *,
     backgrounds: Sequence[Path] = (),
     table: Path | None = None,
+    naming: FileNaming | None = None,
     every: int = 1,
     formats: list[str] | None = None,
     skip_bad: bool = False,
@@ -51,6 +53,7 @@ def predict(
         composites: As of `find_shots`.
         backgrounds: As of `find_shots`.
         table: As of `find_shots`.
+        naming: As of `find_shots`.
         every: As of `find_shots`.
         formats: What to write; None = everything that the networks give, but no .npy.
         skip_bad: Leave out pictures that cannot be used.
@@ -72,7 +75,7 @@ def predict(
             "foreground"
         )
     check_apart(output, *composites, *backgrounds)
-    shots = find_shots(composites, backgrounds=backgrounds, table=table, every=every)
+    shots = find_shots(composites, backgrounds=backgrounds, table=table, naming=naming, every=every)
     writer = ResultWriter(output, formats, predictor)
     skipped: list[str] = []
 
@@ -94,6 +97,7 @@ def predict(
             yield pair
 
     start = time.monotonic()
+    progress(0, shots.count)  # starts the clock of the rate
     for prediction in predictor.predict(pairs()):
         writer.write(waiting.pop(0), prediction)
         progress(writer.count, max(shots.count, writer.count))

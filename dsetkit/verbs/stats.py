@@ -70,6 +70,7 @@ def measure(
     chunks = [indices[start : start + SAMPLES_PER_CHUNK] for start in starts]
     total = DatasetStats(dataset.manifest)
     done = 0
+    progress(0, len(indices))  # starts the clock of the rate
     measured = in_jobs(partial(_measure_chunk, dataset), chunks, jobs=jobs)
     for chunk, stats in zip(chunks, measured, strict=True):
         total.merge(stats)

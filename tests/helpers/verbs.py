@@ -86,7 +86,7 @@ ONLY_PRINTS = {"info": "{data}"}
 # Flags that name something to read.
 READ = {
     *("--foregrounds", "--backgrounds", "--root", "--table", "--import-csv", "--checkpoint"),
-    *("--images", "--coco", "--masks", "--model"),
+    *("--images", "--coco", "--masks", "--model", "--hf"),
     *("--composite", "--background", "--pairs"),
     *("--train-data", "--data", "--init-from", "--pretrained", "--mean-depth", "--run"),
 }

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from dsetkit.errors import AssetError
+from dsetkit.importing import FileNaming
 from dsetkit.predicting import Shot, find_shots
+from tests.helpers.image_sets import OPTIONS, SETS, as_folder, combinations
 
 
 def write(path: Path, grey: int = 0, size: tuple[int, int] = (8, 12)) -> Path:
@@ -102,6 +104,57 @@ def test_a_table_pairs_what_it_names_relative_to_itself(tmp_path: Path) -> None:
     assert read(table=table)[0].background is None
 
 
+@pytest.mark.parametrize(
+    ("system", "composites", "backgrounds"),
+    [
+        ("001", ["data_all/fg_bg"], "data_all/bg"),
+        ("002", ["fg_bg"], "backgrounds"),
+        ("003", ["data_1/Fg-Bg", "data_2/Fg-Bg"], "Background"),
+        ("004", ["OverlayedImages"], "bg"),
+    ],
+)
+def test_names_of_a_reference_system_tell_the_background(
+    system: str, composites: list[str], backgrounds: str, tmp_path: Path
+) -> None:
+    as_folder(SETS[system](), tmp_path)
+    shots = read(
+        [tmp_path / folder for folder in composites],
+        backgrounds=[tmp_path / backgrounds],
+        naming=FileNaming(system=system, **OPTIONS[system]),
+    )
+    assert len(shots) == len(combinations()) * len(composites)
+    for shot in shots:
+        assert shot.background is not None
+        corner = shot.composite[0, 0].astype(int)  # the background shows there
+        assert np.abs(corner - shot.background[0, 0]).max() < 12
+
+
+@pytest.mark.parametrize(
+    ("composite", "backgrounds", "options", "complaint"),
+    [
+        ("x.png", ["bg_1.png"], {}, "x.png: unexpected file name: expected bg_Bfg_F_K"),
+        ("bg_3fg_1_1.png", ["bg_1.png"], {}, "no background 3: the backgrounds have numbers 1 to"),
+        ("bg_1fg_1_1.png", ["bg_1.png", "x.png"], {}, "x.png: unexpected file name: expected bg_B"),
+        ("bg_1fg_1_1.png", ["bg_1.png", "i/bg_1.png"], {}, "the same background as "),
+        ("bg_1fg_1_1.png", [], {}, "--system 002 finds the background of each picture by its name"),
+        ("bg_1fg_1_1.mp4", ["bg_1.png"], {}, "is a video: expected it alone"),
+        ("data_2/fg-bg1.png", ["b.png"], {"system": "003"}, "it belongs in data_1"),
+        ("bg_1fg_1_1.png", ["bg_1.png"], {"system": "000", "tables": [Path("t")]}, "system 000"),
+    ],
+)
+def test_names_that_no_system_has_are_one_line(
+    composite: str, backgrounds: list[str], options: dict, complaint: str, tmp_path: Path
+) -> None:
+    naming = FileNaming(**{"system": "002", **options})
+    behind = [write(tmp_path / "behind" / name) for name in backgrounds]
+    given = tmp_path / composite
+    if given.suffix == ".png":
+        write(given)
+    with pytest.raises(AssetError) as error:
+        find_shots([given], backgrounds=behind, naming=naming)
+    assert complaint in str(error.value) and "\n" not in str(error.value)
+
+
 def test_pictures_are_turned_upright(tmp_path: Path) -> None:
     image = Image.new("RGB", (20, 10))
     exif = image.getexif()
@@ -129,6 +182,33 @@ def test_a_video_gives_each_nth_frame(video: Path, every: int) -> None:
     assert [shot.name for shot in found] == [f"film-{number:06d}" for number in expected]
     greys = [float(shot.composite.mean()) for shot in found]
     assert greys == pytest.approx([20.0 * number for number in expected], abs=4)
+
+
+def test_a_video_that_is_cut_off_is_told_with_both_numbers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    noise = np.random.default_rng(0)
+    for _ in range(20):
+        writer.write(noise.integers(0, 256, (48, 64, 3), np.uint8))
+    writer.release()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    shots = find_shots([path], every=2)
+    found = list(shots.read(never))
+    (line,) = caplog.messages
+    assert 0 < len(found) < shots.count == 10
+    assert line.startswith(f"{path}: its header promises 20 frames, but only ")
+    frames = int(line.split("but only ")[1].split()[0])
+    assert (frames + 1) // 2 == len(found)
+
+
+def test_a_whole_video_is_read_without_a_word(
+    video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    list(find_shots([video], every=3).read(never))
+    assert not caplog.messages
 
 
 def test_a_picture_that_cannot_be_used_is_told_and_the_others_follow(tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def test_a_background_of_another_view_is_named(
         ("--checkpoint @/mask.safetensors --composite @/a --write depth", "which no network gives"),
         ("--checkpoint @/mask.safetensors --composite @/a --write x", "expected any of mask"),
         ("--checkpoint @/mask.safetensors --composite @/a --img-size 50", "multiples of 32"),
+        ("--checkpoint @/mask.safetensors --composite @/a --system 001", "--system 001 finds the"),
         ("--checkpoint @/mask.safetensors --composite @/a --pairs @/p.csv", "a table names all"),
     ],
 )
@@ -143,6 +144,21 @@ def test_what_cannot_be_done_is_one_line(
     predict(world, tmp_path / "out", *words.split(), status=2)
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and complaint in said[0]
+
+
+def test_the_sheet_has_no_room_between_pictures_of_one_shape(world: Path, tmp_path: Path) -> None:
+    for name, size in (("square", (60, 60)), ("wide", (60, 90))):
+        (tmp_path / name).mkdir()
+        picture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / name / "p.png"), picture)
+        words = ("--checkpoint", "@/mask.safetensors", "--composite", str(tmp_path / name))
+        predict(world, tmp_path / f"{name}-out", *words)
+    square, wide = (
+        cv2.imread(str(tmp_path / f"{name}-out" / "sheet.png")) for name in ("square", "wide")
+    )
+    columns = 3  # composite, mask and cut-out
+    assert 240 * columns < square.shape[1] < 260 * columns
+    assert 320 * columns < wide.shape[1] < 340 * columns
 
 
 @pytest.mark.parametrize("output", ["a", "a/out"])

@@ -86,7 +86,7 @@ def change_manifest(dataset: Path, **changes: object) -> None:
 
 def draw_run(folder: Path, *, rows: int = 3, fingerprint: str = "") -> Path:
     """A folder as trainings leave it."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     with (folder / "log.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", "train_loss", "val_rmse_per_image", "val_rmse_pooled", "lr"])
@@ -400,6 +400,16 @@ def test_runs_are_shown_side_by_side(shared: Path, tmp_path: Path, report) -> No
     assert twin["runs"][0]["curves"]["val_rmse_per_image"][0] == [1, 0.5]
     assert twin["runs"][0]["picture"] == "epoch-002.png"
     assert page.count("Prediction picture of") == 2
+
+
+def test_a_chain_is_shown_as_its_runs(shared: Path, tmp_path: Path, report) -> None:
+    for number in (10, 2, 1):
+        draw_run(tmp_path / "chain" / f"set-{number}")
+    (tmp_path / "chain" / "args.json").write_text("{}")
+    (tmp_path / "chain" / "set-11").mkdir()  # not begun
+    page, twin = report(shared, "--run", tmp_path / "chain")
+    assert [run["name"] for run in twin["runs"]] == ["chain/set-1", "chain/set-2", "chain/set-10"]
+    assert page.count("Prediction picture of") == 3
 
 
 def damaged_picture(run: Path) -> None:

@@ -26,7 +26,7 @@ from dsetkit.verbs.report.pictures import (
     jpeg,
     sample_pictures,
 )
-from dsetkit.verbs.report.runs import Run, read_run
+from dsetkit.verbs.report.runs import Run, read_runs
 from dsetkit.verbs.stats import describe_pictures
 
 CAP_BYTES = 15_000_000  # of the page
@@ -76,7 +76,7 @@ def collect(
         path: The dataset's directory.
         samples: How many the gallery shows; all if there are fewer.
         stats_samples: How many are measured, chosen by chance; all if there are fewer.
-        runs: Folders of trainings.
+        runs: Folders of trainings; one with --chain stands for all its runs.
         seed: Key of both choices.
         jobs: Processes; the numbers do not depend on how many.
         progress: Called with (things done, things in all).
@@ -88,7 +88,8 @@ def collect(
     dataset = Dataset(path)
     measured_indices = show.choose(dataset, split=None, count=stats_samples, seed=seed)
     gallery = choose_gallery(dataset, count=samples, seed=seed)
-    trainings = [read_run(run, fingerprint=dataset.manifest.fingerprint) for run in runs]
+    fingerprint = dataset.manifest.fingerprint
+    trainings = [run for folder in runs for run in read_runs(folder, fingerprint=fingerprint)]
     steps = _Steps(
         len(measured_indices) + asset_health.count_assets(dataset) + len(gallery), progress
     )
@@ -149,6 +150,7 @@ class _Steps:
 
     def __init__(self, total: int, progress: Callable[[int, int], None]) -> None:
         self._count, self._total, self._progress = 0, total, progress
+        self.done(0)  # starts the clock of the rate
 
     def done(self, more: int) -> None:
         self._count = min(self._count + more, self._total)

@@ -9,7 +9,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from dsetkit.assets import decode_picture, pillow_warnings_ignored, read_file
 from dsetkit.errors import AssetError, DsetkitError, RunError, one_line, printable
 from dsetkit.files import read_json
+from dsetkit.importing import natural
 
 LOG_FILE, ARGUMENTS_FILE = "log.csv", "args.json"
 LARGEST_LOG = 2**24  # [bytes]
@@ -35,7 +36,7 @@ class Run:
     """A training.
 
     Attributes:
-        name: Name of its folder.
+        name: Name of its folder; of a chain, with the folder of the chain.
         facts: For the JSON twin: `folder`, `script`, `arguments`, `epochs`, `last`, `curves`,
             `picture`, and `same_dataset`, None if the run does not say.
         picture: uint8 (h,w,3) RGB, its newest prediction picture; None if there is none.
@@ -44,6 +45,26 @@ class Run:
     name: str
     facts: dict[str, Any]
     picture: np.ndarray | None
+
+
+def read_runs(folder: Path, *, fingerprint: str) -> list[Run]:
+    """Reads the folder of a training, or the runs below that of a training with --chain.
+
+    Args:
+        folder: As of `read_run`.
+        fingerprint: As of `read_run`.
+
+    Raises:
+        RunError: As `read_run`.
+    """
+    if not (folder / LOG_FILE).exists():
+        sets = [path for path in folder.glob("set-*") if (path / LOG_FILE).exists()]
+        if sets:
+            chain = sorted(sets, key=lambda path: natural(path.name))
+            runs = [read_run(path, fingerprint=fingerprint) for path in chain]
+            name = printable(folder.absolute().name)
+            return [replace(run, name=f"{name}/{run.name}") for run in runs]
+    return [read_run(folder, fingerprint=fingerprint)]
 
 
 def read_run(folder: Path, *, fingerprint: str) -> Run:
