@@ -129,7 +129,7 @@ def train(task: str, output: Path, *arguments: object) -> None:
     """Runs a script on 2 stages x 2 epochs x 5 steps, with all that has a state switched on."""
     given = ["--data", "squares", "--output", output, "--arch", f"tiny_{task}", "--epochs", 2]
     given += ["--img-sizes", "8", "8x16", "--batch-size", 4, "--device", "cpu", "--lr", 0.01]
-    given += ["--inputs", "composite", "background", "--augment", "full", "--ema", 0.9]
+    given += ["--inputs", "composite", "background", "--augment", "full+camera", "--ema", 0.9]
     given += ["--sched", "plateau", "--plateau-patience", 0, "--clip-grad", 1, *arguments]
     SCRIPTS[task].main([str(word) for word in given])
 
