@@ -563,7 +563,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
         (["--img-sizes", "8", "10x8"], "10x8 .* multiples of 4, the next is 12x8"),
         (["--epochs", "1", "2", "3"], "3 numbers for 2 --img-sizes"),
         (["--arch", "tiny_mask"], "mask network: train it with train_mask.py"),
-        (["--augment", "flip+spin"], "no augmentation 'spin' .* expected none, full, honest, flip"),
+        (
+            ["--augment", "flip+spin"],
+            "no augmentation 'spin' .* expected none, full, honest, camera, flip",
+        ),
         (["--loss", "l3"], "l3"),
         (
             ["--img-sizes", "8192", "--epochs", "1", "--batch-size", "1000000"],
