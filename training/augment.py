@@ -120,7 +120,7 @@ def misalign(batch: Batch, *, max_shift_px: float = 2.0, strength: float = 0.1) 
 
 
 def handheld(
-    batch: Batch, *, max_shift: float = 0.025, max_zoom: float = 0.015, max_degrees: float = 1.0
+    batch: Batch, *, max_shift: float = 0.04, max_zoom: float = 0.015, max_degrees: float = 1.0
 ) -> Batch:
     """Shows the background as a camera that was moved a little sees it.
 

@@ -241,7 +241,7 @@ def test_a_handheld_camera_moves_the_background_by_a_share_of_the_side(size):
     shift = ((after["background"] - picture) * 2)[..., 8:-8, 8:-8]  # a share of the side
     assert shift.std(dim=(1, 2, 3)).max() < 1e-3
     each = shift.mean(dim=(1, 2, 3)).abs()
-    assert 0.015 < each.max() <= 0.0251 and each.median() < 0.01
+    assert 0.025 < each.max() <= 0.0401 and each.median() < 0.016
 
 
 def test_a_handheld_camera_zooms_and_turns_about_the_middle(monkeypatch):
