@@ -116,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cells=report.cell_scores(scorer.metrics, samples.cells, samples.CELL_NAMES),
         published=scorer.compute_published(),
         stress=scorer.compute_stress(),
+        stress_cells=scorer.compute_stress_cells(samples.cells, samples.CELL_NAMES),
     ).publish(report.MASK_LAYOUT, average=args.average, output=args.output)
     if args.grid:
 

@@ -28,6 +28,7 @@ is H x W too, except for `resnet50_upproj`, `depth_lite` and `fcrn`, whose depth
     res_unet                                3, 6           mask_head       001
     shared_unet                             3, 6           mask_head       003
     mask_unet, depth_unet                   3, 6           -               003
+    mask_slim                               3, 6           -               -
     lite_dual                               6              mask_head       004
     (1) the depth network only
 
@@ -49,7 +50,7 @@ from models.mask_autoencoder import MaskAutoencoder
 from models.network import Network, Option
 from models.res_unet import ResUNet
 from models.resnet50_upproj import ResNet50UpProjection
-from models.unet import DepthUNet, DualUNet, MaskUNet, SharedUNet, UNet
+from models.unet import DepthUNet, DualUNet, MaskSlim, MaskUNet, SharedUNet, UNet
 
 MODELS: dict[str, type[Network]] = {
     "resnet50_upproj": ResNet50UpProjection,
@@ -61,6 +62,7 @@ MODELS: dict[str, type[Network]] = {
     "unet": UNet,
     "res_unet": ResUNet,
     "shared_unet": SharedUNet,
+    "mask_slim": MaskSlim,
     "mask_unet": MaskUNet,
     "depth_unet": DepthUNet,
     "lite_dual": LiteDual,

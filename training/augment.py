@@ -8,7 +8,7 @@ This file has those that move pixels, training/augment_pictures.py those that ch
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -16,13 +16,17 @@ import torch.nn.functional as F
 from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from dsetkit.errors import RunError
+from training import ranks
 from training.augment_pictures import (
     Batch,
+    blur,
     colour_jitter,
     cut_depth,
+    exposure,
     hsv_or_rgb_shift,
     jpeg,
     noise,
+    some_jpeg,
     uniform,
 )
 
@@ -115,6 +119,51 @@ def misalign(batch: Batch, *, max_shift_px: float = 2.0, strength: float = 0.1) 
     return batch | {"background": relit.clamp(0, 1)}
 
 
+def handheld(
+    batch: Batch, *, max_shift: float = 0.04, max_zoom: float = 0.015, max_degrees: float = 1.0
+) -> Batch:
+    """Shows the background as a camera that was moved a little sees it.
+
+    Each sample draws how far its camera moved, from not at all to the full bounds, so that nearly
+    exact backgrounds are frequent. Only the background moves: what counts is where it lies against
+    the composite, and moving that would move its mask. A batch without background stays as it is.
+
+    Args:
+        batch: as everywhere in this file.
+        max_shift: in x and in y, a share of the side.
+        max_zoom: enlarges or shrinks by up to this share.
+        max_degrees: of the turn, to both sides.
+    """
+    if "background" not in batch:
+        return batch
+    extent = uniform(batch, 0, 1)  # (N, 1, 1, 1)
+    x, y = (extent * uniform(batch, -2 * max_shift, 2 * max_shift) for _ in range(2))
+    zoom = 1 + extent * uniform(batch, -max_zoom, max_zoom)
+    angle = extent * uniform(batch, -max_degrees, max_degrees) * (math.pi / 180)
+    height, width = batch["background"].shape[-2:]
+    cos, sin = angle.cos() / zoom, angle.sin() / zoom
+    rows = [cos, -sin * (height / width), x, sin * (width / height), cos, y]
+    return batch | _sample({"background": batch["background"]}, rows)
+
+
+def wrong_background(batch: Batch, *, share: float = 0.25) -> Batch:
+    """Gives a share of the samples the background of another sample of the batch.
+
+    So a mask network also learns to find an object without a background to compare with. A batch
+    of one sample, or without background, stays as it is.
+    """
+    if "background" not in batch:
+        return batch
+    own = batch["background"]
+    (every,) = ranks.gather(own)  # of all ranks: (count, 3, H, W)
+    count, (number, _) = len(every), ranks.place()
+    is_wrong = uniform(batch, 0, 1) < share
+    # 1 .. count - 1 rows on, so that it is never the sample's own
+    steps = (uniform(batch, 0, 1).flatten() * (count - 1)).long().clamp(max=max(0, count - 2)) + 1
+    rows = torch.arange(len(own), device=own.device) + number * len(own)
+    return batch | {"background": torch.where(is_wrong, every[(rows + steps) % count], own)}
+
+
 def _sample(
     batch: Batch,
     rows: list[torch.Tensor],
@@ -151,13 +200,26 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "misalign": misalign,
     "noise": noise,
     "jpeg": jpeg,
+    "wrong": wrong_background,
+    "handheld": handheld,
+    "exposure": exposure,
+    "blur": blur,
+    "some_jpeg": some_jpeg,
 }
-# "honest": what differs when the background is another photograph of the scene
+# "camera": what differs when the background is another photograph, and sometimes one of elsewhere.
+# "honest" was a first form of it; runs that were made with it go on with it.
 GROUPS: dict[str, tuple[str, ...]] = {
     "none": (),
     "full": ("flip", "scale", "colour"),
     "honest": ("misalign", "noise", "jpeg"),
+    "camera": ("wrong", "handheld", "exposure", "blur", "noise", "some_jpeg"),
 }
+
+
+def default_augment(inputs: Sequence[str]) -> str:
+    """The augmentation of a training that names none, by the pictures that its network sees."""
+    return "flip+camera" if len(inputs) > 1 else "flip"
+
 
 _GROUP_HELP = [f"{group} (= {'+'.join(names)})" for group, names in GROUPS.items() if names]
 AUGMENT_HELP = f"none, {', '.join([*_GROUP_HELP, *AUGMENTATIONS])}; joined by +"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torchvision.transforms.v2.functional import rgb_to_grayscale, to_dtype
 
 from dsetkit.errors import RunError
@@ -129,6 +130,54 @@ def jpeg(batch: Batch) -> Batch:
         return through_jpeg(pictures, qualities)
 
     return {name: compress(x) if name in PICTURES else x for name, x in batch.items()}
+
+
+def exposure(
+    batch: Batch, *, max_gain: float = 0.12, max_tint: float = 0.03, max_gamma: float = 0.15
+) -> Batch:
+    """Shows each picture by itself in other light: a gain, one of each channel, and a gamma.
+
+    Args:
+        batch: as everywhere in this file.
+        max_gain: the gain is 1 - max_gain .. 1 + max_gain.
+        max_tint: and those of the channels 1 - max_tint .. 1 + max_tint.
+        max_gamma: the exponent is 1 - max_gamma .. 1 + max_gamma.
+    """
+
+    def expose(picture: torch.Tensor) -> torch.Tensor:
+        gain = uniform(batch, 1 - max_gain, 1 + max_gain)
+        tint = uniform(batch, 1 - max_tint, 1 + max_tint, channels=3)
+        gamma = uniform(batch, 1 - max_gamma, 1 + max_gamma)
+        return (picture.pow(gamma) * gain * tint).clamp(0, 1)
+
+    return {name: expose(x) if name in PICTURES else x for name, x in batch.items()}
+
+
+def blur(batch: Batch, *, max_sigma: float = 0.005) -> Batch:
+    """Blurs each picture by itself with the kernel (w, 1 - 2w, w), in rows and in columns.
+
+    The kernel's standard deviation, sqrt(2 w), is up to max_sigma, a share of the shorter side, and
+    at most 0.7 px, that of w = 1/4.
+    """
+
+    def soften(picture: torch.Tensor) -> torch.Tensor:
+        sigma_px = max_sigma * min(picture.shape[-2:]) * uniform(batch, 0, 1)
+        weight = (sigma_px.square() / 2).clamp(max=0.25)
+        wide = F.pad(picture, (1, 1, 0, 0), mode="replicate")
+        picture = torch.lerp(picture, (wide[..., 2:] + wide[..., :-2]) / 2, 2 * weight)
+        high = F.pad(picture, (0, 0, 1, 1), mode="replicate")
+        return torch.lerp(picture, (high[..., 2:, :] + high[..., :-2, :]) / 2, 2 * weight)
+
+    return {name: soften(x) if name in PICTURES else x for name, x in batch.items()}
+
+
+def some_jpeg(batch: Batch, *, share: float = 0.5) -> Batch:
+    """Compresses a share of the pictures, each drawn by itself, as `jpeg` does all of them."""
+    compressed = jpeg(batch)
+    return {
+        name: torch.where(uniform(batch, 0, 1) < share, x, batch[name]) if name in PICTURES else x
+        for name, x in compressed.items()
+    }
 
 
 def through_jpeg(pictures: torch.Tensor, qualities: Sequence[int]) -> torch.Tensor:

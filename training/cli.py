@@ -28,7 +28,7 @@ from dsetkit.arguments import (
 from dsetkit.console import run
 from dsetkit.errors import DsetkitError, RunError
 from training import ranks
-from training.augment import AUGMENT_HELP
+from training.augment import AUGMENT_HELP, default_augment
 from training.chain import CHAIN_LR
 from training.presets import PRESET_HELP, PRESETS, REFERENCE, defaults_of
 from training.run_dir import ARGUMENTS_FILE, read_arguments
@@ -86,6 +86,7 @@ def parse_run(parser: Parser, argv: Sequence[str] | None = None) -> argparse.Nam
     if not args.resume:
         parser.set_defaults(**defaults_of(args.preset, script=parser.prog))
         args = parser.parse_args(argv)
+        args.augment = args.augment or default_augment(args.inputs)
     if args.output is None:
         raise RunError("--output is missing: expected the folder of the run")
     if args.resume:
@@ -216,8 +217,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "at 64 px (default: no cache)")
     add("--limit-samples", type=COUNT, metavar="N",
         help="use N samples, spread over each split, for a quick look (default: all)")
-    add("--augment", default="flip", metavar="SPEC",
-        help=f"{AUGMENT_HELP} {SHOWN}")
+    add("--augment", metavar="SPEC",
+        help=f"{AUGMENT_HELP} (default: flip; flip+camera if the network sees the background)")
 
     add = parser.add_argument_group("optimisation").add_argument
     add("--opt", choices=OPTIMIZERS, default="adamw", help=SHOWN)

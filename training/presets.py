@@ -26,7 +26,6 @@ _SMALL_OF: dict[str, dict[str, Any]] = {
         "epochs": [12, 10],
         "lr": 2e-3,
         "inputs": ["composite", "background"],
-        "augment": "flip+honest",
     },
     "train_joint.py": _SMALL
     | {
@@ -34,7 +33,6 @@ _SMALL_OF: dict[str, dict[str, Any]] = {
         "img_sizes": [[32, 32], [64, 64]],
         "epochs": [12, 10],
         "lr": 1e-3,
-        "augment": "flip+honest",
     },
 }
 PRESET_HELP = (

@@ -90,6 +90,7 @@ def demo(output: Path, *, samples: int, epochs: int) -> Path:
             f"evaluate_{task}.py", "--data", data,
             "--checkpoint", output / task / "best.safetensors",
             "--output", output / task / "metrics.json", "--grid", output / f"{task}.png",
+            *(["--stress"] if task == "mask" else []),
         )  # fmt: skip
     picture = output / "predictions.png"
     _join_pictures([output / "mask.png", output / "depth.png"], picture)

@@ -42,6 +42,7 @@ COUNTS = [  # name, input channels, parameters
     ("mask_unet", 6, 4_321_473),
     ("depth_unet", 6, 4_367_937),
     ("lite_dual", 6, 3_630_688),  # 004
+    ("mask_slim", 6, 1_343_513),  # of no system
 ]
 
 
@@ -173,6 +174,7 @@ HEADS = [  # name, options, heads
     ("lite_dual", {"mask_head": "logits"}, {"mask": "logits", "depth": "linear"}),
     ("shared_unet", {"mask_head": "linear"}, {"mask": "linear", "depth": "logits"}),
     ("mask_unet", {}, {"mask": "logits"}),
+    ("mask_slim", {}, {"mask": "logits"}),
     ("depth_unet", {}, {"depth": "logits"}),
     ("unet", {}, {"mask": "logits"}),
     ("unet", {"task": "mask"}, {"mask": "logits"}),

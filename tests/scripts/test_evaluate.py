@@ -430,6 +430,11 @@ def test_changed_backgrounds_are_scored_for_network_and_baseline(squares, save, 
     assert stress["wrong"]["difference"]["iou_per_image"] <= 1
     printed = capsys.readouterr().out
     assert all(name in printed for name in STRESSES)
+    assert "changed backgrounds, per image; test: both unseen" in printed
+    assert list(result["stress_cells"]) == list(STRESSES)
+    assert result["stress_cells"]["exact"] == result["cells"]
+    unseen = result["stress_cells"]["wrong"]["test: both unseen"]
+    assert unseen["model"] == result["cells"]["test: both unseen"]["model"]
 
 
 def test_stress_needs_backgrounds(tmp_path, save):

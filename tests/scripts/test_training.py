@@ -129,7 +129,7 @@ def train(task: str, output: Path, *arguments: object) -> None:
     """Runs a script on 2 stages x 2 epochs x 5 steps, with all that has a state switched on."""
     given = ["--data", "squares", "--output", output, "--arch", f"tiny_{task}", "--epochs", 2]
     given += ["--img-sizes", "8", "8x16", "--batch-size", 4, "--device", "cpu", "--lr", 0.01]
-    given += ["--inputs", "composite", "background", "--augment", "full", "--ema", 0.9]
+    given += ["--inputs", "composite", "background", "--augment", "full+camera", "--ema", 0.9]
     given += ["--sched", "plateau", "--plateau-patience", 0, "--clip-grad", 1, *arguments]
     SCRIPTS[task].main([str(word) for word in given])
 
@@ -563,7 +563,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
         (["--img-sizes", "8", "10x8"], "10x8 .* multiples of 4, the next is 12x8"),
         (["--epochs", "1", "2", "3"], "3 numbers for 2 --img-sizes"),
         (["--arch", "tiny_mask"], "mask network: train it with train_mask.py"),
-        (["--augment", "flip+spin"], "no augmentation 'spin' .* expected none, full, honest, flip"),
+        (
+            ["--augment", "flip+spin"],
+            "no augmentation 'spin' .* expected none, full, honest, camera, flip",
+        ),
         (["--loss", "l3"], "l3"),
         (
             ["--img-sizes", "8192", "--epochs", "1", "--batch-size", "1000000"],

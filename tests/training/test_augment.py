@@ -13,7 +13,7 @@ from training.augment import AUGMENTATIONS, GROUPS, Batch, make_augment
 GEOMETRIC = ("flip", "scale", "rotate")
 PICTURES_ONLY = [name for name in AUGMENTATIONS if name not in GEOMETRIC]
 ALIKE = ("colour", "hsv_or_rgb")  # composite and background by the same map of colours
-APART = ("misalign", "noise", "jpeg")  # the background otherwise than the composite
+APART = ("misalign", "noise", "jpeg", "exposure", "blur")  # the background otherwise
 
 
 def ramp_batch(n: int = 8, height: int = 24, width: int = 32) -> Batch:
@@ -63,7 +63,7 @@ def test_a_seed_repeats_the_batch_and_another_gives_another(name):
     assert any(not torch.equal(first[field], other[field]) for field in first)
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "wrong"])
 def test_samples_draw_their_own_numbers(name):
     batch = {field: x[:1].expand(16, -1, -1, -1) for field, x in random_batch().items()}
     after = apply(name, batch)
@@ -185,7 +185,7 @@ def test_equal_colours_of_composite_and_background_stay_equal(name):
 
 @pytest.mark.parametrize("name", [*APART, "honest"])
 def test_a_background_equal_to_the_composite_comes_out_a_little_otherwise(name):
-    before = random_batch()
+    before = random_batch(height=96, width=96)
     before["background"] = before["composite"].clone()
     after = apply(name, before)
     apart = (after["composite"] - after["background"]).abs().mean(dim=(1, 2, 3))
@@ -228,6 +228,83 @@ def test_misalign_moves_the_background_by_up_to_two_pixels_and_the_composite_not
     shift_px = ((after["background"] - columns) * 80)[..., 5:-5]
     assert shift_px.abs().max() <= 2.001 and shift_px.abs().max() > 1
     assert shift_px.std(dim=(1, 2, 3)).max() < 1e-3  # a shift, no more
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_a_handheld_camera_moves_the_background_by_a_share_of_the_side(size):
+    row = torch.arange(float(size)) / (2 * size) + 0.2
+    picture = row.expand(64, 3, size, size).contiguous()
+    torch.manual_seed(0)
+    batch = {"composite": picture, "background": picture.clone(), "mask": picture[:, :1].clone()}
+    after = augment.handheld(batch, max_zoom=0, max_degrees=0)
+    assert all(torch.equal(after[field], batch[field]) for field in ("composite", "mask"))
+    shift = ((after["background"] - picture) * 2)[..., 8:-8, 8:-8]  # a share of the side
+    assert shift.std(dim=(1, 2, 3)).max() < 1e-3
+    each = shift.mean(dim=(1, 2, 3)).abs()
+    assert 0.025 < each.max() <= 0.0401 and each.median() < 0.016
+
+
+def test_a_handheld_camera_zooms_and_turns_about_the_middle(monkeypatch):
+    monkeypatch.setattr(augment, "uniform", lambda batch, low, high: torch.full((1, 1, 1, 1), high))
+    rows, columns = torch.meshgrid(torch.arange(41.0), torch.arange(61.0), indexing="ij")
+    picture = torch.stack([columns, rows, rows])[None] / 100
+    batch = {"composite": picture, "background": picture}
+    zoomed = augment.handheld(batch, max_shift=0, max_zoom=0.02, max_degrees=0)["background"]
+    assert zoomed[0, 0, 20, 50] * 100 - 30 == pytest.approx(20 / 1.02, abs=1e-3)
+    turned = augment.handheld(batch, max_shift=0, max_zoom=0, max_degrees=1)["background"]
+    assert turned[0, 1, 20, 50] * 100 - 20 == pytest.approx(
+        20 * math.sin(math.radians(1)), abs=1e-3
+    )
+
+
+def test_a_share_of_the_samples_get_the_background_of_another():
+    batch = random_batch(n=200, height=8, width=8)
+    torch.manual_seed(0)
+    after = augment.wrong_background(batch, share=0.3)
+    before = batch["background"].flatten(1)
+    source = (after["background"].flatten(1)[:, None] == before).all(dim=2).long()  # (N, N)
+    assert (source.sum(dim=1) == 1).all()
+    wrong = source.argmax(dim=1) != torch.arange(200)
+    assert 40 < wrong.sum() < 80
+    assert len(((source.argmax(dim=1) - torch.arange(200)) % 200)[wrong].unique()) > 20
+    for share, differ in ((0, 0), (1, 200)):
+        got = augment.wrong_background(batch, share=share)["background"]
+        assert (got != batch["background"]).flatten(1).any(dim=1).sum() == differ
+
+
+def test_a_batch_of_one_keeps_its_background():
+    batch = random_batch(n=1)
+    assert torch.equal(augment.wrong_background(batch, share=1)["background"], batch["background"])
+
+
+def test_exposures_stay_within_their_bounds_and_are_drawn_for_each_picture():
+    grey = torch.full((256, 3, 2, 2), 0.5)
+    torch.manual_seed(0)
+    after = augment_pictures.exposure({"composite": grey, "background": grey})
+    low, high = 0.88 * 0.97 * 0.5**1.15, 1.12 * 1.03 * 0.5**0.85
+    for picture in after.values():
+        assert low <= picture.min() < 0.42 and 0.58 < picture.max() <= high + 1e-6
+    apart = torch.stack([picture.mean(dim=(1, 2, 3)) for picture in after.values()])
+    assert torch.corrcoef(apart)[0, 1].abs() < 0.25
+
+
+def test_blur_spreads_a_point_by_a_share_of_the_side_and_keeps_its_light():
+    point = torch.zeros(64, 3, 128, 128)
+    point[..., 64, 64] = 1
+    torch.manual_seed(0)
+    after = augment_pictures.blur({"composite": point})["composite"]
+    assert torch.allclose(after.sum(dim=(2, 3)), torch.ones(64, 3), atol=1e-5)
+    place = torch.arange(128.0) - 64
+    sigma_px = (after.sum(dim=2) * place**2).sum(dim=-1).sqrt()
+    assert 0.55 < sigma_px.max() <= 0.005 * 128 + 1e-4 and sigma_px.min() < 0.1
+
+
+def test_some_jpeg_leaves_about_half_of_the_pictures():
+    batch = {name: random_batch(n=64)[name] for name in ("composite", "background")}
+    after = apply("some_jpeg", batch)
+    kept = [(after[name] == batch[name]).flatten(1).all(dim=1) for name in batch]
+    assert all(16 < each.sum() < 48 for each in kept)
+    assert 16 < (kept[0] != kept[1]).sum() < 48
 
 
 @pytest.mark.parametrize("quality, least, most", [(95, 0.002, 0.02), (50, 0.04, 0.1)])
@@ -276,6 +353,12 @@ def test_groups_and_names_join():
     build = partial(apply, batch=random_batch())
     mixed, spelt = build("flip+honest"), build("flip+misalign+noise+jpeg")
     assert all(torch.equal(mixed[field], spelt[field]) for field in mixed)
+
+
+def test_networks_that_see_the_background_train_with_two_photographs():
+    assert augment.default_augment(["composite"]) == "flip"
+    assert augment.default_augment(["background", "composite"]) == "flip+camera"
+    assert GROUPS["honest"] == ("misalign", "noise", "jpeg")  # runs of before go on with it
 
 
 def test_an_unknown_name_lists_groups_and_names():

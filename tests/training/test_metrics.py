@@ -11,7 +11,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.functional.regression import mean_absolute_percentage_error
 
 from training.losses.specs import mask_loss
-from training.scoring.metrics import DepthMetrics, MaskMetrics, boundary, crop_window
+from training.scoring.metrics import DepthMetrics, MaskMetrics, crop_window
 from training.scoring.published_scores import PUBLISHED
 
 # ---- depth, by hand ----------------------------------------------------------------------------
@@ -317,34 +317,6 @@ def test_mask_scores_agree_with_torchmetrics():
     assert scores["dice_per_image"] == pytest.approx(each.mean().item(), rel=1e-5)
     rmse = mean_squared_error(prediction.flatten(), target.flatten(), squared=False)
     assert scores["rmse_pooled"] == pytest.approx(rmse.item(), rel=1e-5)
-
-
-def test_the_boundary_is_one_pixel_wide_and_none_at_the_picture_border():
-    edge = boundary(left_part(8) > 0)
-    assert edge.sum() == 16
-    assert edge[..., 7].all()
-    assert not boundary(torch.ones(1, 1, 16, 16, dtype=torch.bool)).any()
-
-
-@pytest.mark.parametrize("columns, expected", [(8, 1.0), (10, 1.0), (6, 1.0), (11, 0.0)])
-def test_boundaries_match_within_two_pixels(columns, expected):
-    scores = mask_scores(left_part(columns), left_part(8))
-    assert scores["boundary_f_per_image"] == pytest.approx(expected)
-
-
-def test_boundary_f_joins_precision_and_recall():
-    prediction = left_part(8)
-    prediction[..., 12:] = 1
-    # edges in columns 7 and 12, the target's in 7: precision 1/2, recall 1, F = 2/3
-    scores = mask_scores(prediction, left_part(8))
-    assert scores["boundary_f_pooled"] == pytest.approx(2 / 3)
-
-
-def test_boundary_f_is_one_for_two_empty_masks_and_zero_for_one():
-    empty, full = torch.zeros(1, 1, 16, 16), left_part(8)
-    assert mask_scores(empty, empty)["boundary_f_per_image"] == 1
-    assert mask_scores(full, empty)["boundary_f_per_image"] == 0
-    assert mask_scores(empty, full)["boundary_f_per_image"] == 0
 
 
 # ---- what others have published ----------------------------------------------------------------

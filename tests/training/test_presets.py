@@ -41,6 +41,24 @@ def test_given_flags_win_over_the_preset() -> None:
     assert parse_run(train_mask.build_parser(), words).arch == "unet"
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_augmentation_follows_what_the_network_sees(script) -> None:
+    alone, both = (["--inputs", "composite"], ["--inputs", "background", "composite"])
+
+    def augment(*words: str) -> str:
+        return parse_run(script.build_parser(), [*RUN, *words]).augment
+
+    assert augment(*alone) == "flip"
+    assert augment(*both) == "flip+camera"
+    assert augment(*both, "--augment", "none") == "none"
+
+
+@pytest.mark.parametrize("script", [train_mask, train_joint])
+def test_small_mask_networks_train_for_a_real_camera(script) -> None:
+    words = [*RUN, "--preset", "small"]
+    assert parse_run(script.build_parser(), words).augment == "flip+camera"
+
+
 def test_an_unknown_preset_is_one_line(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         parse_run(train_mask.build_parser(), [*RUN, "--preset", "huge"])

@@ -49,7 +49,7 @@ def arguments(task: str, dataset: Path, output: Path, *more: object) -> list[str
     given = ["--data", dataset, "--output", output, *NETWORKS[task], "--img-sizes", 32]
     given += ["--limit-samples", 17]  # of each split: two steps, and an odd number to judge
     given += ["--epochs", 2, "--batch-size", 8, "--device", "cpu", "--opt", "sgd", "--lr", 0.003]
-    given += ["--inputs", "composite", "background", "--augment", "full+honest", "--sync-bn"]
+    given += ["--inputs", "composite", "background", "--augment", "full+camera", "--sync-bn"]
     given += ["--ema", 0.5, "--sched", "plateau", "--plateau-patience", 0, "--momentum", 0, *more]
     return [str(word) for word in given]
 

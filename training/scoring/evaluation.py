@@ -17,6 +17,7 @@ from dsetkit.numbers import evenly_spread
 from training.loop import Batch, prepare_batch
 from training.preflight import check_batch_memory
 from training.scoring.report import (
+    BOTH_UNSEEN,
     Layout,
     Scores,
     cell_table,
@@ -175,6 +176,7 @@ class Evaluation:
         cells: the same in each cell of the seen/unseen table, see `report.cell_scores`.
         published: what `score_published` gives, or nothing.
         stress: background -> scores by name, see `mask_scores`, or nothing.
+        stress_cells: background -> the same in each cell, or nothing.
     """
 
     checkpoint: Path
@@ -187,6 +189,7 @@ class Evaluation:
     cells: Mapping[str, Mapping[str, Scores]]
     published: Mapping[str, float] = field(default_factory=dict)
     stress: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
+    stress_cells: Mapping[str, Mapping[str, Mapping[str, Scores]]] = field(default_factory=dict)
 
     def publish(self, layout: Layout, *, average: str, output: Path | None) -> None:
         """Prints all of it to stdout, and writes it as JSON.
@@ -209,6 +212,13 @@ class Evaluation:
             show(cell_table(label, self.cells, score, average=average))
         if self.stress:
             show(stress_table(self.stress, STRESS_COLUMNS, average=average))
+        unseen = {
+            background: cells[BOTH_UNSEEN]
+            for background, cells in self.stress_cells.items()
+            if BOTH_UNSEEN in cells
+        }
+        if unseen:
+            show(stress_table(unseen, STRESS_COLUMNS, average=average, of=BOTH_UNSEEN))
         show(protocol_table(self.protocol))
         if self.published:
             show(published_table(self.published))
@@ -225,5 +235,6 @@ class Evaluation:
             "cells": self.cells,
             "published": self.published,
             "stress": self.stress,
+            "stress_cells": self.stress_cells,
         }
         write_json(path, content)

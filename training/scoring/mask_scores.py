@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 
 from training.loop import Batch
 from training.scoring.baselines import difference
 from training.scoring.metrics import MaskMetrics
 from training.scoring.published_scores import score_published
-from training.scoring.report import Scores
+from training.scoring.report import Scores, cell_scores
 from training.scoring.stress import EXACT, stressed
 
 BOUNDARY_PX = 2
@@ -72,6 +73,22 @@ class MaskScores:
             return {}
         return {
             background: {name: metric.compute() for name, metric in metrics.items()}
+            for background, metrics in self._metrics.items()
+        }
+
+    def compute_stress_cells(
+        self, cells: np.ndarray, cell_names: Sequence[str]
+    ) -> dict[str, dict[str, dict[str, Scores]]]:
+        """Background -> the scores in each cell, as `cell_scores` gives them; as `compute_stress`.
+
+        Args:
+            cells: (N,) index into `cell_names` of each image, in the order of the updates.
+            cell_names: the dataset's names.
+        """
+        if len(self._metrics) == 1:
+            return {}
+        return {
+            background: cell_scores(metrics, cells, cell_names)
             for background, metrics in self._metrics.items()
         }
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from training import ranks
 from training.losses.ssim import ssim_map
 from training.scoring.alignment import align
+from training.scoring.boundaries import boundary_f, matches, share
 from training.scoring.protocols import MIN_DEPTH_M, crop_window
 
 SSIM_WINDOW_PX = 11
@@ -192,8 +193,7 @@ class MaskMetrics(_PerImageScores):
 
     On the soft values, 0..1: "rmse", "mae" and "dice_soft", 2 sum pt / (sum p + sum t), which is
     below 1 even for an exact prediction of soft targets. On the binary masks (>= threshold): "iou",
-    "dice" and "boundary_f", the F-measure of boundary pixels with a boundary pixel of the other
-    mask within `boundary_px` pixels. Two empty masks score 1.
+    "dice" and "boundary_f", see training/scoring/boundaries.py. Two empty masks score 1.
 
     Args:
         threshold: probability and soft target from which a pixel is foreground.
@@ -211,7 +211,6 @@ class MaskMetrics(_PerImageScores):
         probability, target = probability.float(), target.float()
         everywhere = torch.ones_like(target, dtype=torch.bool)
         p, t = probability >= self.threshold, target >= self.threshold
-        p_edge, t_edge = boundary(p), boundary(t)
         self._add(
             _difference_sums(probability, target, everywhere)
             | {
@@ -219,43 +218,20 @@ class MaskMetrics(_PerImageScores):
                 "total": _sum(probability) + _sum(target),
                 "both": _sum(p & t),
                 "either": _sum(p | t),
-                "predicted_edge": _sum(p_edge),
-                "predicted_edge_found": _sum(p_edge & dilate(t_edge, self.boundary_px)),
-                "target_edge": _sum(t_edge),
-                "target_edge_found": _sum(t_edge & dilate(p_edge, self.boundary_px)),
             }
+            | {name: _sum(x) for name, x in matches(p, t, within_px=self.boundary_px).items()}
         )
 
     def _scores(self, sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         n, both, either = sums["pixels"], sums["both"], sums["either"]
-        precision = _share(sums["predicted_edge_found"], sums["predicted_edge"])
-        recall = _share(sums["target_edge_found"], sums["target_edge"])
         return {
             "rmse": np.sqrt(sums["square"] / n),
             "mae": sums["absolute"] / n,
-            "dice_soft": _share(2 * sums["product"], sums["total"]),
-            "iou": _share(both, either),
-            "dice": _share(2 * both, both + either),
-            "boundary_f": 2 * precision * recall / np.maximum(precision + recall, 1e-12),
+            "dice_soft": share(2 * sums["product"], sums["total"]),
+            "iou": share(both, either),
+            "dice": share(2 * both, both + either),
+            "boundary_f": boundary_f(sums),
         }
-
-
-def boundary(mask: torch.Tensor) -> torch.Tensor:
-    """Foreground pixels with background among their 8 neighbours inside the picture.
-
-    Args:
-        mask: (N, 1, H, W) bool.
-
-    Returns:
-        (N, 1, H, W) bool.
-    """
-    return mask & dilate(~mask, 1)
-
-
-def dilate(mask: torch.Tensor, radius_px: int) -> torch.Tensor:
-    """Grows a (N, 1, H, W) bool mask by a square of (2 radius_px + 1)^2 pixels."""
-    size = 2 * radius_px + 1
-    return F.max_pool2d(mask.float(), size, stride=1, padding=radius_px) > 0
 
 
 def _sum(values: torch.Tensor) -> torch.Tensor:
@@ -296,8 +272,3 @@ def _ratio_sums(
         "log_square": _sum(log**2),
         **{name: _sum(valid & (log.abs() < math.log(limit))) for name, limit in _DELTAS.items()},
     }
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Part / whole, and 1 where both are 0."""
-    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), 1.0)

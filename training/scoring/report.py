@@ -81,6 +81,7 @@ SEEN_CELLS = (
     ("test: seen background, seen foreground", "test: unseen foreground"),
     ("test: unseen background", "test: both unseen"),
 )
+BOTH_UNSEEN = SEEN_CELLS[1][1]
 SMALLEST_WIDTH = 80  # columns; narrower screens and pipes get whole lines all the same
 
 
@@ -163,7 +164,11 @@ def cell_table(
 
 
 def stress_table(
-    stress: Mapping[str, Mapping[str, Scores]], columns: Sequence[tuple[str, str]], *, average: str
+    stress: Mapping[str, Mapping[str, Scores]],
+    columns: Sequence[tuple[str, str]],
+    *,
+    average: str,
+    of: str = "",
 ) -> Table:
     """Scores with changed backgrounds, a row each.
 
@@ -171,17 +176,18 @@ def stress_table(
         stress: background -> name -> scores.
         columns: (label, score without its ending), of each name.
         average: "image" or "pixel".
+        of: which images, if not all.
     """
-    title = f"changed backgrounds, {AVERAGES[average].replace('_', ' ')}"
+    title = f"changed backgrounds, {AVERAGES[average].replace('_', ' ')}{of and f'; {of}'}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("background", no_wrap=True)
     names = list(next(iter(stress.values())))
     for name in names:
         for label, _ in columns:
             table.add_column(f"{name}\n{label}", no_wrap=True, justify="right")
-    for background, of in stress.items():
+    for background, by_name in stress.items():
         keys = [(name, f"{score}_{AVERAGES[average]}") for name in names for _, score in columns]
-        table.add_row(background, *(_number(of[name], key) for name, key in keys))
+        table.add_row(background, *(_number(by_name[name], key) for name, key in keys))
     return table
 
 
