@@ -26,21 +26,25 @@ def with_estimate(
         output: The dataset's directory, for its size.
         clock: Gives the time [s].
     """
-    start: tuple[float, int] | None = None
+    start: tuple[float, int, int] | None = None
     is_said = False
 
     def report(done: int, total: int) -> None:
         nonlocal start, is_said
         progress(done, total)
-        start = start or (clock(), done)  # what was done before a restart says nothing of the rate
+        if is_said:
+            return
+        written = sum(path.stat().st_size for path in output.glob("*.lmdb"))
+        # What was done before a restart says nothing of the rate, and what is written before the
+        # first sample, the assets, nothing of the size of a sample.
+        start = start or (clock(), done, written)
         seconds, count = clock() - start[0], done - start[1]
-        if is_said or seconds < SECONDS_BEFORE or count < SAMPLES_BEFORE:
+        if seconds < SECONDS_BEFORE or count < SAMPLES_BEFORE or written == start[2]:
             return
         is_said = True
         left = seconds / count * (total - done)
         if left >= SHORTEST:
-            written = sum(path.stat().st_size for path in output.glob("*.lmdb"))
-            num_bytes = written * total / done
+            num_bytes = written + (written - start[2]) / count * (total - done)
             log.info(
                 "about %s left for %s samples, about %s in all; a smaller --num-samples takes less "
                 "of both, and what a stopped run has written is kept",

@@ -10,7 +10,14 @@ from dsetkit.generating.estimate import with_estimate
 
 
 def said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, rate: float, total: int, first: int = 0
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    rate: float,
+    total: int,
+    first: int = 0,
+    bytes_of_assets: int = 0,
+    bytes_per_sample: int = 1,
 ) -> list[str]:
     """The lines of a run that does `rate` samples a second, ten at a time."""
     now = 0.0
@@ -18,8 +25,10 @@ def said(
     report = with_estimate(lambda *done: seen.append(done), tmp_path, clock=lambda: now)
     with caplog.at_level(logging.INFO, logger="dsetkit"):
         for done in range(first, min(total, first + 20_000) + 1, 10):
+            num_bytes = bytes_of_assets + done * bytes_per_sample
+            with open(tmp_path / "shard-00000.lmdb", "wb") as file:
+                file.truncate(num_bytes)
             report(done, total)
-            (tmp_path / "shard-00000.lmdb").write_bytes(b"\0" * done)
             now += 10 / rate
     assert seen[-1][0] >= min(total, first + 20_000) - 10  # the bar is told, too
     return [record.message for record in caplog.records]
@@ -37,6 +46,12 @@ def test_what_was_done_before_a_restart_does_not_count(
 ) -> None:
     (line,) = said(tmp_path, caplog, rate=100, total=424_320, first=400_000)
     assert "4 min left" in line
+
+
+def test_the_size_counts_assets_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sizes = {"bytes_of_assets": 16_000_000, "bytes_per_sample": 100}
+    (line,) = said(tmp_path, caplog, rate=1000, total=400_000, **sizes)
+    assert "about 56 MB in all" in line
 
 
 def test_a_short_run_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
