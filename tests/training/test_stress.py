@@ -41,6 +41,15 @@ def test_strengths_are_those_of_the_names(batch: dict) -> None:
     assert noise.std() == pytest.approx(5 / 255, rel=0.05)
 
 
+@pytest.mark.parametrize("photographs", [1, 2, 5])
+def test_a_wrong_background_is_another_photograph(photographs: int) -> None:
+    several = torch.rand((photographs, 3, 1, 8), generator=torch.Generator().manual_seed(1))
+    rows = torch.linspace(0.2, 1, 24)[:, None]
+    pictures = (several.repeat_interleave(3, -1) * rows).repeat_interleave(7, 0)
+    wrong = stressed({"background": pictures}, "wrong")["background"]
+    assert ((wrong - pictures).abs().mean(dim=(1, 2, 3)) > 0.02).all()
+
+
 def test_a_wrong_background_is_another_samples(batch: dict) -> None:
     wrong = stressed(batch, "wrong")["background"]
     assert not any(torch.equal(a, b) for a, b in zip(wrong, batch["background"], strict=True))

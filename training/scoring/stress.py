@@ -17,6 +17,8 @@ EXACT = "exact"
 GAIN = 1.08
 NOISE = 5 / 255
 JPEG_QUALITY = 60
+LOOK_SIDE = 8  # px of the pictures by which photographs are told apart
+SAME_LOOK = 0.02  # mean difference of their colours, 0..1, up to which they count as the same
 
 Change = Callable[[torch.Tensor], torch.Tensor]  # backgrounds (N, 3, H, W) float in 0..1
 
@@ -44,8 +46,23 @@ def compressed(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def another(pictures: torch.Tensor) -> torch.Tensor:
-    """Gives each sample the picture half a batch away: neighbours often have the same one."""
-    return pictures.roll(max(1, len(pictures) // 2), dims=0)
+    """Gives each sample the background of another photograph.
+
+    It is the first one from half a batch away that looks different, because neighbours often have
+    the same photograph. Where the whole batch has one photograph, it is turned upside down.
+    """
+    count = len(pictures)
+    looks = F.adaptive_avg_pool2d(pictures, LOOK_SIDE).flatten(1)
+    is_other = torch.cdist(looks, looks, p=1) / looks.shape[1] > SAME_LOOK
+    taken = torch.flip(pictures, dims=(2, 3))
+    rows = torch.arange(count, device=pictures.device)
+    is_open = torch.ones(count, dtype=torch.bool, device=pictures.device)
+    for step in range(count):
+        others = (rows + count // 2 + step) % count
+        fits = is_open & is_other[rows, others]
+        taken[fits] = pictures[others[fits]]
+        is_open &= ~fits
+    return taken
 
 
 STRESSES: dict[str, Change] = {
@@ -63,8 +80,7 @@ def stressed(batch: Batch, name: str) -> Batch:
     """A batch with changed backgrounds.
 
     Args:
-        batch: Float fields (N, C, H, W) in 0..1. A batch of one keeps its own background where a
-            wrong one is asked for.
+        batch: Float fields (N, C, H, W) in 0..1.
         name: A key of STRESSES; EXACT needs no `background`.
     """
     if name == EXACT:
