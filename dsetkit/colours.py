@@ -5,6 +5,7 @@ import numpy as np
 
 DEPTH_COLOURS = cv2.COLORMAP_VIRIDIS
 BRIGHTEST = 255  # of the 256 colours of a colour map
+GOLDEN_ANGLE = 68.75  # half of 137.5 degrees: multiples of it are spread evenly
 
 
 def colour_shares(
@@ -19,6 +20,18 @@ def colour_shares(
     """
     levels = darkest + np.clip(shares, 0, 1) * (BRIGHTEST - darkest)
     return cv2.applyColorMap(np.rint(levels).astype(np.uint8), colour_map)[..., ::-1].copy()
+
+
+def colour_instances(instances: np.ndarray) -> np.ndarray:
+    """Numbers of objects, uint8 (H, W), as uint8 (H, W, 3) RGB.
+
+    The background (0) is black. Neighbouring numbers have colours that are far apart.
+    """
+    hues = (np.arange(256) * GOLDEN_ANGLE % 180).astype(np.uint8)  # OpenCV's hues are half degrees
+    palette = np.dstack([hues[None], np.full((1, 256), 190), np.full((1, 256), 255)])
+    colours = cv2.cvtColor(palette.astype(np.uint8), cv2.COLOR_HSV2RGB)[0]
+    colours[0] = 0
+    return colours[instances]
 
 
 def colour_depth(

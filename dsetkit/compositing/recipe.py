@@ -73,8 +73,9 @@ class CompositeRecipe:
 class FullSet:
     """Every background x every foreground x {plain, flipped} x placements, in that order.
 
-    Further objects of a sample are drawn from the foregrounds of the same split as its own, each
-    at most once, and stand behind it unless planes say otherwise.
+    Further objects of a sample are drawn from the foregrounds of the same split as its own, and
+    when there are no more of these, from those of train. Each stands in a sample at most once, and
+    behind its own unless planes say otherwise.
 
     Attributes:
         num_backgrounds: Number of backgrounds.
@@ -84,7 +85,7 @@ class FullSet:
         foreground_splits: `train`, `val` or `test` of each foreground; needed for several objects.
 
     Raises:
-        DsetkitError: A split has fewer foregrounds than a sample may have objects.
+        DsetkitError: There are fewer foregrounds than a sample may have objects.
     """
 
     num_backgrounds: int
@@ -94,16 +95,13 @@ class FullSet:
     foreground_splits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        most = self.canvas.objects[1]
-        if most == 1:
-            return
-        for split, pool in self._pools.items():
-            if len(pool) < most:
-                raise DsetkitError(
-                    f"--objects {self.canvas.objects[0]} {most}: split {split} has "
-                    f"{len(pool):,} foregrounds, expected at least {most} in each split, because a "
-                    "sample shows each at most once: give fewer objects or more foregrounds"
-                )
+        fewest, most = self.canvas.objects
+        available = len(self._pools.get("train", []))
+        if most > max(1, available):
+            raise DsetkitError(
+                f"--objects {fewest} {most}: split train has {available:,} foregrounds, and a "
+                "sample shows each at most once: give fewer objects or more foregrounds"
+            )
 
     def __len__(self) -> int:
         return self.num_backgrounds * len(self.foreground_shapes) * 2 * self.canvas.placements
@@ -172,10 +170,12 @@ class FullSet:
         ):
             first = recipe.objects[0]
             assert first.foreground is not None  # `_placed` has set it
-            left = list(self._pools[self.foreground_splits[first.foreground]])
+            split = self.foreground_splits[first.foreground]
+            left = list(self._pools[split])
             left.remove(first.foreground)
             behind, nearness = [], []
             for which, flip, *place, near in shares[: count - 1]:
+                left = left or list(self._pools["train"])  # a sample of val or test
                 foreground = left.pop(int(which * len(left)))
                 behind.append(self._placed(foreground, flip < 0.5, *place))
                 nearness.append(near)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dsetkit.colours import colour_depth, colour_shares
+from dsetkit.colours import colour_depth, colour_instances, colour_shares
 from dsetkit.compositing import Stream, uniform
 from dsetkit.datasets import Dataset, SampleTable, indices_of
 from dsetkit.errors import DatasetError, printable
@@ -118,8 +118,12 @@ def _caption(row: dict[str, int | str]) -> tuple[str, str]:
     if row["name"]:
         assets = str(row["name"])
     else:
-        flipped = " (mirrored)" if row["flip"] else ""
-        assets = f"{row['foreground']}{flipped}  on  {row['background']}"
+        names, flips = (str(row[column]).split(";") for column in ("foreground", "flip"))
+        shown = [
+            f"{name} (mirrored)" if flip == "1" else name
+            for name, flip in zip(names, flips, strict=True)
+        ]
+        assets = f"{' + '.join(shown)}  on  {row['background']}"
     return f"#{row['index']}", f"{row['cell']}   ·   {assets}"
 
 
@@ -193,6 +197,8 @@ def _picture(
     if field == "depth" and colours is not None:
         return colours.picture(dataset.depth(record))
     image = dataset.image(record, field)
+    if field == "instances":
+        return colour_instances(image)
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
 
 

@@ -154,9 +154,18 @@ def test_every_foreground_of_the_split_appears_about_as_often() -> None:
     assert counts.min() > 0.4 * counts.mean() and counts.max() < 1.8 * counts.mean()
 
 
-def test_more_objects_than_a_split_has_are_refused_in_one_line() -> None:
-    with pytest.raises(DsetkitError, match="split val has 9 foregrounds") as caught:
-        crowd(1, 10)
+def test_when_a_split_has_no_more_foregrounds_those_of_train_follow() -> None:
+    scenes = crowd(12, 12)
+    for recipe in scenes.recipes(range(0, len(scenes), 7)):
+        splits = [SPLITS[one.foreground] for one in reversed(recipe.objects)]
+        own = 12 if splits[0] == "train" else 9
+        assert splits == [splits[0]] * own + ["train"] * (12 - own)
+        assert len({one.foreground for one in recipe.objects}) == 12
+
+
+def test_more_objects_than_there_are_foregrounds_are_refused_in_one_line() -> None:
+    with pytest.raises(DsetkitError, match="split train has 20 foregrounds") as caught:
+        crowd(1, 21)
     assert "\n" not in str(caught.value)
 
 

@@ -331,9 +331,9 @@ def test_scene_depth_without_any_depth_is_refused(folders: dict, tmp_path: Path)
         generate(**folders, output=tmp_path / "d", teacher="none", scene=SceneDepth(), size=64)
 
 
-def test_more_objects_than_cut_outs_in_a_split_are_refused(make: Callable, tmp_path: Path) -> None:
-    with pytest.raises(DsetkitError, match="split val has 2 foregrounds"):
-        make(tmp_path / "d", objects=(1, 3))
+def test_more_objects_than_cut_outs_are_refused(pictures: dict, tmp_path: Path) -> None:
+    with pytest.raises(DsetkitError, match="split train has 3 foregrounds"):
+        generate(**pictures, output=tmp_path / "d", teacher="none", objects=(1, 4), size=64)
     assert not (tmp_path / "d").exists()
 
 
