@@ -3,13 +3,12 @@
 python examples/train_hf_trainer.py DATASET [EPOCHS]
 """
 
-import sys
 import tempfile
 
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from train_plain import FIELDS, make_network, prepare
+from train_plain import FIELDS, arguments, make_network, prepare
 from transformers import Trainer, TrainingArguments
 
 from dsetkit import SampleDataset
@@ -31,7 +30,7 @@ class MaskModel(nn.Module):
 
 
 def main() -> None:
-    dataset, epochs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    dataset, epochs = arguments(__doc__)
     train, val = (
         SampleDataset(dataset, split, size=64, fields=FIELDS) for split in ("train", "val")
     )

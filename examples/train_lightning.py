@@ -3,12 +3,10 @@
 python examples/train_lightning.py DATASET [EPOCHS]
 """
 
-import sys
-
 import lightning
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
-from train_plain import FIELDS, make_network, prepare
+from train_plain import FIELDS, arguments, make_network, prepare
 
 from dsetkit import SampleDataset, make_loader
 
@@ -33,7 +31,7 @@ class MaskModule(lightning.LightningModule):
 
 
 def main() -> None:
-    dataset, epochs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    dataset, epochs = arguments(__doc__)
     train, val = (
         make_loader(
             SampleDataset(dataset, split, size=64, fields=FIELDS),

@@ -3,7 +3,7 @@
 python examples/train_plain.py DATASET [EPOCHS]
 """
 
-import sys
+import argparse
 
 import torch
 from torch import nn
@@ -23,8 +23,17 @@ def make_network() -> nn.Sequential:
     )
 
 
+def arguments(description: str) -> tuple[str, int]:
+    """The dataset and the number of epochs, from the command line."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("dataset", metavar="DATASET", help="a dataset with masks")
+    parser.add_argument("epochs", type=int, nargs="?", default=3, help="(default: 3)")
+    given = parser.parse_args()
+    return given.dataset, given.epochs
+
+
 def main() -> None:
-    dataset, epochs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    dataset, epochs = arguments(__doc__)
     train = make_loader(SampleDataset(dataset, "train", size=64, fields=FIELDS), batch_size=32)
     val = make_loader(
         SampleDataset(dataset, "val", size=64, fields=FIELDS), batch_size=32, shuffle=False

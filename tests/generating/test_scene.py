@@ -18,6 +18,7 @@ from dsetkit.generating import SceneDepth
 from dsetkit.importing import MeasuredBackgrounds
 from dsetkit.store.shards import shard_path
 from dsetkit.verbs.convert import convert
+from dsetkit.verbs.exporting.common import SampleReader, decoded, object_masks
 from dsetkit.verbs.merging.merge import merge
 from dsetkit.verbs.stats import measure
 from dsetkit.verbs.verify import verify
@@ -105,6 +106,15 @@ def test_labels_are_in_front_and_their_edges_are_the_masks(worlds: dict[str, Pat
     assert labels["in_front_share"] > 0.97 and labels["boundary_recall"] > 0.9
     scores = Dataset(worlds["recipe"]).manifest.label_quality
     assert scores == Dataset(worlds["rendered"]).manifest.label_quality
+
+
+def test_areas_of_instances_add_up_to_the_mask(worlds: dict[str, Path]) -> None:
+    reader = SampleReader(Dataset(worlds["recipe"]), ("mask", "instances"))
+    for sample in reader.samples(np.arange(0, 90, 5)):
+        found = object_masks(sample, least=128)
+        covered = decoded(sample, "mask") >= 128
+        assert np.array_equal(sum(visible for _, visible in found), covered)
+        assert len(found) <= len(sample.record.objects)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
