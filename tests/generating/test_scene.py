@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from dsetkit import SampleDataset, make_loader
+from dsetkit.cli.main import main
 from dsetkit.compositing.planes import OBJECT_ALPHA
+from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import AssetError, DatasetError, DsetkitError, TeacherError
 from dsetkit.generating import SceneDepth
@@ -365,3 +367,28 @@ def test_verify_finds_a_background_without_its_depth(
     record = replace(Dataset(tmp_path / "d").record(0), background=1)
     with pytest.raises(DatasetError, match="has no depth"):
         Dataset(tmp_path / "d").image(record, "depth")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("--nearness .5 .6", "--nearness needs --depth-of scene"),
+        ("--background-depth d", "--background-depth needs --depth-of scene"),
+        ("--depth-scale 5", "--depth-scale needs --depth-of scene"),
+        ("--depth-of scene --depth-scale 5", "--depth-scale needs --background-depth"),
+        ("--depth-of scene --nearness .9 .6", "--nearness 0.9 0.6: expected"),
+        ("--depth-of scene --background-depth nowhere", "cannot open nowhere"),
+        ("--depth-of scene --teacher none", "--depth-of scene with --teacher none"),
+        ("--depth-of scene --layout recipe --codec depth=pco16", "--codec depth"),
+        ("--objects 3 2", "--objects 3 2: expected LOW <= HIGH"),
+        ("--objects 1 30", "--objects 1 30: split train has 3 foregrounds"),
+    ],
+)
+def test_flags_that_do_not_fit_are_one_line(
+    pictures: dict, tmp_path: Path, flags: str, expected: str, capfd: pytest.CaptureFixture
+) -> None:
+    folders = [str(part) for name, path in pictures.items() for part in (f"--{name}", path)]
+    arguments = ["generate", *folders, "--output", str(tmp_path / "d"), "--size", "64"]
+    status = run(lambda: main([*arguments, *flags.split()]))
+    error = capfd.readouterr().err.strip().splitlines()[-1]
+    assert status == 2 and expected in error and not (tmp_path / "d").exists()
