@@ -80,7 +80,7 @@ def _describe(source: m.Manifest, layout: str, chosen: Mapping[str, str]) -> m.M
     if layout == source.layout:
         codecs = source.codecs | dict(chosen)
     stored = stored_fields(source.fields, layout=layout, has_scene_depth=source.has_scene_depth)
-    unstored = [name for name in chosen if name not in stored]
+    unstored = [name for name in chosen if name in source.fields and name not in stored]
     if unstored:
         raise DatasetError(
             f"--codec {unstored[0]}={chosen[unstored[0]]}: layout {layout} of this dataset stores "

@@ -85,7 +85,15 @@ IN_PLACE = {"split": "--split-by sample", "list-shards": ""}
 ONLY_PRINTS = {"info": "{data}"}
 # Flags that name something to read.
 READ = {
-    *("--foregrounds", "--backgrounds", "--root", "--table", "--import-csv", "--checkpoint"),
+    *(
+        "--foregrounds",
+        "--backgrounds",
+        "--background-depth",
+        "--root",
+        "--table",
+        "--import-csv",
+        "--checkpoint",
+    ),
     *("--images", "--coco", "--masks", "--model", "--hf"),
     *("--composite", "--background", "--pairs"),
     *("--train-data", "--data", "--init-from", "--pretrained", "--mean-depth", "--run"),
