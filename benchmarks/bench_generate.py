@@ -20,7 +20,7 @@ from benchmarks.common import report, rounds
 from dsetkit.arguments import BATCH, COUNT, SIDE_PX, WORKERS, Parser
 from dsetkit.assets.folders import Asset
 from dsetkit.compositing.batches import BatchCompositor
-from dsetkit.compositing.compositor import Compositor
+from dsetkit.compositing.compositor import COMPOSITED, Compositor
 from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.datasets.reader import Dataset
 from dsetkit.datasets.writer import DatasetWriter
@@ -60,7 +60,8 @@ def main() -> None:
         canvas=canvas,
         seed=0,
     )
-    rendered = BatchCompositor(full_set, assets.pixels, DEFAULT_CODECS, keep_composites=True)
+    codecs = {name: DEFAULT_CODECS[name] for name in COMPOSITED}
+    rendered = BatchCompositor(full_set, assets.pixels, codecs, keep_composites=True)
     recipes = BatchCompositor(full_set, assets.pixels, {}, keep_composites=False)  # no teacher
     compositor = Compositor(assets.pixels, (args.size, args.size), kept=None)
     teacher = load_teacher(args.teacher)

@@ -164,7 +164,10 @@ def make_tiers(
     """
     source = Dataset(data)
     rendered, readers = work / "rendered", []
-    if source.manifest.layout == "rendered" and source.manifest.codecs == DEFAULT_CODECS:
+    if (
+        source.manifest.layout == "rendered"
+        and source.manifest.codecs.items() <= DEFAULT_CODECS.items()
+    ):
         rendered = data
     else:
         convert(data, rendered, **TIERS["rendered"])

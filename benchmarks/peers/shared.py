@@ -28,7 +28,7 @@ class EncodedSamples:
 
     def __init__(self, path: Path) -> None:
         self._dataset = dataset.Dataset(path)
-        if self._dataset.manifest.codecs != DEFAULT_CODECS:
+        if not self._dataset.manifest.codecs.items() <= DEFAULT_CODECS.items():
             raise ValueError(f"{path} keeps {self._dataset.manifest.codecs}, not {DEFAULT_CODECS}")
 
     def __len__(self) -> int:
