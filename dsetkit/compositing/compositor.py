@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
-from dsetkit.compositing.placing import Box, ForegroundPyramid, place, scaled_box
+from dsetkit.compositing.placing import Box, ForegroundPyramid, covered, place, scaled_box
 from dsetkit.compositing.planes import OBJECT_ALPHA, PlaneFinder, PlaneRule
 from dsetkit.compositing.randomness import uniform
 from dsetkit.compositing.resizing import resize_depth, resize_image
@@ -30,6 +30,10 @@ ASSETS_KEPT = 1024  # prepared assets of each kind in memory; each is used by ve
 # Maps ("backgrounds", id) to uint8 (h,w,3) RGB, ("foregrounds", id) to uint8 (h,w,4) straight RGBA,
 # and ("depths", id) to the stored depth of a background, uint16 (h,w), where there is one.
 AssetPixels = Callable[[str, int], np.ndarray]
+
+
+# Turns stored depth, uint16, to shares in [0, 1], float32 of the same shape.
+DepthShare = Callable[[np.ndarray], np.ndarray]
 
 
 class Placement(NamedTuple):
@@ -54,6 +58,8 @@ class Compositor:
     Args:
         asset: Gives the pixels of an asset.
         canvas: (height, width) of the canvas on which the recipes place their boxes [px].
+        depth_share: Turns stored depth, uint16, to shares in [0, 1], float32 of the same shape;
+            needed for the field `depth_share`.
         kept: How many prepared assets of each kind to keep in memory; None keeps all.
     """
 
@@ -62,9 +68,10 @@ class Compositor:
         asset: AssetPixels,
         canvas: tuple[int, int],
         *,
+        depth_share: DepthShare | None = None,
         kept: int | None = ASSETS_KEPT,
     ) -> None:
-        self.canvas = canvas
+        self.asset, self.canvas, self._depth_share = asset, canvas, depth_share
 
         @lru_cache(kept)
         def background(number: int, size: tuple[int, int] | None) -> np.ndarray:
@@ -79,10 +86,19 @@ class Compositor:
             return np.rint(resize_depth(depth.astype(np.float32), size)).astype(np.uint16)
 
         @lru_cache(kept)
+        def background_share(number: int, size: tuple[int, int]) -> np.ndarray:
+            return self._share(background_depth(number, size))
+
+        @lru_cache(kept)
+        def plane_share(plane: int) -> np.float32:
+            return self._share(np.array([plane], np.uint16))[0]
+
+        @lru_cache(kept)
         def pyramid(number: int) -> ForegroundPyramid:
             return ForegroundPyramid.build(asset("foregrounds", number))
 
         self._background, self._background_depth = background, background_depth
+        self._background_share, self._plane_share = background_share, plane_share
         self.pyramid = pyramid
 
     def background(self, number: int, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -127,13 +143,14 @@ class Compositor:
 
         Args:
             record: The sample.
-            names: Of `composite`, `mask`, `depth` and `instances`. Depth needs planes.
+            names: Of `composite`, `mask`, `depth`, `depth_share` and `instances`. Both kinds of
+                depth need planes.
             size: (height, width) of the result [px]; None means the size of the canvas.
 
         Returns:
             Composite uint8 (H,W,3) RGB, mask uint8 (H,W), stored depth uint16 (H,W) with 0 =
-            invalid, and instances uint8 (H,W), 0 = background, k = the k-th object; those of
-            `names`, and always composite and mask.
+            invalid, the same as a share float32 (H,W) in [0, 1], and instances uint8 (H,W), 0 =
+            background, k = the k-th object; those of `names`, and always composite and mask.
 
         Raises:
             DatasetError: The sample has no background, its objects cannot be placed, or one that
@@ -147,6 +164,8 @@ class Compositor:
         }
         if "depth" in names:
             fields["depth"] = self.background_depth(number, shape).copy()
+        if "depth_share" in names:
+            fields["depth_share"] = self._background_share(number, shape).copy()
         if "instances" in names:
             fields["instances"] = np.zeros(shape, np.uint8)
         for order, placement in enumerate(placements(record, self.canvas), start=1):
@@ -159,19 +178,27 @@ class Compositor:
         shape = fields["mask"].shape
         if shape != self.canvas:
             box = scaled_box(box, self.canvas, shape)
-        alpha = place(
-            self.pyramid(foreground), box, flip=flip, image=fields["composite"], mask=fields["mask"]
-        )
+        alpha = place(self.pyramid(foreground), box, flip=flip, image=fields["composite"])
+        x, y, width, height = box
+        here, mask = np.s_[y : y + height, x : x + width], fields["mask"]
+        mask[here] = alpha if order == 1 else covered(mask[here], alpha)
         if len(fields) == len(COMPOSITED):
             return
-        x, y, width, height = box
-        here, is_object = np.s_[y : y + height, x : x + width], alpha >= OBJECT_ALPHA
-        if "depth" in fields:
+        is_object = np.ascontiguousarray(alpha) >= OBJECT_ALPHA
+        if "depth" in fields or "depth_share" in fields:
             if plane is None:
                 raise DatasetError("an object has no plane, so its depth is not known")
-            np.copyto(fields["depth"][here], np.uint16(plane), where=is_object)
+            if "depth" in fields:
+                np.copyto(fields["depth"][here], np.uint16(plane), where=is_object)
+            if "depth_share" in fields:
+                np.copyto(fields["depth_share"][here], self._plane_share(plane), where=is_object)
         if "instances" in fields:
             np.copyto(fields["instances"][here], np.uint8(order), where=is_object)
+
+    def _share(self, stored: np.ndarray) -> np.ndarray:
+        if self._depth_share is None:
+            raise ValueError("expected `depth_share`: what turns stored depth to shares")
+        return self._depth_share(stored)
 
 
 def placements(record: Record, canvas: tuple[int, int]) -> list[Placement]:

@@ -102,7 +102,6 @@ def place(
     *,
     flip: bool,
     image: np.ndarray,
-    mask: np.ndarray,
 ) -> np.ndarray:
     """Composites a foreground over an image, in place.
 
@@ -111,10 +110,9 @@ def place(
         box: Where to place it, inside the image.
         flip: Whether to mirror it left to right.
         image: The background, or a composite, uint8 (H,W,3) RGB; becomes the composite.
-        mask: Alpha of the objects behind, uint8 (H,W); becomes the alpha of all.
 
     Returns:
-        The foreground's own alpha in the box: uint8 (height,width).
+        The foreground's alpha in the box: uint8 (height,width).
     """
     x, y, width, height = box
     placed = foreground.at(width, height)
@@ -122,9 +120,7 @@ def place(
         placed = cv2.flip(placed, 1)
     rows, columns = slice(y, y + height), slice(x, x + width)
     image[rows, columns] = alpha_over(image[rows, columns], placed)
-    alpha = np.ascontiguousarray(placed[..., 3])
-    mask[rows, columns] = covered(mask[rows, columns], alpha)
-    return alpha
+    return placed[..., 3]
 
 
 def covered(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -137,6 +133,7 @@ def covered(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Returns:
         uint8 (H,W).
     """
+    alpha = np.ascontiguousarray(alpha)
     behind = cv2.multiply(mask, cv2.bitwise_not(alpha), scale=1 / 255)
     return cv2.add(behind, alpha)
 

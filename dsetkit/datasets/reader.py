@@ -200,9 +200,10 @@ class Dataset:
         images: dict[str, np.ndarray] = {}
         composited = set(self.manifest.composited).intersection(fields)
         if composited:
-            images = self.compositor.fields(record, composited, size)
-        if "depth" in images:
-            images["depth"] = self.depth_share(images["depth"])
+            wanted = {"depth_share" if name == "depth" else name for name in composited}
+            images = self.compositor.fields(record, wanted, size)
+        if "depth_share" in images:
+            images["depth"] = images.pop("depth_share")
         for name in fields:
             if name == "background":
                 images[name] = self.compositor.background(record.background_id(), size)
@@ -233,7 +234,7 @@ class Dataset:
                 "pixels: convert it with that version to --layout rendered"
             )
         height, width = self.manifest.size
-        return Compositor(self.asset, (height, width))
+        return Compositor(self.asset, (height, width), depth_share=self.depth_share)
 
     def asset(self, database: str, number: int) -> np.ndarray:
         """The pixels of an asset.

@@ -80,7 +80,9 @@ class Paster:
         height, width = image.shape[:2]
         box = _box(pyramid.shape, (height, width), scale, x, y)
         image, alpha = image.copy(), np.zeros((height, width), np.uint8)
-        place(pyramid, box, flip=flip < 0.5, image=image, mask=alpha)
+        x_px, y_px, box_width, box_height = box
+        here = np.s_[y_px : y_px + box_height, x_px : x_px + box_width]
+        alpha[here] = place(pyramid, box, flip=flip < 0.5, image=image)
         hard = alpha >= OBJECT_ALPHA
         behind = depth[hard & (depth > 0)]
         nearest_m = np.percentile(behind, NEAREST_PERCENTILE) / 1000 if len(behind) else 0.0

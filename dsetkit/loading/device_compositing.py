@@ -9,7 +9,7 @@ exact interpolation, so all sums fit float32 without rounding, and the pixels eq
 `Compositor`, bit for bit.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from dsetkit.compositing import (
     OBJECT_ALPHA,
     AssetPixels,
     Compositor,
+    DepthShare,
     ForegroundPyramid,
     fitting_level,
     placements,
@@ -30,8 +31,6 @@ from dsetkit.store import Record
 PIXELS_AT_ONCE = 1 << 22
 
 WEIGHT_STEPS = 256  # OpenCV's exact interpolation has weights in steps of 1/256
-
-DepthShare = Callable[[np.ndarray], np.ndarray]
 
 Level = tuple[int, int, int]  # first pixel in the long tensor, height [px], width [px]
 

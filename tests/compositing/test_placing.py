@@ -17,7 +17,8 @@ def composite(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Composite and mask of a cut-out over a background."""
     image, mask = background.copy(), np.zeros(background.shape[:2], np.uint8)
-    place(foreground, box, flip=flip, image=image, mask=mask)
+    x, y, width, height = box
+    mask[y : y + height, x : x + width] = place(foreground, box, flip=flip, image=image)
     return image, mask
 
 

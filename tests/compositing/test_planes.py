@@ -1,5 +1,7 @@
 """Scene depth: objects stand in front of what they hide, and every field tells the same story."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from dsetkit.compositing.planes import OBJECT_ALPHA, PlaneRule
 from dsetkit.compositing.randomness import uniform
 from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.errors import DatasetError, DsetkitError
-from dsetkit.store.records import PlacedObject, Record
+from dsetkit.store.records import PlacedObject, Record, depth_share
 from tests.helpers.worlds import draw_background, draw_foreground
 
 
@@ -95,6 +97,22 @@ def test_depth_and_instances_are_those_of_the_object_in_front(size: tuple | None
     assert np.array_equal(fields["depth"], np.where(shown > 0, planes[shown], bare))
     assert (fields["mask"][shown > 0] >= OBJECT_ALPHA).all()
     assert len(np.unique(shown)) == 4
+
+
+@pytest.mark.parametrize("kind", ["metric", "relative"])
+@pytest.mark.parametrize("size", [None, (40, 24)])
+def test_the_share_of_depth_is_that_of_the_stored_depth(kind: str, size: tuple | None) -> None:
+    depth = (np.arange(96 * 96).reshape(96, 96) * 7 % 12_000).astype(np.uint16)  # some beyond 10 m
+    objects = tuple(
+        PlacedObject(foreground=i, flip=False, box=(5 + 30 * i, 5, 40, 50), plane=9000 + 2000 * i)
+        for i in range(2)
+    )
+    plain = compositor(depth)
+    share_of = partial(depth_share, kind=kind, max_depth_m=10.0)
+    sharing = Compositor(plain.asset, plain.canvas, depth_share=share_of)
+    fields = sharing.fields(Record(0, objects, {}), ("depth", "depth_share"), size)
+    assert fields["depth_share"].dtype == np.float32
+    assert np.array_equal(fields["depth_share"], share_of(fields["depth"]))
 
 
 def test_an_object_without_a_plane_has_no_scene_depth() -> None:
