@@ -20,6 +20,7 @@ from dsetkit.compositing.compositor import (
     has_recipe,
     pixels_checksum,
     placements,
+    with_compositing,
 )
 from dsetkit.compositing.placing import ForegroundPyramid, fitting_level, place, scaled_box
 from dsetkit.compositing.planes import NEARNESS, OBJECT_ALPHA, PlaneFinder, PlaneRule
@@ -80,4 +81,5 @@ __all__ = [
     "split_cells",
     "stores_same_pixels",
     "uniform",
+    "with_compositing",
 ]

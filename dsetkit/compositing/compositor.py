@@ -10,6 +10,7 @@ comes from an area-filtered level, and the edges of its box are rounded to whole
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ class Compositor:
         depth_share: DepthShare | None = None,
         kept: int | None = ASSETS_KEPT,
     ) -> None:
-        self.asset, self.canvas, self._depth_share = asset, canvas, depth_share
+        self.canvas, self._depth_share = canvas, depth_share
 
         @lru_cache(kept)
         def background(number: int, size: tuple[int, int] | None) -> np.ndarray:
@@ -261,6 +262,12 @@ def pixels_checksum(image: np.ndarray, mask: np.ndarray) -> bytes:
 def can_composite(manifest: Manifest) -> bool:
     """Whether this version composites what a dataset does not store as the version that made it."""
     return manifest.compositing in ("", compositing_fingerprint(manifest.composited))
+
+
+def with_compositing(manifest: Manifest) -> Manifest:
+    """A manifest that says how this version composites the fields that are not stored."""
+    names = manifest.composited
+    return replace(manifest, compositing=compositing_fingerprint(names) if names else "")
 
 
 @lru_cache

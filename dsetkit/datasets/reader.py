@@ -3,7 +3,7 @@
 It does not use torch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from dsetkit.errors import DatasetError
 from dsetkit.store import (
     BACKGROUND_DEPTH_CODEC,
     CODECS,
+    IMAGE_FIELDS,
     FolderShards,
     Record,
     Shards,
@@ -157,12 +158,21 @@ class Dataset:
                     decode = reduced
         return decode(record.fields[field])
 
-    def stored_images(self, record: Record) -> dict[str, np.ndarray]:
-        """The fields that the dataset has, but for the background, each as `image` gives it."""
-        images: dict[str, np.ndarray] = {}
-        if self.manifest.composited:
-            images = self.compositor.fields(record, self.manifest.composited)
-        return images | {name: self.image(record, name) for name in self.manifest.codecs}
+    def stored_images(
+        self, record: Record, fields: Collection[str] = IMAGE_FIELDS
+    ) -> dict[str, np.ndarray]:
+        """Those of some fields that the dataset has, each as `image` gives it."""
+        stored = [name for name in self.manifest.codecs if name in fields]
+        images = self.composited(record, fields)
+        return images | {name: self.image(record, name) for name in stored}
+
+    def composited(self, record: Record, fields: Collection[str]) -> dict[str, np.ndarray]:
+        """Those of some fields that are not stored; see `Compositor.fields`."""
+        wanted = [name for name in self.manifest.composited if name in fields]
+        if not wanted:
+            return {}
+        images = self.compositor.fields(record, wanted)
+        return {name: images[name] for name in wanted}
 
     def depth(self, record: Record) -> np.ndarray:
         """Depth as float32 (h,w) in [0, 1], 0 = invalid; see `store.depth_share`."""

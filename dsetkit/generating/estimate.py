@@ -34,12 +34,14 @@ def with_estimate(
         progress(done, total)
         if is_said:
             return
-        written = sum(path.stat().st_size for path in output.glob("*.lmdb"))
         # What was done before a restart says nothing of the rate, and what is written before the
         # first sample, the assets, nothing of the size of a sample.
-        start = start or (clock(), done, written)
+        start = start or (clock(), done, _num_bytes(output))
         seconds, count = clock() - start[0], done - start[1]
-        if seconds < SECONDS_BEFORE or count < SAMPLES_BEFORE or written == start[2]:
+        if seconds < SECONDS_BEFORE or count < SAMPLES_BEFORE:
+            return
+        written = _num_bytes(output)
+        if written == start[2]:
             return
         is_said = True
         left = seconds / count * (total - done)
@@ -54,6 +56,10 @@ def with_estimate(
             )
 
     return report
+
+
+def _num_bytes(output: Path) -> int:
+    return sum(path.stat().st_size for path in output.glob("*.lmdb"))
 
 
 def describe_full_set(full_set: FullSet, *, making: int) -> str:

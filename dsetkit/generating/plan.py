@@ -27,7 +27,7 @@ from dsetkit.compositing import (
     Canvas,
     FullSet,
     PlaneRule,
-    compositing_fingerprint,
+    with_compositing,
 )
 from dsetkit.datasets import SAMPLES_PER_COMMIT, Dataset
 from dsetkit.errors import DatasetError
@@ -266,9 +266,7 @@ def describe_dataset(
         shard=m.ONLY_SHARD | {"shards": shards},
         engine=ENGINE_VERSION,
     )
-    if manifest.composited:
-        return replace(manifest, compositing=compositing_fingerprint(manifest.composited))
-    return manifest
+    return with_compositing(manifest)
 
 
 def sizes_before(output: Path, count: int, *, shards: int) -> list[int]:

@@ -67,6 +67,6 @@ def measure_labels(dataset: Dataset, *, samples: int = SCORED_SAMPLES) -> dict:
     quality = LabelQuality(manifest.depth_kind)
     indices = evenly_spread(manifest.num_samples, samples)
     for index in indices:
-        images = dataset.stored_images(dataset.record(index))
+        images = dataset.stored_images(dataset.record(index), ("mask", "depth"))
         quality.add(images["mask"], images["depth"])
     return quality.result() | {"samples": len(indices)}

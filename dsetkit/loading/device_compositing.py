@@ -179,7 +179,7 @@ class DeviceCompositor:
         """Fields (N,H,W) or (N,H,W,3) of one part of a batch."""
         image = self._backgrounds[batch.backgrounds].float()
         mask = torch.zeros(image.shape[:3], device=self.device)
-        instances = torch.zeros(image.shape[:3], dtype=torch.uint8, device=self.device)
+        instances = torch.zeros_like(mask) if "instances" in names else None
         depth = self._depths[batch.backgrounds] if "depth" in names else None
         for k in range(batch.flips.shape[1]):
             placed = self._placed(batch.levels[:, k], batch.boxes[:, k], batch.flips[:, k])
@@ -187,15 +187,19 @@ class DeviceCompositor:
             image = self._behind(image, alpha[..., None]) + placed[..., :3]
             mask = self._behind(mask, alpha) + alpha
             is_object = alpha >= OBJECT_ALPHA
-            instances = torch.where(is_object, k + 1, instances)
+            if instances is not None:
+                instances = torch.where(is_object, k + 1, instances)
             if depth is not None:
                 share = self._share_of_plane[batch.planes[:, k]][:, None, None]
                 depth = torch.where(is_object, share, depth)
         fields = {
             "composite": image.clamp(max=255).to(torch.uint8),
             "mask": mask.to(torch.uint8),
-            "instances": instances.to(torch.uint8),
-        } | ({} if depth is None else {"depth": depth})
+        }
+        if instances is not None:
+            fields["instances"] = instances.to(torch.uint8)
+        if depth is not None:
+            fields["depth"] = depth
         return {name: fields[name] for name in names}
 
     def _behind(self, values: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:

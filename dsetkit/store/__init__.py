@@ -29,6 +29,7 @@ from dsetkit.store.manifest import (
     unpack_cells,
 )
 from dsetkit.store.records import (
+    IMAGE_FIELDS,
     LARGEST_DEPTH_M,
     LARGEST_SIDE,
     MOST_OBJECTS,
@@ -62,6 +63,7 @@ __all__ = [
     "CODECS",
     "DEFAULT_CODECS",
     "ENGINE_VERSION",
+    "IMAGE_FIELDS",
     "LARGEST_DEPTH_M",
     "LARGEST_MAP_SIZE",
     "LARGEST_SIDE",

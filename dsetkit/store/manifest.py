@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Annotated, Any
 
 import msgpack
@@ -109,10 +110,11 @@ class Manifest:
     dsetkit_version: _Text = VERSION
     format_version: int = FORMAT_VERSION
 
-    @property
+    @cached_property  # readers ask for it with every sample
     def composited(self) -> tuple[str, ...]:
         """The fields that readers composite, because they are not stored."""
-        return tuple(name for name in IMAGE_FIELDS if name in {*self.fields} - self.codecs.keys())
+        unstored = {*self.fields} - self.codecs.keys()
+        return tuple(name for name in IMAGE_FIELDS if name in unstored)
 
     @property
     def has_scene_depth(self) -> bool:

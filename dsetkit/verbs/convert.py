@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from dsetkit.compositing import (
-    compositing_fingerprint,
     encode_fields,
     has_recipe,
     pixels_checksum,
     stores_same_pixels,
+    with_compositing,
 )
 from dsetkit.datasets import Dataset, DatasetWriter
 from dsetkit.errors import DatasetError
@@ -92,11 +92,8 @@ def _describe(source: m.Manifest, layout: str, chosen: Mapping[str, str]) -> m.M
         shard=m.ONLY_SHARD,
         layout=layout,
         codecs={name: codecs[name] for name in stored},
-        compositing="",
     )
-    if manifest.composited:
-        return replace(manifest, compositing=compositing_fingerprint(manifest.composited))
-    return manifest
+    return with_compositing(manifest)
 
 
 def _converted(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from dsetkit.compositing import compositing_fingerprint
+from dsetkit.compositing import with_compositing
 from dsetkit.generating import SceneDepth
 from dsetkit.store import LAYOUT_CODECS, stored_fields
 from dsetkit.store import manifest as m
@@ -47,11 +47,8 @@ def relabelled_manifest(
         max_depth_m=teacher.max_depth_m,
         teacher=entry | {"relabelled": source.fingerprint},
         recipe=recipe,
-        compositing="",
     )
-    if manifest.composited:
-        return replace(manifest, compositing=compositing_fingerprint(manifest.composited))
-    return manifest
+    return with_compositing(manifest)
 
 
 def _recipe(recipe: dict[str, Any], scene: SceneDepth | None) -> dict[str, Any]:

@@ -102,8 +102,8 @@ def relabel_scene(
         manifest,
         source.cells[chosen],
         backgrounds=(
-            structs.replace(asset, depth=encode_depth(depth))
-            for asset, depth in zip(source.assets("backgrounds"), depths, strict=True)
+            structs.replace(background, depth=encode_depth(depth))
+            for background, depth in zip(source.assets("backgrounds"), depths, strict=True)
         ),
         foregrounds=source.assets("foregrounds"),
     ) as writer:

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from dsetkit.compositing.compositor import Compositor
+from dsetkit.compositing.compositor import Compositor, DepthShare
 from dsetkit.compositing.planes import OBJECT_ALPHA, PlaneRule
 from dsetkit.compositing.randomness import uniform
 from dsetkit.compositing.recipe import Canvas, FullSet
@@ -43,13 +43,16 @@ def test_a_range_that_could_put_objects_behind_is_refused(nearness: tuple) -> No
         PlaneRule(kind="metric", nearness=nearness)
 
 
-def compositor(depth: np.ndarray, side: int = 96) -> Compositor:
+def compositor(
+    depth: np.ndarray, side: int = 96, depth_share: DepthShare | None = None
+) -> Compositor:
     pixels = {
         "backgrounds": [draw_background(0, side)],
         "foregrounds": [draw_foreground(i, 50, 40) for i in range(3)],
         "depths": [depth],
     }
-    return Compositor(lambda kind, number: pixels[kind][number], (side, side))
+    canvas = (side, side)
+    return Compositor(lambda kind, number: pixels[kind][number], canvas, depth_share=depth_share)
 
 
 def test_invalid_depth_is_not_looked_at_unless_there_is_nothing_else() -> None:
@@ -107,9 +110,8 @@ def test_the_share_of_depth_is_that_of_the_stored_depth(kind: str, size: tuple |
         PlacedObject(foreground=i, flip=False, box=(5 + 30 * i, 5, 40, 50), plane=9000 + 2000 * i)
         for i in range(2)
     )
-    plain = compositor(depth)
     share_of = partial(depth_share, kind=kind, max_depth_m=10.0)
-    sharing = Compositor(plain.asset, plain.canvas, depth_share=share_of)
+    sharing = compositor(depth, depth_share=share_of)
     fields = sharing.fields(Record(0, objects, {}), ("depth", "depth_share"), size)
     assert fields["depth_share"].dtype == np.float32
     assert np.array_equal(fields["depth_share"], share_of(fields["depth"]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from dsetkit.assets.folders import Asset, assign_splits, encode_asset, fingerprint
 from dsetkit.compositing.batches import BatchCompositor
-from dsetkit.compositing.compositor import compositing_fingerprint
+from dsetkit.compositing.compositor import with_compositing
 from dsetkit.compositing.planes import PlaneRule
 from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.compositing.selection import select, split_cells
@@ -212,9 +212,7 @@ def _manifest(
         num_foregrounds=len(full_set.foreground_shapes),
         engine=ENGINE_VERSION,
     )
-    if not manifest.composited:
-        return manifest
-    return replace(manifest, compositing=compositing_fingerprint(manifest.composited))
+    return with_compositing(manifest)
 
 
 def tiny_rgbd(path: Path, *, num_samples: int = 5) -> Path:

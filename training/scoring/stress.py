@@ -54,15 +54,12 @@ def another(pictures: torch.Tensor) -> torch.Tensor:
     count = len(pictures)
     looks = F.adaptive_avg_pool2d(pictures, LOOK_SIDE).flatten(1)
     is_other = torch.cdist(looks, looks, p=1) / looks.shape[1] > SAME_LOOK
-    taken = torch.flip(pictures, dims=(2, 3))
     rows = torch.arange(count, device=pictures.device)
-    is_open = torch.ones(count, dtype=torch.bool, device=pictures.device)
-    for step in range(count):
-        others = (rows + count // 2 + step) % count
-        fits = is_open & is_other[rows, others]
-        taken[fits] = pictures[others[fits]]
-        is_open &= ~fits
-    return taken
+    others = (rows[:, None] + count // 2 + rows) % count  # (N, N): whom each looks at, in turn
+    fits = is_other.gather(1, others)
+    first = others.gather(1, fits.int().argmax(dim=1, keepdim=True)).flatten()
+    has_other = fits.any(dim=1)[:, None, None, None]
+    return torch.where(has_other, pictures[first], torch.flip(pictures, dims=(2, 3)))
 
 
 STRESSES: dict[str, Change] = {

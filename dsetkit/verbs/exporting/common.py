@@ -26,9 +26,8 @@ JPEG_SIGNATURE = b"\xff\xd8\xff"
 RECORDS_AT_ONCE = 32
 BACKGROUNDS_KEPT = 64
 KEY_DIGITS = 6  # at least
-ENCODED_WITH = DEFAULT_CODECS
 OPTIONAL = ("instances",)  # fields that samples may lack though the dataset has them
-DECODED_WITH = ENCODED_WITH | {"composite": "png"}  # which decodes JPEG, too
+DECODED_WITH = DEFAULT_CODECS | {"composite": "png"}  # which decodes JPEG, too
 
 Row = dict[str, int | str]
 
@@ -78,7 +77,7 @@ def as_picture(
     content = record.fields.get(name, b"")
     if content.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)) and stored_orientation(content) == 1:
         return content
-    return CODECS[ENCODED_WITH[name]].encode(
+    return CODECS[DEFAULT_CODECS[name]].encode(
         dataset.image(record, name) if pixels is None else pixels
     )
 
@@ -153,11 +152,10 @@ class SampleReader:
                 )
 
     def _pictures(self, record: Record) -> dict[str, bytes]:
-        wanted = set(self.dataset.manifest.composited).intersection(self.fields)
-        composited = self.dataset.compositor.fields(record, wanted) if wanted else {}
+        composited = self.dataset.composited(record, self.fields)
         pictures = {}
         for name in self.fields:
-            if name in OPTIONAL and name not in {*record.fields, *wanted}:
+            if name in OPTIONAL and name not in {*record.fields, *composited}:
                 continue
             if name != "background":
                 pictures[name] = as_picture(self.dataset, record, name, composited.get(name))
