@@ -35,6 +35,7 @@ from dsetkit.cli.teacher_verbs import (
     add_label_flags,
     add_scene_flags,
     add_teacher_flags,
+    nearness_settings,
     require_teacher,
     teacher_choice,
 )
@@ -353,8 +354,9 @@ def _scene_depth(args: argparse.Namespace) -> "SceneDepth | None":
     from dsetkit.generating import SceneDepth
     from dsetkit.importing import MeasuredBackgrounds
 
+    nearness = nearness_settings(args, is_scene=args.depth_of == "scene")
     if args.depth_of == "composite":
-        for flag in ("nearness", "background_depth", "depth_scale"):
+        for flag in ("background_depth", "depth_scale"):
             if getattr(args, flag) is not None:
                 raise DsetkitError(f"--{flag.replace('_', '-')} needs --depth-of scene")
         return None
@@ -366,7 +368,6 @@ def _scene_depth(args: argparse.Namespace) -> "SceneDepth | None":
         measured = MeasuredBackgrounds(
             folder=args.background_depth, units_per_m=args.depth_scale, **max_depth
         )
-    nearness = {"nearness": tuple(args.nearness)} if args.nearness else {}
     return SceneDepth(measured=measured, **nearness)
 
 

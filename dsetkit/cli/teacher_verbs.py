@@ -3,7 +3,7 @@
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dsetkit.arguments import (
     BATCH,
@@ -113,6 +113,19 @@ def add_scene_flags(add: AddArgument, *, default: str | None) -> None:
     )
 
 
+def nearness_settings(args: argparse.Namespace, *, is_scene: bool) -> dict[str, Any]:
+    """What `--nearness` says, as keywords of `SceneDepth`.
+
+    Raises:
+        TeacherError: It is given without scene depth.
+    """
+    if args.nearness is None:
+        return {}
+    if not is_scene:
+        raise TeacherError("--nearness needs --depth-of scene")
+    return {"nearness": tuple(args.nearness)}
+
+
 def add_label_flags(add: AddArgument) -> None:
     """Adds --teacher-edges and --teacher-check."""
     add(
@@ -195,11 +208,8 @@ def _relabel(args: argparse.Namespace) -> None:
     is_scene = args.depth_of == "scene"
     if args.depth_of is None:
         is_scene = Dataset(args.dataset).manifest.has_scene_depth
-    if args.nearness and not is_scene:
-        raise TeacherError("--nearness needs --depth-of scene")
-    scene = None
-    if is_scene:
-        scene = SceneDepth(nearness=tuple(args.nearness)) if args.nearness else SceneDepth()
+    settings = nearness_settings(args, is_scene=is_scene)
+    scene = SceneDepth(**settings) if is_scene else None
     make = partial(relabel, args.dataset, teacher=teacher_choice(args), scene=scene)
     if args.teacher_check:
         require_teacher(args.teacher)

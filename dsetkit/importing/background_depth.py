@@ -20,7 +20,7 @@ from dsetkit.assets import (
 from dsetkit.compositing import resize_depth
 from dsetkit.errors import AssetError, printable
 from dsetkit.importing.depth_files import DEPTH_SUFFIXES, read_depth
-from dsetkit.importing.pairs import COLOUR_TAG, DEPTH_TAG
+from dsetkit.importing.pairs import COLOUR_TAG, DEPTH_TAG, tagged
 from dsetkit.importing.turning import fitted
 
 
@@ -74,10 +74,12 @@ class MeasuredBackgrounds:
                 f"cannot open {printable(self.folder)} ({error.strerror}): expected the folder of "
                 "the backgrounds' depth"
             ) from None
-        is_visible = (path for path in paths if not path.name.startswith("."))
-        files = [path for path in is_visible if path.suffix.lower() in DEPTH_SUFFIXES]
-        tagged = {_without(path.stem, DEPTH_TAG): path for path in files if _has(path, DEPTH_TAG)}
-        return {path.stem: path for path in files if not _has(path, COLOUR_TAG)} | tagged
+        names = [path.name for path in paths if not path.name.startswith(".")]
+        pictures = {name for _, name in tagged(names, COLOUR_TAG, DEPTH_SUFFIXES)}
+        others = [self.folder / name for name in names if name not in pictures]
+        plain = {path.stem: path for path in others if path.suffix.lower() in DEPTH_SUFFIXES}
+        depths = tagged(names, DEPTH_TAG, DEPTH_SUFFIXES)
+        return plain | {stem: self.folder / name for (stem,), name in depths}
 
     def _read_or_reason(
         self, photographs: dict[str, Path], depths: dict[str, Path], size: int, name: str
@@ -112,10 +114,6 @@ class MeasuredBackgrounds:
             )
         square = central_square(depth).astype(np.float32)
         return np.rint(resize_depth(square, (size, size))).astype(np.uint16)
-
-
-def _has(path: Path, tag: str) -> bool:
-    return path.stem.lower().endswith(tag)
 
 
 def _without(stem: str, tag: str) -> str:

@@ -80,8 +80,8 @@ def find_pairs(root: Path, naming: PairNaming) -> tuple[list[Pair], list[BadFile
             depths = _matching(paths, naming.depth_glob)
             expected = f"{naming.color_glob} and {naming.depth_glob}"
         else:
-            colours = _tagged(paths, COLOUR_TAG, PICTURE_SUFFIXES)
-            depths = _tagged(paths, DEPTH_TAG, DEPTH_SUFFIXES)
+            colours = tagged(paths, COLOUR_TAG, PICTURE_SUFFIXES)
+            depths = tagged(paths, DEPTH_TAG, DEPTH_SUFFIXES)
             expected = EXPECTED
         pairs, bad = _by_key(root, colours, depths, expected)
     if not pairs and not bad:
@@ -93,7 +93,8 @@ def find_pairs(root: Path, naming: PairNaming) -> tuple[list[Pair], list[BadFile
     return pairs, bad
 
 
-def _tagged(paths: Iterable[str], tag: str, suffixes: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
+def tagged(paths: Iterable[str], tag: str, suffixes: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
+    """(What stands before the tag, path) of the paths with a tag and one of some suffixes."""
     for path in paths:
         stem, dot, suffix = path.rpartition(".")
         if dot and f".{suffix.lower()}" in suffixes and stem.lower().endswith(tag):
