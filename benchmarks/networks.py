@@ -1,6 +1,6 @@
 """Lists the networks: parameters, arithmetic, and how long a training takes for 1,000 samples.
 
-    python -m benchmarks.networks [--size 64] [--batch-size 16] [--steps 5]
+    python -m benchmarks.networks [--size 64] [--batch-size 16] [--steps 5] [--networks NAME ...]
 
 A step is forward, loss, backward and AdamW on random pictures, as `defaults` of bench_train, on
 this machine's device; the networks take turns. GFLOP counts a forward pass of one sample, a
@@ -29,12 +29,20 @@ def main() -> None:
     parser.add_argument("--size", type=SIDE_PX, default=64, help="side of the pictures [px]")
     parser.add_argument("--batch-size", type=BATCH, default=16)
     parser.add_argument("--steps", type=STEPS, default=5, help="measured steps of each network")
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        choices=MODELS,
+        default=list(MODELS),
+        metavar="NAME",
+        help="only these (default: all, which take 4 GB of memory together)",
+    )
     args = parser.parse_args()
     device = prepare_device(pick_device("auto"))
-    seconds: dict[str, list[float]] = {name: [] for name in MODELS}
+    seconds: dict[str, list[float]] = {name: [] for name in args.networks}
     facts = {}
     steps = {}
-    for name in MODELS:
+    for name in args.networks:
         net = create_model(name, in_channels=3 * len(BOTH)).to(device)
         pictures = torch.rand(args.batch_size, 6, args.size, args.size, device=device)
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
