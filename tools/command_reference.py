@@ -11,6 +11,7 @@ import importlib
 import os
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from dsetkit.arguments import Real, Whole
 from dsetkit.cli.main import build_parser as build_verbs
@@ -27,6 +28,7 @@ def main() -> None:
         print(text)
 
 
+@cache
 def sections() -> dict[str, str]:
     """The parts of the reference by the name that a page asks for them."""
     return {
@@ -36,6 +38,7 @@ def sections() -> dict[str, str]:
     }
 
 
+@cache
 def verbs() -> dict[str, argparse.ArgumentParser]:
     """The parser of each verb of `dsetkit`, in alphabetical order."""
     actions = build_verbs()._actions  # argparse has no public list of them
@@ -43,6 +46,7 @@ def verbs() -> dict[str, argparse.ArgumentParser]:
     return dict(sorted(choice.choices.items()))
 
 
+@cache
 def script(name: str) -> argparse.ArgumentParser:
     """The parser of a script at the root, or of a tool, by the name of its module."""
     parser: argparse.ArgumentParser = importlib.import_module(name).build_parser()
