@@ -62,12 +62,14 @@ def _section(title: str, parser: argparse.ArgumentParser) -> str:
         flags = ", ".join(f"`{_name(action)}`" for action in choice._group_actions)
         count = "Exactly one" if choice.required else "At most one"
         lines += [f"{count} of {flags}.", ""]
+    tables = dict[str, list[str]]()
     for group in parser._action_groups:
+        title = "" if group.title in ("options", "positional arguments") else group.title or ""
         rows = [_row(parser, action) for action in group._group_actions if _is_shown(action)]
-        if rows:
-            plain = group.title in ("options", "positional arguments")
-            lines += [] if plain else [f"**{(group.title or '').capitalize()}**", ""]
-            lines += [HEADER + "\n".join(rows), ""]
+        tables.setdefault(title, []).extend(rows)
+    for title, rows in tables.items():
+        lines += [f"**{title.capitalize()}**", ""] if title and rows else []
+        lines += [HEADER + "\n".join(rows), ""] if rows else []
     return "\n".join(lines)
 
 
