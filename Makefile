@@ -1,4 +1,4 @@
-# make demo | test | test-all | lint | clean
+# make demo | test | test-all | lint | docs | clean
 # make test K=store runs tests/store alone.
 
 PYTHON ?= python3
@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 K ?=
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint docs clean
 
 demo: .venv/run-ready
 	$(BIN)/python -m dsetkit demo --output demo
@@ -22,8 +22,11 @@ lint: .venv/test-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/test-ready
+	$(BIN)/python -m tools.build_site
+
 clean:
-	rm -rf .venv demo build dist *.egg-info
+	rm -rf .venv .cache demo build dist site *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

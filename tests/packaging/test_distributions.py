@@ -145,7 +145,7 @@ def test_the_sdist_holds_what_a_clone_holds(distributions: dict[str, Path], sour
         "requirements-dev.txt",
         "LICENSE-WEIGHTS",
         ".ci/run",
-        "docs/teachers.md",
+        "docs/guides/teachers.md",
         "examples/system_000.sh",
         "models/checkpoints/bundled_teacher.safetensors",
         "tests/teachers/golden/densedepth_64x96.npz",
