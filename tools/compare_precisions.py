@@ -8,6 +8,7 @@
     fp16        the same converted to fp16, input and output float32
     int8        quantised (8-bit activations and weights, a scale for each channel), calibrated on
                 every eighth frame; the head stays in fp32
+    openvino    the bundled ONNX file through OpenVINO, in bf16 where the CPU has it
 
 Speed: 224 px squares in batches of 32, all ways in turn, medians; beside it the CPU time. Labels
 are compared with those of torch on the frames of --data, without the mirrored picture.
@@ -32,7 +33,7 @@ from rich.table import Table
 
 from dsetkit import SampleDataset
 from dsetkit.arguments import COUNT, JOBS, Parser
-from dsetkit.teachers import Teacher, load_teacher
+from dsetkit.teachers import Teacher, TeacherOptions, load_teacher
 from dsetkit.teachers.bundled import BUNDLED
 from tools.bundle_teacher import CHECKPOINT
 from training.scoring.metrics import DepthMetrics
@@ -57,8 +58,15 @@ def main() -> None:
             name: _loaded(spec, threads=args.threads or torch.get_num_threads())
             for name, spec in specs.items()
         }
+        teachers["openvino"] = load_teacher(
+            "bundled",
+            device="cpu",
+            options=TeacherOptions(engine="openvino"),
+            threads=args.threads,
+        )
         sizes = {"torch": CHECKPOINT.stat().st_size}
         sizes |= {name: file.stat().st_size for name, file in files.items()}
+        sizes["openvino"] = BUNDLED.stat().st_size
     seconds, cpu_seconds = timed(teachers, args.repeat)
     scores, apart = scored(teachers, args.data)
     table = Table(

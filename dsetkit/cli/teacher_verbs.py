@@ -89,6 +89,14 @@ def add_teacher_flags(add: AddArgument, *, default: str | None) -> None:
         action="store_true",
         help="run torch networks through torch.compile: starts later; last bits of depth differ",
     )
+    add(
+        "--teacher-engine",
+        default="auto",
+        choices=("auto", "onnxruntime", "openvino"),
+        help="what runs bundled and onnx teachers; openvino (CPU) computes in bf16 where the CPU "
+        "can: faster, other last digits; auto: openvino for bundled where it is installed and the "
+        "CPU can, else onnxruntime",
+    )
     add("--batch-size", type=BATCH, default=32, help="samples that the teacher sees at once")
     add("--device", type=device, default="auto", help="where the teacher runs: auto, cpu or cuda")
 
@@ -171,6 +179,7 @@ def teacher_options(args: argparse.Namespace) -> "TeacherOptions":
         std=tuple(args.teacher_std) if args.teacher_std else None,
         precision=args.teacher_precision,
         compiled=args.teacher_compile,
+        engine=args.teacher_engine,
     )
 
 

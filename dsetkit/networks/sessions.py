@@ -97,6 +97,15 @@ def _providers(device: str, available: list[str]) -> list[str | tuple[str, dict[
     return [("CUDAExecutionProvider", {"device_id": int(match[1] or 0)}), "CPUExecutionProvider"]
 
 
+def has_cuda() -> bool:
+    """Whether an ONNX Runtime is installed that has CUDA."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return False
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
 def _onnxruntime(name: str) -> ModuleType:
     try:
         import onnxruntime

@@ -156,10 +156,10 @@ _Loader = Callable[[str, str, str, TeacherOptions, int | None], Teacher]
 # name -> how it is loaded, which options it takes
 _LOADERS: dict[str, tuple[_Loader | None, tuple[str, ...]]] = {
     "none": (None, ()),
-    "bundled": (_bundled, ("size", "flip")),
+    "bundled": (_bundled, ("size", "flip", "engine")),
     "checkpoint": (_checkpoint, _TORCH),
     "densedepth": (_densedepth, _TORCH),
     "densedepth-kitti": (_densedepth, _TORCH),
     "hf": (_hugging_face, (*_ANY_MODEL, "precision", "compiled")),
-    "onnx": (_onnx, (*_ANY_MODEL, "mean", "std")),
+    "onnx": (_onnx, (*_ANY_MODEL, "mean", "std", "engine")),
 }

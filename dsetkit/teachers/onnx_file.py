@@ -1,4 +1,4 @@
-"""Teachers in ONNX files: any model with a picture in and a map out, through ONNX Runtime.
+"""Teachers in ONNX files: any model with a picture in and a map out.
 
 What the file cannot say stands in a small JSON beside it, of the same stem:
 
@@ -15,7 +15,8 @@ What the file cannot say stands in a small JSON beside it, of the same stem:
     }
 
 Flags say the same and win over it: `--teacher-kind`, `-max-depth`, `-range`, `-size`, `-mean`,
-`-std`. The input is float32 (N, 3, h, w); sizes that are fixed in the file need not be said.
+`-std`. With `--teacher-engine openvino` OpenVINO runs the file, else ONNX Runtime. The input is
+float32 (N, 3, h, w); sizes that are fixed in the file need not be said.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from dsetkit import devices
 from dsetkit.arguments import DEPTH_M, INVERSE_DEPTH, PIXEL_MEAN, PIXEL_STD, SIDE_PX, shown
 from dsetkit.errors import TeacherError, one_line
 from dsetkit.files import read_json
+from dsetkit.networks.openvino_session import OpenVinoSession
 from dsetkit.networks.resizing import OnnxResizer, fitted_size
 from dsetkit.networks.sessions import Session, open_session
 from dsetkit.store import LARGEST_DEPTH_M
@@ -78,7 +80,9 @@ class OnnxTeacher:
         self.name = name or f"onnx:{path.name}"
         metadata = _read_metadata(path, self.name) | _told(options)
         shown_name = f"teacher {self.name}"
-        self._session = open_session(path, name=shown_name, device=device, threads=threads)
+        self._session = _open(
+            path, name=shown_name, device=device, engine=options.engine, threads=threads
+        )
         devices.keep_freed_memory()  # pictures and answers of each batch take as much as the last
         self._input, self._output = _input_and_output(self._session, self.name)
         mean, std = (self._triple(metadata, key) for key in ("mean", "std"))
@@ -96,7 +100,16 @@ class OnnxTeacher:
             "width": self._size[1],
             "mean": mean.tolist(),
             "std": std.tolist(),
-        } | ({"licence": metadata["licence"]} if metadata.get("licence") else {})
+            **({"licence": metadata["licence"]} if metadata.get("licence") else {}),
+            **self.engine,
+        }
+
+    @property
+    def engine(self) -> dict[str, str]:
+        """What the manifest says of the engine: nothing of ONNX Runtime."""
+        if isinstance(self._session, OpenVinoSession):
+            return {"engine": f"openvino {self._session.precision}"}
+        return {}
 
     def __call__(self, composites: np.ndarray) -> np.ndarray:
         """Depth of uint8 (N,H,W,3) RGB: float32 (N,h,w), metres or inverse depth.
@@ -165,6 +178,19 @@ class OnnxTeacher:
 
 
 # ---- the file ----------------------------------------------------------------------------------
+
+
+def _open(
+    path: Path, *, name: str, device: str, engine: str, threads: int | None
+) -> Session | OpenVinoSession:
+    if engine != "openvino":
+        return open_session(path, name=name, device=device, threads=threads)
+    if device.startswith("cuda"):
+        raise TeacherError(
+            f"--teacher-engine openvino with --device {device}: here OpenVINO runs on the CPU; "
+            "leave one of the flags out"
+        )
+    return OpenVinoSession(path, name=name, threads=threads)
 
 
 def _input_and_output(session: Session, name: str) -> tuple[str, str]:

@@ -10,11 +10,12 @@ from dsetkit.errors import TeacherError
 
 KINDS = ("metric", "relative")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+ENGINES = ("auto", "onnxruntime", "openvino")
 OF_ONNX_RUNTIME = {  # teachers that it runs -> what to do without the flags that are for torch
     "onnx": "ONNX Runtime runs a file in its own precision and optimises it itself: leave the flag "
     "out; for fp16 convert the file, its input kept float32 (onnxconverter-common, "
     "keep_io_types=True)",
-    "bundled": "ONNX Runtime runs it, in fp32: leave the flag out, or in a clone use --teacher "
+    "bundled": "--teacher-engine says how it runs: leave the flag out, or in a clone use --teacher "
     "checkpoint:models/checkpoints/bundled_teacher.safetensors, which has it",
 }
 
@@ -49,6 +50,7 @@ class TeacherOptions:
         std: By which they are then divided.
         precision: Of PRECISIONS, what the network computes in; see `running`.
         compiled: Run the network through `torch.compile`.
+        engine: Of ENGINES, what runs an ONNX file; see `onnx_file`.
     """
 
     kind: str | None = None
@@ -60,6 +62,7 @@ class TeacherOptions:
     std: tuple[float, float, float] | None = None
     precision: str = "auto"
     compiled: bool = False
+    engine: str = "auto"
 
     def check(self, teacher: str, *, takes: tuple[str, ...]) -> None:
         """Makes sure that the values make sense and are for this teacher.
@@ -84,6 +87,8 @@ class TeacherOptions:
         if self.precision not in PRECISIONS:
             expected = ", ".join(PRECISIONS)
             raise TeacherError(f"--teacher-precision {self.precision}: expected {expected}")
+        if self.engine not in ENGINES:
+            raise TeacherError(f"--teacher-engine {self.engine}: expected {', '.join(ENGINES)}")
         if self.max_depth_m is not None:
             DEPTH_M.check(self.max_depth_m, "--teacher-max-depth", TeacherError)
         if self.size is not None:

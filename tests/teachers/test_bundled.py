@@ -10,23 +10,29 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from dsetkit.errors import NetworkError
+from dsetkit.errors import NetworkError, TeacherError
 from dsetkit.networks import sessions
 from dsetkit.networks.onnx_export import drawn_composites
 from dsetkit.networks.resizing import RESIZE_GRAPH, OnnxResizer
 from dsetkit.networks.sessions import default_threads
 from dsetkit.teachers import TeacherOptions, load_teacher
-from dsetkit.teachers.bundled import BUNDLED
+from dsetkit.teachers.bundled import BUNDLED, fastest_engine
 from tools.bundle_teacher import CHECKPOINT, SIZES
 from tools.resize_graph import resize_graph
 
 REPOSITORY = Path(__file__).parents[2]
 FURTHEST_APART_M = 5e-5  # measured 6e-6
+ONNX_RUNTIME, OPENVINO = "onnxruntime", "openvino"
 
 
 @pytest.fixture(scope="module")
 def bundled() -> object:
-    return load_teacher("bundled", device="cpu")
+    return load(ONNX_RUNTIME)
+
+
+def load(engine: str, **settings: int) -> object:
+    options = TeacherOptions(engine=engine)
+    return load_teacher("bundled", device="cpu", options=options, **settings)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -49,13 +55,56 @@ def test_its_file_keeps_weights_in_half_and_names_no_place_of_its_making() -> No
     }
 
 
-def test_labels_do_not_depend_on_the_number_of_threads_or_pictures() -> None:
+@pytest.mark.parametrize("engine", [ONNX_RUNTIME, OPENVINO])
+def test_labels_do_not_depend_on_the_number_of_threads_or_pictures(engine: str) -> None:
     composites = drawn_composites(96, 96)[1]
-    one, three = (load_teacher("bundled", device="cpu", threads=count) for count in (1, 3))
+    one, three = (load(engine, threads=count) for count in (1, 3))
     depth = one(composites)
     np.testing.assert_array_equal(depth, three(composites))
     np.testing.assert_array_equal(depth, one(composites))
     np.testing.assert_array_equal(depth[:1], one(composites[:1]))
+
+
+def test_openvino_answers_nearly_as_onnx_runtime_and_the_manifest_tells_them_apart(
+    bundled: object,
+) -> None:
+    other = load(OPENVINO)
+    for composites in drawn_composites(96, 128):
+        difference = np.abs(bundled(composites) - other(composites))
+        assert difference.mean() < 0.05  # [m]; bf16 has 8 bits of mantissa
+    assert bundled.settings == {}
+    assert other.settings["engine"].split() in (["openvino", "bf16"], ["openvino", "f32"])
+
+
+@pytest.mark.parametrize(
+    ("installed", "native", "device", "expected"),
+    [
+        (True, True, "cpu", OPENVINO),
+        (True, True, "auto", OPENVINO),
+        (True, False, "cpu", ONNX_RUNTIME),
+        (False, True, "cpu", ONNX_RUNTIME),
+        (True, True, "cuda:0", ONNX_RUNTIME),
+    ],
+)
+def test_openvino_runs_it_where_it_is_installed_and_has_bf16(
+    monkeypatch: pytest.MonkeyPatch, installed: bool, native: bool, device: str, expected: str
+) -> None:
+    for name, answer in (("is_installed", installed), ("has_bf16", native), ("has_cuda", False)):
+        monkeypatch.setattr(f"dsetkit.teachers.bundled.{name}", lambda answer=answer: answer)
+    assert fastest_engine(device) == expected
+
+
+def test_an_engine_that_cannot_run_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = TeacherOptions(engine=OPENVINO)
+    with pytest.raises(TeacherError, match="openvino with --device cuda: here OpenVINO runs on"):
+        load_teacher("bundled", device="cuda", options=options)
+    with pytest.raises(TeacherError, match="checkpoint has no --teacher-engine: it takes"):
+        load_teacher(f"checkpoint:{CHECKPOINT}", options=options)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(
+        NetworkError, match=r"with OpenVINO needs openvino, .* 'dsetkit\[openvino\]'"
+    ):
+        load_teacher("bundled", device="cpu", options=options)
 
 
 def test_it_runs_without_torch() -> None:
@@ -138,5 +187,5 @@ def test_the_graph_that_resizes_is_what_its_tool_writes() -> None:
 
 
 def test_sizes_and_flips_are_recorded() -> None:
-    options = TeacherOptions(size=96, flip=True)
+    options = TeacherOptions(size=96, flip=True, engine=ONNX_RUNTIME)
     assert load_teacher("bundled", options=options).settings == {"size": 96, "flip": True}

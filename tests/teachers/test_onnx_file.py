@@ -193,3 +193,23 @@ def test_without_onnxruntime_the_error_names_what_to_install(
     path = write_model(tmp_path / "t.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert "pip install onnxruntime" in refusal(path)
+
+
+def test_openvino_answers_as_onnx_runtime(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "mean.onnx")
+    one, other = (
+        load_teacher(f"onnx:{path}", device="cpu", options=TeacherOptions(engine=engine))
+        for engine in ("auto", "openvino")
+    )
+    np.testing.assert_allclose(one(COMPOSITES), other(COMPOSITES), rtol=0.02)
+    assert "engine" not in one.settings and other.settings["engine"].startswith("openvino ")
+
+
+def test_a_file_that_openvino_cannot_read_is_one_clear_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    broken.with_suffix(".json").write_text(json.dumps(ABOUT))
+    for path, complaint in ((broken, "cannot be opened by OpenVINO"), (tmp_path / "x", "no file")):
+        with pytest.raises(NetworkError, match=complaint) as error:
+            load_teacher(f"onnx:{path}", options=TeacherOptions(engine="openvino"))
+        assert "\n" not in str(error.value)
