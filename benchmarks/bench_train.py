@@ -40,7 +40,7 @@ from models.blocks import Normalize
 from training import loop
 from training.losses.specs import depth_loss, mask_loss
 from training.network import mixed_precision
-from training.schedule import make_optimizer
+from training.optimizer import make_optimizer
 from training.scoring.metrics import resize_to
 
 # Similar networks of other libraries; "encoder alone" is an upper bound.

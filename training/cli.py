@@ -28,12 +28,13 @@ from dsetkit.arguments import (
 from dsetkit.console import run
 from dsetkit.errors import DsetkitError, RunError
 from training import ranks
-from training.augment import AUGMENT_HELP, default_augment
+from training.augment import AUGMENT_HELP, augmentations_of, default_augment
 from training.chain import CHAIN_LR
+from training.optimizer import OPTIMIZERS
 from training.presets import PRESET_HELP, PRESETS, REFERENCE, defaults_of
-from training.run_dir import ARGUMENTS_FILE, read_arguments
-from training.schedule import OPTIMIZERS, SCHEDULES
-from training.trackers import LOG_TO_HELP
+from training.run_files import ARGUMENTS_FILE, read_arguments
+from training.schedule import SCHEDULES
+from training.trackers import LOG_TO_HELP, find_tracker
 
 # Arguments that may differ when a run continues: they change where files are and how fast it runs,
 # not the result. (--accumulate fits a batch into memory; it changes results as little as the number
@@ -79,14 +80,13 @@ def parse_run(parser: Parser, argv: Sequence[str] | None = None) -> argparse.Nam
     """Parses the arguments of a training; --resume takes missing ones from the run.
 
     Raises:
-        RunError: --data or --output is missing, --resume with an argument that changes the run, or
-            a batch that does not fall into equal parts.
+        RunError: --data or --output is missing, --resume with an argument that changes the run, a
+            batch that does not fall into equal parts, or an unknown augmentation or tracker.
     """
     args = parser.parse_args(argv)
     if not args.resume:
         parser.set_defaults(**defaults_of(args.preset, script=parser.prog))
         args = parser.parse_args(argv)
-        args.augment = args.augment or default_augment(args.inputs)
     if args.output is None:
         raise RunError("--output is missing: expected the folder of the run")
     if args.resume:
@@ -105,6 +105,10 @@ def parse_run(parser: Parser, argv: Sequence[str] | None = None) -> argparse.Nam
     if args.data is None:
         raise RunError("--data is missing: expected the dataset's directory")
     ranks.check_batch_size(args.batch_size, accumulate=args.accumulate)
+    args.augment = args.augment or default_augment(args.inputs)
+    augmentations_of(args.augment)
+    for name in args.log_to:
+        find_tracker(name)
     return args
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from training import loop, ranks, run_dir
+from training import exchange, loop, ranks, run_dir
 from training.augment import make_augment
-from training.checkpoint import STATE_FILE, Stateful, save_state
+from training.checkpoint import Stateful, save_state
 from training.data import (
     DataSource,
     Loader,
@@ -30,11 +30,13 @@ from training.estimate import TimeEstimate
 from training.interrupts import CtrlC
 from training.loop import Batch
 from training.network import Forward, prepare_network, uses_bf16
+from training.optimizer import make_optimizer
 from training.preflight import check_batch_memory, check_batch_norm
 from training.run_dir import Stage
-from training.schedule import Plateau, make_optimizer, make_schedule
+from training.run_files import STATE_FILE
+from training.schedule import Plateau, make_schedule
 from training.settings import FitSettings
-from training.trackers import Tracker, find_tracker, open_trackers
+from training.trackers import Tracker, open_trackers
 
 Outputs = TypeVar("Outputs")
 
@@ -127,8 +129,6 @@ class _Training(Generic[Outputs]):
         device: torch.device,
         save_model: SaveModel,
     ) -> None:
-        for name in settings.log_to:
-            find_tracker(name)  # first: a wrong name is told before anything is made
         self.settings, self.task, self.source = settings, task, source
         self.device, self.save_model = device, save_model
         self.network = prepare_network(
@@ -391,7 +391,7 @@ class _Training(Generic[Outputs]):
     def _validate(self) -> dict[str, float]:
         """The scores of the evaluated network on the validation samples."""
         self.network.evaluated.eval()
-        ranks.share_buffers(self.network.evaluated)
+        exchange.share_buffers(self.network.evaluated)
         with torch.inference_mode():
             return self.task.validate(self._predictions())
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import RunError
-from training import ranks
+from training import exchange
 from training.ema import AveragedWeights
 from training.sync_batch_norm import sync_batch_norm
 
@@ -24,7 +24,7 @@ def open_device(name: str) -> torch.device:
     Raises:
         DsetkitError: There is no such device, or fewer GPUs than ranks.
     """
-    return prepare_device(ranks.own_device(pick_device(name)))
+    return prepare_device(exchange.own_device(pick_device(name)))
 
 
 def uses_bf16(amp: str, device: torch.device) -> bool:
@@ -161,6 +161,6 @@ def prepare_network(
     net.to(device).to(memory_format=memory_format)
     net = sync_batch_norm(net, device) if sync_bn else net
     average = AveragedWeights(net, ema) if ema else None
-    module = ranks.parallel(cast(nn.Module, torch.compile(net)) if compile_it else net)
+    module = exchange.parallel(cast(nn.Module, torch.compile(net)) if compile_it else net)
     forward = Forward(module, mixed_precision(amp, device), memory_format)
     return Network(net, average, forward)
