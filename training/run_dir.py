@@ -92,9 +92,14 @@ def make_stages(
 
 
 def start_run(
-    run_dir: Path, arguments: Mapping[str, Any], *, script: str, fingerprint: str
+    run_dir: Path,
+    arguments: Mapping[str, Any],
+    *,
+    script: str,
+    fingerprint: str,
+    precision: Mapping[str, str],
 ) -> None:
-    """Makes the folder of a new run and writes args.json.
+    """Makes the folder of a new run and writes args.json; arguments as of `write_arguments`.
 
     A run that ended before its first step is replaced: there is nothing to lose.
 
@@ -107,7 +112,7 @@ def start_run(
         )
     ranks.barrier()  # until every rank has looked, rank 0 must not write
     forget_state(run_dir)
-    write_arguments(run_dir, arguments, script=script, fingerprint=fingerprint)
+    write_arguments(run_dir, arguments, script=script, fingerprint=fingerprint, precision=precision)
 
 
 def continue_run(

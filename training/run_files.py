@@ -2,7 +2,7 @@
 
 | file of a run folder | holds |
 |---|---|
-| `args.json` | script, arguments, dataset fingerprint |
+| `args.json` | script, arguments, dataset fingerprint, precision |
 | `log.csv` | one row per epoch |
 | `best.safetensors`, `last.safetensors` | weights: best of the last stage begun, newest |
 | `state.pt` | what `--resume` continues from |
@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dsetkit.arguments import shown
 from dsetkit.errors import RunError, one_line
 from dsetkit.files import read_json, write_whole
 from training import ranks
@@ -29,6 +30,7 @@ STATE_FILE, PREVIOUS_FILE = "state.pt", "state.previous.pt"
 LOG_FILE = "log.csv"
 BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
 LARGEST_LOG = 2**26  # of log.csv [bytes]: a hundred thousand epochs and more
+BF16, FLOAT32 = "bf16", "float32"  # what a training computes in
 ADVICE = "make room and continue with --resume (the files saved before are intact)"
 
 
@@ -47,10 +49,28 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_arguments(
-    run_dir: Path, arguments: Mapping[str, Any], *, script: str, fingerprint: str = ""
+    run_dir: Path,
+    arguments: Mapping[str, Any],
+    *,
+    script: str,
+    fingerprint: str = "",
+    precision: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes args.json; makes the folder if it is missing."""
-    content = {"script": script, "dataset_fingerprint": fingerprint, "arguments": dict(arguments)}
+    """Writes args.json; makes the folder if it is missing.
+
+    Args:
+        run_dir: the run's folder.
+        arguments: of the script.
+        script: its name.
+        fingerprint: of the dataset.
+        precision: what the training computes in, BF16 or FLOAT32, by the type of the device.
+    """
+    content = {
+        "script": script,
+        "dataset_fingerprint": fingerprint,
+        "precision": dict(precision or {}),
+        "arguments": dict(arguments),
+    }
     text = json.dumps(content, indent=2, default=str) + "\n"
     write_file(run_dir / ARGUMENTS_FILE, text.encode())
 
@@ -83,6 +103,21 @@ def check_same_dataset(run_dir: Path, fingerprint: str) -> None:
         )
 
 
+def read_precision(run_dir: Path, device: str) -> str | None:
+    """What a run computes in on a type of device, BF16 or FLOAT32; None if it has not run there.
+
+    Raises:
+        RunError: args.json has something else.
+    """
+    precision = _read_run(run_dir).get("precision", {}).get(device)
+    if precision not in (BF16, FLOAT32, None):
+        raise RunError(
+            f"{run_dir / ARGUMENTS_FILE}: precision {shown(precision)}: expected {BF16} or "
+            f"{FLOAT32}; start a new run with another --output"
+        )
+    return precision
+
+
 def _read_run(run_dir: Path) -> dict[str, Any]:
     path = run_dir / ARGUMENTS_FILE
     try:
@@ -90,6 +125,8 @@ def _read_run(run_dir: Path) -> dict[str, Any]:
         for name, kind in (("script", str), ("dataset_fingerprint", str), ("arguments", dict)):
             if not isinstance(content.get(name), kind):
                 raise ValueError(f"it has no {name}")
+        if not isinstance(content.get("precision", {}), dict):  # older runs have none
+            raise ValueError("its precision is not a table")
     except ValueError as error:
         raise RunError(
             f"{path} cannot be read: {one_line(error)}; expected the arguments of a run; "
