@@ -23,23 +23,17 @@ if __name__ in SCRIPT_NAMES:
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from dsetkit import SampleDataset, make_loader
 from dsetkit.arguments import Parser
 from dsetkit.console import run
-from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import RunError
-from models import ModelError, answer, load_model
-from training.loop import Batch, evaluate, prepare_batch
-from training.preflight import check_has_depth
-from training.scoring import evaluation, report
-from training.scoring.baselines import mean_depth_map
-from training.scoring.depth_scores import DepthScores, check_same_depth, check_scales, scale_of
-from training.scoring.pictures import depth_grid, pictures_of
+from models import ModelError
+from training.scoring.flags import add_evaluation_arguments
 from training.scoring.protocols import Scale, add_protocol_arguments, read_protocol
+
+if TYPE_CHECKING:
+    import torch
 
 SCRIPT = "evaluate_depth.py"
 
@@ -47,7 +41,7 @@ SCRIPT = "evaluate_depth.py"
 def build_parser() -> Parser:
     # fmt: off
     parser = Parser(prog=SCRIPT, description="Score a depth network on a split.")
-    evaluation.add_evaluation_arguments(
+    add_evaluation_arguments(
         parser,
         size_help="N or HxW the network sees [px] (default: as trained); scored there too",
         train_data_help="whose train split gives the mean depth map (default: that of --data)",
@@ -61,6 +55,20 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
+
+    # Here and not above, so that --help and wrong arguments need not wait for torch.
+    import numpy as np
+    import torch
+
+    from dsetkit import SampleDataset, make_loader
+    from dsetkit.devices import pick_device, prepare_device
+    from models import answer, load_model
+    from training.loop import Batch, evaluate, prepare_batch
+    from training.preflight import check_has_depth
+    from training.scoring import evaluation, report
+    from training.scoring.depth_scores import DepthScores, check_scales, scale_of
+    from training.scoring.pictures import depth_grid, pictures_of
+
     device = prepare_device(pick_device(args.device))
 
     # ---- Network and data ----------------------------------------------------------------------
@@ -128,8 +136,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         evaluation.write_grid(args.grid, shown, predict, draw, device=device)
 
 
-def train_mean_map(dataset: str, size: tuple[int, int], scale: Scale) -> torch.Tensor | None:
+def train_mean_map(dataset: str, size: tuple[int, int], scale: Scale) -> "torch.Tensor | None":
     """(1, 1, H, W) mean depth of a dataset's train split; None when it has no train samples."""
+    from dsetkit import SampleDataset, make_loader
+    from training.preflight import check_has_depth
+    from training.scoring.baselines import mean_depth_map
+    from training.scoring.depth_scores import check_same_depth, scale_of
+
     data = SampleDataset(dataset, split="train", size=size, fields=("depth",))
     check_same_depth(dataset, scale_of(data.manifest), expected=scale)
     check_has_depth(data, "train", name=dataset)

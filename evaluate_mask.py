@@ -17,23 +17,11 @@ if __name__ in SCRIPT_NAMES:
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
-from torch.utils.data import Subset
-
-from dsetkit import SampleDataset, make_loader
 from dsetkit.arguments import SHARE, Parser
 from dsetkit.console import run
-from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import RunError
-from dsetkit.numbers import evenly_spread
-from models import ModelError, answer, load_model
-from training.loop import Batch, evaluate, prepare_batch
-from training.scoring import evaluation, report
-from training.scoring.baselines import best_differences, describe_difference
-from training.scoring.mask_scores import BOUNDARY_PX, MaskScores
-from training.scoring.pictures import mask_grid, pictures_of
-from training.scoring.stress import EXACT, STRESSES
+from models import ModelError
+from training.scoring.flags import add_average_arguments, add_evaluation_arguments
 
 SCRIPT = "evaluate_mask.py"
 TUNING_SAMPLES = 1000
@@ -42,7 +30,7 @@ TUNING_SAMPLES = 1000
 def build_parser() -> Parser:
     # fmt: off
     parser = Parser(prog=SCRIPT, description="Score a mask network on a split.")
-    evaluation.add_evaluation_arguments(
+    add_evaluation_arguments(
         parser,
         size_help="N or HxW the network sees and is scored at [px] (default: as trained)",
         train_data_help="whose train split tunes the baseline's threshold (default: --data)",
@@ -52,12 +40,27 @@ def build_parser() -> Parser:
     parser.add_argument("--stress", action="store_true",
         help="score again with changed backgrounds: shifted, brighter, noisy, compressed, wrong")
     # fmt: on
-    report.add_average_arguments(parser.add_argument)
+    add_average_arguments(parser.add_argument)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
+
+    # Here and not above, so that --help and wrong arguments need not wait for torch.
+    import numpy as np
+    import torch
+
+    from dsetkit import SampleDataset, make_loader
+    from dsetkit.devices import pick_device, prepare_device
+    from models import answer, load_model
+    from training.loop import Batch, evaluate, prepare_batch
+    from training.scoring import evaluation, report
+    from training.scoring.baselines import describe_difference
+    from training.scoring.mask_scores import BOUNDARY_PX, MaskScores
+    from training.scoring.pictures import mask_grid, pictures_of
+    from training.scoring.stress import EXACT, STRESSES
+
     device = prepare_device(pick_device(args.device))
 
     # ---- Network and data ----------------------------------------------------------------------
@@ -130,6 +133,12 @@ def tune_difference(
     dataset: str, size: tuple[int, int], backgrounds: Sequence[str], *, threshold: float
 ) -> dict[str, float]:
     """The baseline's thresholds, best on train samples; none when the dataset has no such."""
+    from torch.utils.data import Subset
+
+    from dsetkit import SampleDataset, make_loader
+    from dsetkit.numbers import evenly_spread
+    from training.scoring.baselines import best_differences
+
     fields = ("composite", "background", "mask")
     data = SampleDataset(dataset, split="train", size=size, fields=fields)
     if len(data) == 0:

@@ -8,8 +8,8 @@
     python train_depth.py --output runs/depth --resume          # after a cut, also in mid-epoch
 
 The run folder then holds best.safetensors (lowest validation RMSE at the last image size),
-last.safetensors, log.csv, a picture per epoch, tensorboard/ and state.pt; see training/run_dir.py.
-The loop is in training/fit.py.
+last.safetensors, log.csv, a picture per epoch, tensorboard/ and state.pt; see
+training/run_files.py. The loop is in training/fit.py.
 """
 
 import dsetkit.openmp  # noqa: F401  (before torch)
@@ -23,25 +23,11 @@ import argparse
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-import numpy as np
-import torch
-
-from dsetkit import SampleDataset, make_loader
 from dsetkit.arguments import Parser
-from models import MODELS, ModelError, answer, create_model, load_model, save_model
-from models.pretrained import load_pretrained_encoder
-from training import ranks
+from models import MODELS, ModelError, create_model
 from training.chain import links
 from training.cli import SHOWN, add_training_arguments, parse_run, run_training
-from training.data import DataSource
-from training.fit import Task, fit
-from training.loop import Batch
 from training.losses.specs import DEPTH_LOSS_HELP, depth_loss
-from training.network import Forward, check_task, heads_of, open_device, start_from
-from training.preflight import check_has_depth
-from training.scoring.depth_scores import scale_of
-from training.scoring.metrics import DepthMetrics, resize_to
-from training.scoring.pictures import depth_grid, pictures_of
 from training.settings import fit_settings
 
 SCRIPT = "train_depth.py"
@@ -66,6 +52,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Trains on one dataset, into one folder."""
+    # Here and not above, so that --help and wrong arguments need not wait for torch.
+    import numpy as np
+    import torch
+
+    from dsetkit import SampleDataset, make_loader
+    from models import answer, load_model, load_pretrained_encoder, save_model
+    from training import exchange
+    from training.data import DataSource
+    from training.fit import Task, fit
+    from training.loop import Batch
+    from training.network import Forward, check_task, heads_of, open_device, start_from
+    from training.preflight import check_has_depth
+    from training.scoring.depth_scores import scale_of
+    from training.scoring.metrics import DepthMetrics, resize_to
+    from training.scoring.pictures import depth_grid, pictures_of
+
     # ---- Data ----------------------------------------------------------------------------------
     fields = tuple(dict.fromkeys(["composite", *args.inputs, "depth"]))
     samples = partial(SampleDataset, args.data, fields=fields)
@@ -86,7 +88,7 @@ def train(args: argparse.Namespace) -> None:
         return resize_to(forward(pictures).float(), pictures)  # (N, 1, H, W)
 
     def loss_of(output: torch.Tensor, batch: Batch) -> torch.Tensor:
-        output, depth = ranks.gather(output, batch["depth"])
+        output, depth = exchange.gather(output, batch["depth"])
         return loss_fn(output, depth, depth > 0)
 
     def validate(predictions: Iterable[tuple[torch.Tensor, Batch]]) -> dict[str, float]:

@@ -19,28 +19,14 @@ if __name__ in SCRIPT_NAMES:
     end_while_loading(__name__)
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
-import numpy as np
-import torch
-
-from dsetkit import SampleDataset, make_loader
 from dsetkit.arguments import WEIGHT, Parser
-from models import MODELS, ModelError, answer, create_model, load_model, save_model
-from models.pretrained import load_pretrained_encoder
-from training import ranks
+from models import MODELS, ModelError, create_model
 from training.chain import links
 from training.cli import SHOWN, add_training_arguments, parse_run, run_training
-from training.data import DataSource
-from training.fit import Task, fit
-from training.loop import Batch
 from training.losses.specs import DEPTH_LOSS_HELP, MASK_LOSS_HELP, depth_loss, mask_loss
-from training.network import Forward, check_task, heads_of, open_device, start_from
-from training.preflight import check_has_depth
-from training.scoring.depth_scores import scale_of
-from training.scoring.metrics import DepthMetrics, MaskMetrics, resize_to
-from training.scoring.pictures import joint_grid, pictures_of
 from training.settings import fit_settings
 
 SCRIPT = "train_joint.py"
@@ -69,6 +55,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Trains on one dataset, into one folder."""
+    # Here and not above, so that --help and wrong arguments need not wait for torch.
+    import numpy as np
+    import torch
+
+    from dsetkit import SampleDataset, make_loader
+    from models import answer, load_model, load_pretrained_encoder, save_model
+    from training import exchange
+    from training.data import DataSource
+    from training.fit import Task, fit
+    from training.loop import Batch
+    from training.network import Forward, check_task, heads_of, open_device, start_from
+    from training.preflight import check_has_depth
+    from training.scoring.depth_scores import scale_of
+    from training.scoring.metrics import DepthMetrics, MaskMetrics, resize_to
+    from training.scoring.pictures import joint_grid, pictures_of
+
     # ---- Data ----------------------------------------------------------------------------------
     fields = tuple(dict.fromkeys(["composite", *args.inputs, "mask", "depth"]))
     samples = partial(SampleDataset, args.data, fields=fields)
@@ -91,9 +93,9 @@ def train(args: argparse.Namespace) -> None:
         return {name: resize_to(x.float(), pictures) for name, x in outputs.items()}  # (N, 1, H, W)
 
     def loss_of(outputs: Batch, batch: Batch) -> torch.Tensor:
-        output, target = ranks.gather(outputs["mask"], batch["mask"])
+        output, target = exchange.gather(outputs["mask"], batch["mask"])
         loss = args.mask_weight * mask_loss_fn(output, target)
-        output, target = ranks.gather(outputs["depth"], batch["depth"])
+        output, target = exchange.gather(outputs["depth"], batch["depth"])
         return loss + args.depth_weight * depth_loss_fn(output, target, target > 0)
 
     def validate(predictions: Iterable[tuple[Batch, Batch]]) -> dict[str, float]:
@@ -104,9 +106,6 @@ def train(args: argparse.Namespace) -> None:
         scores = {"mask": mask.merge_ranks().compute(), "depth": depth.merge_ranks().compute()}
         return {f"{of}_{name}": v for of, part in scores.items() for name, v in part.items()}
 
-    def score_of(scores: Mapping[str, float]) -> float:
-        return 1 - scores["mask_iou_per_image"] + scores["depth_rmse_per_image"]
-
     def draw(outputs: Batch, stored: Batch) -> np.ndarray:
         answers = {name: answer(net, outputs, name) for name in heads_of(net)}
         return joint_grid(pictures_of(stored, args.inputs), stored, answers, **scale)
@@ -115,7 +114,7 @@ def train(args: argparse.Namespace) -> None:
         predict=predict,
         loss_of=loss_of,
         validate=validate,
-        score_of=score_of,
+        score_of=lambda scores: 1 - scores["mask_iou_per_image"] + scores["depth_rmse_per_image"],
         logged_scores=("mask_iou_per_image", "depth_rmse_per_image"),
         draw=draw,
         num_pictures=8,

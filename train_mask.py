@@ -8,8 +8,8 @@
     python train_mask.py --output runs/mask --resume          # after a cut, also in mid-epoch
 
 The run folder then holds best.safetensors (highest validation IoU at the last image size),
-last.safetensors, log.csv, a picture per epoch, tensorboard/ and state.pt; see training/run_dir.py.
-The loop is in training/fit.py.
+last.safetensors, log.csv, a picture per epoch, tensorboard/ and state.pt; see
+training/run_files.py. The loop is in training/fit.py.
 """
 
 import dsetkit.openmp  # noqa: F401  (before torch)
@@ -20,28 +20,15 @@ if __name__ in SCRIPT_NAMES:
     end_while_loading(__name__)
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
-import numpy as np
-import torch
-
-from dsetkit import SampleDataset, make_loader
 from dsetkit.arguments import Parser
 from dsetkit.errors import RunError
-from models import MODELS, ModelError, answer, create_model, load_model, save_model
-from models.pretrained import load_pretrained_encoder
-from training import ranks
+from models import MODELS, ModelError, create_model
 from training.chain import links
 from training.cli import SHOWN, add_training_arguments, parse_run, run_training
-from training.data import DataSource
-from training.fit import Task, fit
-from training.loop import Batch
-from training.losses.saliency import saliency_loss
 from training.losses.specs import MASK_LOSS_HELP, mask_loss
-from training.network import Forward, check_task, heads_of, open_device, start_from
-from training.scoring.metrics import MaskMetrics
-from training.scoring.pictures import mask_grid, pictures_of
 from training.settings import fit_settings
 
 SCRIPT = "train_mask.py"
@@ -62,12 +49,29 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_run(build_parser(), argv)
+    if args.loss == "saliency" and args.depth_checkpoint is None:
+        raise RunError("--loss saliency needs a depth network: give its --depth-checkpoint FILE")
     for link in links(args, script=SCRIPT):
         train(link)
 
 
 def train(args: argparse.Namespace) -> None:
     """Trains on one dataset, into one folder."""
+    # Here and not above, so that --help and wrong arguments need not wait for torch.
+    import numpy as np
+    import torch
+
+    from dsetkit import SampleDataset, make_loader
+    from models import answer, load_model, load_pretrained_encoder, save_model
+    from training import exchange
+    from training.data import DataSource
+    from training.fit import Task, fit
+    from training.loop import Batch
+    from training.losses.saliency import saliency_loss
+    from training.network import Forward, check_task, heads_of, open_device, start_from
+    from training.scoring.metrics import MaskMetrics
+    from training.scoring.pictures import mask_grid, pictures_of
+
     # ---- Data ----------------------------------------------------------------------------------
     fields = tuple(dict.fromkeys(["composite", *args.inputs, "mask"]))
     samples = partial(SampleDataset, args.data, fields=fields)
@@ -79,12 +83,20 @@ def train(args: argparse.Namespace) -> None:
     net = create_model(args.arch, in_channels=3 * len(args.inputs), **dict(args.arch_options))
     check_task(net, wanted="mask")
     start_from(args, net, load_model=load_model, load_pretrained_encoder=load_pretrained_encoder)
-    loss_of = make_loss(args, net, device)
+    if args.loss == "saliency":
+        looks_at = saliency_loss(load_model(args.depth_checkpoint, device=device, needs="depth")[0])
+    else:
+        loss_fn = mask_loss(args.loss, head=heads_of(net)["mask"])
 
     # ---- What happens to a batch ---------------------------------------------------------------
     def predict(forward: Forward, batch: Batch) -> torch.Tensor:
         pictures = torch.cat([batch[name] for name in args.inputs], dim=1)  # (N, 3 or 6, H, W)
         return forward(pictures).float()  # (N, 1, H, W)
+
+    def loss_of(output: torch.Tensor, batch: Batch) -> torch.Tensor:
+        if args.loss == "saliency":
+            return exchange.mean(looks_at(answer(net, output, "mask"), batch["composite"]))
+        return loss_fn(*exchange.gather(output, batch["mask"]))
 
     def validate(predictions: Iterable[tuple[torch.Tensor, Batch]]) -> dict[str, float]:
         metrics = MaskMetrics()
@@ -108,21 +120,6 @@ def train(args: argparse.Namespace) -> None:
     )
     settings = fit_settings(args, script=SCRIPT)
     fit(settings, net, task, source, device=device, save_model=save_model)
-
-
-def make_loss(
-    args: argparse.Namespace, net: torch.nn.Module, device: torch.device
-) -> Callable[[torch.Tensor, Batch], torch.Tensor]:
-    """A loss of (output, batch): against the mask, or with --loss saliency without one."""
-    if args.loss != "saliency":
-        against_mask = mask_loss(args.loss, head=heads_of(net)["mask"])
-        return lambda output, batch: against_mask(*ranks.gather(output, batch["mask"]))
-    if args.depth_checkpoint is None:
-        raise RunError("--loss saliency needs a depth network: give its --depth-checkpoint FILE")
-    objective = saliency_loss(load_model(args.depth_checkpoint, device=device, needs="depth")[0])
-    return lambda output, batch: ranks.mean(
-        objective(answer(net, output, "mask"), batch["composite"])
-    )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ from models.blocks import Normalize
 from training import loop
 from training.losses.specs import depth_loss, mask_loss
 from training.network import mixed_precision
-from training.schedule import make_optimizer
+from training.optimizer import make_optimizer
+from training.run_files import BF16, FLOAT32
 from training.scoring.metrics import resize_to
 
 # Similar networks of other libraries; "encoder alone" is an upper bound.
@@ -227,7 +228,8 @@ def make_step(case: Case, device: torch.device) -> Callable[[loop.Batch], torch.
                 part.register_forward_hook(lambda part, inputs, x: x.contiguous())
     else:
         optimizer = make_optimizer(net, "adamw", momentum=0.9, **settings)
-    precision = mixed_precision("none" if plain else "auto", device)
+    in_bf16 = device.type == "cuda" and not plain
+    precision = mixed_precision(BF16 if in_bf16 else FLOAT32, device)
     clip = loop.make_clip(norm=1.0, value=None)
 
     def loss_of(batch: loop.Batch) -> torch.Tensor:

@@ -39,37 +39,54 @@ is `"fast"` or `"plain"`, two ways to compute the same output.
 """
 
 import inspect
-
-import torch
+import pkgutil
+from collections import UserDict
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelError
-from models.fcrn import FCRN
-from models.lite import DepthLite, MaskLite
-from models.lite_dual import LiteDual
-from models.mask_autoencoder import MaskAutoencoder
-from models.network import Network, Option
-from models.res_unet import ResUNet
-from models.resnet50_upproj import ResNet50UpProjection
-from models.unet import DepthUNet, DualUNet, MaskSlim, MaskUNet, SharedUNet, UNet
 
-MODELS: dict[str, type[Network]] = {
-    "resnet50_upproj": ResNet50UpProjection,
-    "mask_autoencoder": MaskAutoencoder,
-    "depth_lite": DepthLite,
-    "mask_lite": MaskLite,
-    "fcrn": FCRN,
-    "dual_unet": DualUNet,
-    "unet": UNet,
-    "res_unet": ResUNet,
-    "shared_unet": SharedUNet,
-    "mask_slim": MaskSlim,
-    "mask_unet": MaskUNet,
-    "depth_unet": DepthUNet,
-    "lite_dual": LiteDual,
-}
+if TYPE_CHECKING:  # torch takes seconds to load, and the command lines need the names alone
+    from models.network import Network, Option
 
 
-def create_model(name: str, *, in_channels: int = 3, **options: Option) -> Network:
+class _Classes(UserDict[str, "type[Network]"]):
+    """Classes by name, each imported when it is first asked for.
+
+    Args:
+        places: "module:class" by name.
+    """
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        super().__init__()
+        self.data: dict[str, Any] = dict(places)
+
+    def __getitem__(self, name: str) -> "type[Network]":
+        if isinstance(self.data[name], str):
+            self.data[name] = pkgutil.resolve_name(self.data[name])
+        return self.data[name]
+
+
+MODELS: MutableMapping[str, "type[Network]"] = _Classes(
+    {
+        "resnet50_upproj": "models.resnet50_upproj:ResNet50UpProjection",
+        "mask_autoencoder": "models.mask_autoencoder:MaskAutoencoder",
+        "depth_lite": "models.lite:DepthLite",
+        "mask_lite": "models.lite:MaskLite",
+        "fcrn": "models.fcrn:FCRN",
+        "dual_unet": "models.unet:DualUNet",
+        "unet": "models.unet:UNet",
+        "res_unet": "models.res_unet:ResUNet",
+        "shared_unet": "models.unet:SharedUNet",
+        "mask_slim": "models.unet:MaskSlim",
+        "mask_unet": "models.unet:MaskUNet",
+        "depth_unet": "models.unet:DepthUNet",
+        "lite_dual": "models.lite_dual:LiteDual",
+    }
+)
+
+
+def create_model(name: str, *, in_channels: int = 3, **options: "Option") -> "Network":
     """Build a network with newly initialised weights.
 
     Args:
@@ -85,6 +102,8 @@ def create_model(name: str, *, in_channels: int = 3, **options: Option) -> Netwo
         ModelError: there is no such architecture, or it does not have such an option, accept the
             value of an option, or accept `in_channels`.
     """
+    import torch
+
     if name not in MODELS:
         raise ModelError(f"unknown architecture {name!r:.60}; known: {', '.join(MODELS)}")
     if type(in_channels) is not int or in_channels not in (3, 6):

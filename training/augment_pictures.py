@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torchvision.transforms.v2.functional import rgb_to_grayscale, to_dtype
 
 from dsetkit.errors import RunError
-from training import ranks
+from training import exchange
 
 Batch = dict[str, torch.Tensor]
 
@@ -32,10 +31,16 @@ JPEG_QUALITY = (50, 95)
 def uniform(batch: Batch, low: float, high: float, *, channels: int = 1) -> torch.Tensor:
     """Random numbers for each sample, (N, channels, 1, 1) on the batch's device."""
     first = next(iter(batch.values()))
-    drawn = ranks.own_rows(
+    drawn = exchange.own_rows(
         len(first), lambda count: torch.empty(count, channels, 1, 1).uniform_(low, high)
     )
     return drawn.to(first.device, non_blocking=True)
+
+
+def grey_levels(pictures: torch.Tensor) -> torch.Tensor:
+    """(N, 1, H, W) luma of RGB pictures (N, 3, H, W), with the weights of ITU-R BT.601."""
+    red, green, blue = pictures.split(1, dim=1)
+    return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 
 
 # ---- alike in composite and background ---------------------------------------------------------
@@ -50,11 +55,11 @@ def colour_jitter(batch: Batch, *, strength: float = 0.3) -> Batch:
         uniform(batch, 1 - strength, 1 + strength) for _ in range(3)
     )
     gain = uniform(batch, 1 - strength / 3, 1 + strength / 3, channels=3)  # colour of the light
-    grey_level = rgb_to_grayscale(batch["composite"]).mean(dim=(1, 2, 3), keepdim=True)
+    grey_level = grey_levels(batch["composite"]).mean(dim=(1, 2, 3), keepdim=True)
 
     def jitter(picture: torch.Tensor) -> torch.Tensor:
         picture = torch.lerp(grey_level, picture, contrast)
-        picture = torch.lerp(rgb_to_grayscale(picture), picture, saturation)
+        picture = torch.lerp(grey_levels(picture), picture, saturation)
         return (picture * brightness * gain).clamp(0, 1)
 
     return {name: jitter(x) if name in PICTURES else x for name, x in batch.items()}
@@ -109,7 +114,7 @@ def noise(batch: Batch, *, max_std: float = 0.03) -> Batch:
 
     def add_noise(picture: torch.Tensor) -> torch.Tensor:
         count, *shape = picture.shape
-        drawn = ranks.own_rows(count, lambda rows: torch.randn(rows, *shape))
+        drawn = exchange.own_rows(count, lambda rows: torch.randn(rows, *shape))
         drawn = drawn.to(picture.device, non_blocking=True)
         return (picture + uniform(batch, 0, max_std) * drawn).clamp(0, 1)
 
@@ -124,7 +129,7 @@ def jpeg(batch: Batch) -> Batch:
 
     def compress(pictures: torch.Tensor) -> torch.Tensor:
         low, high = JPEG_QUALITY
-        qualities = ranks.own_rows(
+        qualities = exchange.own_rows(
             len(pictures), lambda count: torch.randint(low, high + 1, (count,))
         ).tolist()
         return through_jpeg(pictures, qualities)
@@ -182,11 +187,11 @@ def some_jpeg(batch: Batch, *, share: float = 0.5) -> Batch:
 
 def through_jpeg(pictures: torch.Tensor, qualities: Sequence[int]) -> torch.Tensor:
     """Compresses each picture (N, 3, H, W) float in 0..1 as JPEG of its quality, on the CPU."""
-    levels = to_dtype(pictures, torch.uint8, scale=True).flip(1)  # OpenCV counts B, G, R
+    levels = pictures.mul(256 - 1e-3).byte().flip(1)  # steps of equal width; OpenCV has B, G, R
     stored = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()  # (N, H, W, 3)
     shown = np.stack([_through_jpeg(*pair) for pair in zip(stored, qualities, strict=True)])
     levels = torch.from_numpy(shown).to(pictures.device).permute(0, 3, 1, 2).flip(1)
-    return to_dtype(levels, torch.float32, scale=True)
+    return levels.float().mul_(1 / 255)
 
 
 def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:

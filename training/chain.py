@@ -12,8 +12,7 @@ from pathlib import Path
 
 from dsetkit.errors import RunError
 from training import ranks
-from training.checkpoint import has_state
-from training.run_dir import read_log, write_arguments
+from training.run_files import has_state, read_log, write_arguments
 
 CHAIN_LR = ("restart", "continue")
 

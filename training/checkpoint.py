@@ -31,13 +31,12 @@ import xxhash
 from dsetkit.errors import RunError, one_line
 from dsetkit.files import replacing
 from training import ranks
+from training.run_files import ADVICE, PREVIOUS_FILE, STATE_FILE
 
-STATE_FILE, PREVIOUS_FILE = "state.pt", "state.previous.pt"
 VERSION = 2
 MARK = re.compile(rb"dsetkit training state (\d)\n\Z")  # the last bytes of every state
 MARK_BYTES, DIGEST_BYTES = 25, 16
 CHUNK_BYTES = 2**20
-ADVICE = "make room and continue with --resume (the files saved before are intact)"
 
 
 class Stateful(Protocol):
@@ -102,11 +101,6 @@ def has_trained(path: Path) -> bool:
     """
     progress = _read_state(path)["progress"]
     return (progress.get("epoch"), progress.get("batch")) != (0, 0)
-
-
-def has_state(run_dir: Path) -> bool:
-    """Whether a run has saved its state in a folder, be it damaged by now."""
-    return any(os.path.lexists(run_dir / name) for name in (STATE_FILE, PREVIOUS_FILE))
 
 
 def forget_state(run_dir: Path) -> None:

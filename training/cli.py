@@ -28,12 +28,13 @@ from dsetkit.arguments import (
 from dsetkit.console import run
 from dsetkit.errors import DsetkitError, RunError
 from training import ranks
-from training.augment import AUGMENT_HELP, default_augment
+from training.augment import AUGMENT_HELP, augmentations_of, default_augment
 from training.chain import CHAIN_LR
+from training.optimizer import OPTIMIZERS
 from training.presets import PRESET_HELP, PRESETS, REFERENCE, defaults_of
-from training.run_dir import ARGUMENTS_FILE, read_arguments
-from training.schedule import OPTIMIZERS, SCHEDULES
-from training.trackers import LOG_TO_HELP
+from training.run_files import ARGUMENTS_FILE, read_arguments
+from training.schedule import SCHEDULES
+from training.trackers import LOG_TO_HELP, find_tracker
 
 # Arguments that may differ when a run continues: they change where files are and how fast it runs,
 # not the result. (--accumulate fits a batch into memory; it changes results as little as the number
@@ -79,14 +80,13 @@ def parse_run(parser: Parser, argv: Sequence[str] | None = None) -> argparse.Nam
     """Parses the arguments of a training; --resume takes missing ones from the run.
 
     Raises:
-        RunError: --data or --output is missing, --resume with an argument that changes the run, or
-            a batch that does not fall into equal parts.
+        RunError: --data or --output is missing, --resume with an argument that changes the run, a
+            batch that does not fall into equal parts, or an unknown augmentation or tracker.
     """
     args = parser.parse_args(argv)
     if not args.resume:
         parser.set_defaults(**defaults_of(args.preset, script=parser.prog))
         args = parser.parse_args(argv)
-        args.augment = args.augment or default_augment(args.inputs)
     if args.output is None:
         raise RunError("--output is missing: expected the folder of the run")
     if args.resume:
@@ -105,6 +105,10 @@ def parse_run(parser: Parser, argv: Sequence[str] | None = None) -> argparse.Nam
     if args.data is None:
         raise RunError("--data is missing: expected the dataset's directory")
     ranks.check_batch_size(args.batch_size, accumulate=args.accumulate)
+    args.augment = args.augment or default_augment(args.inputs)
+    augmentations_of(args.augment)
+    for name in args.log_to:
+        find_tracker(name)
     return args
 
 
@@ -248,7 +252,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument_group("speed").add_argument
     add("--amp", choices=("auto", "bf16", "none"), default="auto",
-        help=f"mixed precision; auto = bf16 on CUDA, none on CPU {SHOWN}")
+        help="mixed precision; auto = bf16 on CUDA, and on a CPU with bf16 instructions if a few "
+        f"timed steps say that it is faster, else none {SHOWN}")
     add("--channels-last", action=argparse.BooleanOptionalAction, default=True,
         help=f"memory format of the convolutions {SHOWN}")
     add("--compile", action="store_true", help="compile the network: slow start, faster steps")

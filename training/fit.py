@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -15,9 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from training import loop, ranks, run_dir
+from training import exchange, loop, precision, ranks, run_dir
 from training.augment import make_augment
-from training.checkpoint import STATE_FILE, Stateful, save_state
+from training.checkpoint import Stateful, save_state
 from training.data import (
     DataSource,
     Loader,
@@ -29,12 +30,15 @@ from training.data import (
 from training.estimate import TimeEstimate
 from training.interrupts import CtrlC
 from training.loop import Batch
-from training.network import Forward, prepare_network, uses_bf16
+from training.network import Forward, prepare_network
+from training.optimizer import make_optimizer
+from training.precision import Precision
 from training.preflight import check_batch_memory, check_batch_norm
 from training.run_dir import Stage
-from training.schedule import Plateau, make_optimizer, make_schedule
+from training.run_files import STATE_FILE, read_precision
+from training.schedule import Plateau, make_schedule
 from training.settings import FitSettings
-from training.trackers import Tracker, find_tracker, open_trackers
+from training.trackers import Tracker, open_trackers
 
 Outputs = TypeVar("Outputs")
 
@@ -127,14 +131,11 @@ class _Training(Generic[Outputs]):
         device: torch.device,
         save_model: SaveModel,
     ) -> None:
-        for name in settings.log_to:
-            find_tracker(name)  # first: a wrong name is told before anything is made
         self.settings, self.task, self.source = settings, task, source
         self.device, self.save_model = device, save_model
         self.network = prepare_network(
             net,
             device,
-            amp=settings.amp,
             channels_last=settings.channels_last,
             compile_it=settings.compile,
             ema=settings.ema,
@@ -160,13 +161,14 @@ class _Training(Generic[Outputs]):
         self.steps_per_epoch = len(self.train_loader)
         depth_is_metric = source.manifest.depth_kind == "metric"
         self.augment = make_augment(settings.augment, depth_is_metric=depth_is_metric)
-        self.optimizer = make_optimizer(
-            self.network.trained,
-            settings.opt,
+        self.make_optimizer = partial(
+            make_optimizer,
+            name=settings.opt,
             lr=settings.lr,
             weight_decay=settings.weight_decay,
             momentum=settings.momentum,
         )
+        self.optimizer = self.make_optimizer(self.network.trained)
         self.lr_share = make_schedule(
             settings.sched,
             total_steps=self.steps_per_epoch * self.stages[-1].end,
@@ -175,10 +177,38 @@ class _Training(Generic[Outputs]):
             gamma=settings.step_gamma,
         )
         self.clip = loop.make_clip(norm=settings.clip_grad, value=settings.clip_grad_value)
+        self.precision = self._choose_precision()
+        self.network = self.network.in_precision(self.precision.name, device)
         self.plateau = Plateau(patience=settings.plateau_patience, gamma=settings.step_gamma)
         self.progress = loop.Progress()
         self.estimate = TimeEstimate(
             self.stages, steps_per_epoch=self.steps_per_epoch, device=device
+        )
+
+    def _choose_precision(self) -> Precision:
+        """What this training computes in; see training/precision.py."""
+        settings = self.settings
+        is_new = not settings.resume
+        return precision.choose(
+            settings.amp,
+            self.device,
+            recorded=None if is_new else read_precision(settings.output, self.device.type),
+            steps=self.steps_per_epoch * self.stages[-1].end,
+            trial=self._trial if is_new and not settings.compile else None,
+        )
+
+    def _trial(self) -> Callable[[str], None]:
+        """A step that changes nothing, in the precision that it is given."""
+        count = max(1, self.settings.batch_size // ranks.world())
+        stored = some_samples(self.train_loader.dataset, count)
+        return precision.throw_away_step(
+            self.network,
+            loop.prepare_batch(stored, self.device),
+            self.device,
+            make_optimizer=self.make_optimizer,
+            loss_of=self._loss_of,
+            clip=self.clip,
+            parts=self.settings.accumulate,
         )
 
     def _check_memory(self) -> None:
@@ -221,7 +251,7 @@ class _Training(Generic[Outputs]):
             "%s with %s parameters, %s on %s; epochs: %s px; samples: %s train, %s val",
             settings.arguments.get("arch", type(net).__name__),
             f"{sum(p.numel() for p in net.parameters()):,}",
-            "bf16" if uses_bf16(settings.amp, self.device) else "float32",
+            self.precision,
             self.device,
             ", ".join(f"{stage.end - stage.first} at {stage.size_name}" for stage in self.stages),
             f"{len(self.train_loader.dataset):,}",
@@ -250,7 +280,11 @@ class _Training(Generic[Outputs]):
             run_dir.continue_run(settings.output, self._parts(), self.progress, fingerprint)
             return
         run_dir.start_run(
-            settings.output, settings.arguments, script=settings.script, fingerprint=fingerprint
+            settings.output,
+            settings.arguments,
+            script=settings.script,
+            fingerprint=fingerprint,
+            precision={self.device.type: self.precision.name},
         )
         self.save()
 
@@ -375,7 +409,7 @@ class _Training(Generic[Outputs]):
         loss = loop.update_weights(
             self.network.forward.module,
             self.optimizer,
-            self._loss_of,
+            partial(self._loss_of, self.network.forward),
             batch,
             lr=settings.lr * self.lr_share(step) * self.plateau.factor,
             clip=self.clip,
@@ -385,13 +419,13 @@ class _Training(Generic[Outputs]):
             self.network.average.update_parameters(self.network.trained)
         return loss
 
-    def _loss_of(self, batch: Batch) -> torch.Tensor:
-        return self.task.loss_of(self.task.predict(self.network.forward, batch), batch)
+    def _loss_of(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        return self.task.loss_of(self.task.predict(forward, batch), batch)
 
     def _validate(self) -> dict[str, float]:
         """The scores of the evaluated network on the validation samples."""
         self.network.evaluated.eval()
-        ranks.share_buffers(self.network.evaluated)
+        exchange.share_buffers(self.network.evaluated)
         with torch.inference_mode():
             return self.task.validate(self._predictions())
 

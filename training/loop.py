@@ -12,7 +12,7 @@ from torch import nn
 
 from dsetkit.console import ProgressReport, progress_bar
 from dsetkit.errors import RunError
-from training import ranks
+from training import exchange, ranks
 from training.interrupts import CtrlC
 
 Batch = dict[str, torch.Tensor]
@@ -355,7 +355,7 @@ def update_weights(
     only. So does batch norm.
 
     Args:
-        net: the network that `loss_of` calls, as `ranks.parallel` returned it.
+        net: the network that `loss_of` calls, as `exchange.parallel` returned it.
         optimizer: of its parameters.
         loss_of: a batch, or part of one -> scalar loss over all ranks, with its graph.
         batch: this rank's share of the global batch.
@@ -369,14 +369,14 @@ def update_weights(
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
-    ranks.draw_apart()  # what the network draws; augmentation is over
+    exchange.draw_apart()  # what the network draws; augmentation is over
     count = len(next(iter(batch.values())))
     parts = min(parts, count)
     total = torch.zeros(())
     for number in range(parts):
         part = {name: values[number::parts] for name, values in batch.items()}
         share = len(next(iter(part.values()))) / count
-        with ranks.averaging(net, now=number == parts - 1):
+        with exchange.averaging(net, now=number == parts - 1):
             loss = loss_of(part)
             # Each rank has the gradient of its own rows alone: their mean times `world` is the sum.
             (loss * (share * ranks.world())).backward()

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -10,8 +10,9 @@ from torch import nn
 
 from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import RunError
-from training import ranks
+from training import exchange
 from training.ema import AveragedWeights
+from training.run_files import BF16, FLOAT32
 from training.sync_batch_norm import sync_batch_norm
 
 
@@ -24,17 +25,12 @@ def open_device(name: str) -> torch.device:
     Raises:
         DsetkitError: There is no such device, or fewer GPUs than ranks.
     """
-    return prepare_device(ranks.own_device(pick_device(name)))
+    return prepare_device(exchange.own_device(pick_device(name)))
 
 
-def uses_bf16(amp: str, device: torch.device) -> bool:
-    """What --amp means on a device: "bf16", "none", or "auto" (bf16 on CUDA, none on the CPU)."""
-    return amp == "bf16" or (amp == "auto" and device.type == "cuda")
-
-
-def mixed_precision(amp: str, device: torch.device) -> torch.autocast:
-    """A context for the forward pass, in bf16 where `uses_bf16` says so."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(amp, device))
+def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
+    """A context for the forward pass, in BF16 or in FLOAT32; see training/precision.py."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == BF16)
 
 
 def heads_of(net: nn.Module) -> dict[str, str]:
@@ -135,23 +131,26 @@ class Network:
     def evaluate(self) -> Forward:
         return Forward(self.evaluated, self.forward.precision, self.forward.memory_format)
 
+    def in_precision(self, precision: str, device: torch.device) -> "Network":
+        """The same network, called in BF16 or in FLOAT32."""
+        forward = replace(self.forward, precision=mixed_precision(precision, device))
+        return replace(self, forward=forward)
+
 
 def prepare_network(
     net: nn.Module,
     device: torch.device,
     *,
-    amp: str,
     channels_last: bool,
     compile_it: bool,
     ema: float,
     sync_bn: bool,
 ) -> Network:
-    """Puts a network on its device and wraps it for training.
+    """Puts a network on its device and wraps it for training, in float32.
 
     Args:
         net: The network; it changes in place.
         device: Where it trains.
-        amp: A name that `mixed_precision` takes.
         channels_last: Whether the convolutions see pictures as (N, H, W, C) in memory.
         compile_it: Whether to compile the network.
         ema: Share of the old average kept at each step, 0..1; 0 keeps no average.
@@ -161,6 +160,6 @@ def prepare_network(
     net.to(device).to(memory_format=memory_format)
     net = sync_batch_norm(net, device) if sync_bn else net
     average = AveragedWeights(net, ema) if ema else None
-    module = ranks.parallel(cast(nn.Module, torch.compile(net)) if compile_it else net)
-    forward = Forward(module, mixed_precision(amp, device), memory_format)
+    module = exchange.parallel(cast(nn.Module, torch.compile(net)) if compile_it else net)
+    forward = Forward(module, mixed_precision(FLOAT32, device), memory_format)
     return Network(net, average, forward)

@@ -1,22 +1,10 @@
-"""Several processes that train one network: everything about torch.distributed is here.
+"""Several processes that train one network: how they start, who each is, how they end.
 
     torchrun --nproc-per-node 2 train_depth.py --data DATASET --output runs/depth
 
 A rank is one of the processes, 0 .. world - 1. Without torchrun there is one process and no process
-group, and every function here returns what it was given. What several ranks do:
-
-| what | how it equals the same run in one process |
-|---|---|
-| batch | flags mean the global batch; a rank reads its share of each (`place`) |
-| augmentation | drawn for the global batch; a rank takes its rows (`own_rows`) |
-| loss | of the global batch: outputs and targets of all ranks are gathered (`gather`), so terms
-that look at all samples at once, or count valid pixels, are exact |
-| gradients | of a rank's own outputs, averaged by DistributedDataParallel (`parallel`) |
-| batch norm | with training/sync_batch_norm.py over the global batch, else over each rank's share |
-| scores | one rank scores each sample; the rows of all ranks are put in order (`gather_objects`) |
-| dropout | differs: each rank draws its own (`draw_apart`) |
-
-Only rank 0 writes files and logs.
+group. Only rank 0 writes files and logs. What the ranks tell each other of a batch is in
+training/exchange.py; torch is loaded where there are several.
 """
 
 import os
@@ -25,20 +13,17 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import torch
-import torch.distributed as dist
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+from typing import TYPE_CHECKING
 
 from dsetkit.arguments import PORT, PROCESSES, RANK, from_environment
 from dsetkit.errors import RunError
 from dsetkit.stopping import SIGNALS
 from dsetkit.streams import print_error
+
+if TYPE_CHECKING:  # torch takes seconds to load, and one process does without it here
+    import torch.distributed as dist
 
 ENDED = (
     "another process of this run has died or was stopped: see above for its own message (none if "
@@ -52,7 +37,8 @@ SECONDS_TO_STOP = 20.0  # after SIGTERM; torchrun kills after 30
 SECONDS_BETWEEN_LOOKS = 0.2
 _PRINTED = "printed"  # key of the store
 
-_store: dist.Store | None = None  # the launcher's, which outlives each rank
+_store: "dist.Store | None" = None  # the launcher's, which outlives each rank
+_place = (0, 1)  # rank and world of this process
 _printing = threading.Lock()
 
 
@@ -65,7 +51,7 @@ def join() -> None:
     Raises:
         DsetkitError: An environment variable of theirs is no number, or too large.
     """
-    global _store
+    global _store, _place
     needed = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     if not all(os.environ.get(name) for name in needed) or os.environ["WORLD_SIZE"] == "1":
         return
@@ -73,27 +59,35 @@ def join() -> None:
     from_environment("MASTER_PORT", PORT)
     if rank >= world_size:
         raise RunError(f"environment variable RANK: expected below {world_size}, got {rank}")
+    import torch
+    import torch.distributed as dist
+
     _store, number, count = next(iter(dist.rendezvous("env://")))
     _end_with_the_others()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=_store, rank=number, world_size=count)
+    _place = (number, count)
 
 
 def leave() -> None:
     """Waits until all ranks have come to the end, and leaves the process group."""
-    if dist.is_initialized():
+    global _place
+    if world() > 1:
+        import torch.distributed as dist
+
         barrier()
         dist.destroy_process_group()
+        _place = (0, 1)
 
 
 def world() -> int:
     """Number of processes that train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return _place[1]
 
 
 def place() -> tuple[int, int]:
     """(rank, world) of this process."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    return _place
 
 
 def is_first() -> bool:
@@ -104,6 +98,9 @@ def is_first() -> bool:
 def barrier() -> None:
     """Waits until all ranks are here."""
     if world() > 1:
+        import torch
+        import torch.distributed as dist
+
         dist.all_reduce(torch.zeros(1))  # by gloo, which needs no GPU
 
 
@@ -118,7 +115,7 @@ def print_once(line: str) -> None:
             print_error(line)
 
 
-def _comes_first(store: dist.Store) -> bool:
+def _comes_first(store: "dist.Store") -> bool:
     try:
         return store.add(_PRINTED, 1) == 1
     except RuntimeError:  # the launcher is gone: a second line is better than none
@@ -187,132 +184,3 @@ def check_batch_size(batch_size: int, *, accumulate: int) -> None:
             f"--batch-size {batch_size} does not fall into {count} (processes) x {accumulate} "
             f"(--accumulate) equal parts: expected a multiple of {count * accumulate}"
         )
-
-
-def own_device(device: torch.device) -> torch.device:
-    """The device of this rank: its own GPU of the machine, or the CPU.
-
-    Raises:
-        RunError: there are more ranks on the machine than GPUs.
-        DsetkitError: LOCAL_RANK is no number.
-    """
-    if world() == 1 or device.type != "cuda":
-        return device
-    own = from_environment("LOCAL_RANK", RANK)
-    number, count = place()[0] if own is None else own, torch.cuda.device_count()
-    if number >= count:
-        raise RunError(
-            f"process {number + 1} of this machine finds {count} GPUs: expected one for each; "
-            f"give --nproc-per-node {count}, or --device cpu"
-        )
-    torch.cuda.set_device(number)
-    return torch.device("cuda", number)
-
-
-# ---- the network -------------------------------------------------------------------------------
-
-
-def parallel(net: nn.Module) -> nn.Module:
-    """A network whose gradients are the mean over ranks; alone, the network itself."""
-    if world() == 1:
-        return net
-    device = next(net.parameters()).device
-    return DistributedDataParallel(net, device_ids=None if device.type == "cpu" else [device])
-
-
-@contextmanager
-def averaging(net: nn.Module, *, now: bool) -> Iterator[None]:
-    """Says whether the gradients of a block are averaged over ranks.
-
-    Args:
-        net: A network from `parallel`.
-        now: True averages them, False adds them up on each rank until a later block does.
-    """
-    if now or not isinstance(net, DistributedDataParallel):
-        yield
-        return
-    with net.no_sync():
-        yield
-
-
-def share_buffers(net: nn.Module) -> None:
-    """Copies rank 0's buffers to all ranks: statistics of batch norm, where each kept its own."""
-    for buffer in net.buffers() if world() > 1 else ():
-        dist.broadcast(buffer, src=0)
-
-
-# ---- data that ranks exchange ------------------------------------------------------------------
-
-
-def gather(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Joins each tensor (n, ...) of all ranks to one (world * n, ...), in the order of the ranks.
-
-    The gradient reaches this rank's own rows only. On each rank, the loss of the whole batch has
-    that rank's part of the gradient; the sum of the parts is the gradient (`loop.update_weights`).
-    """
-    if world() == 1:
-        return tensors
-    return tuple(_gather_one(tensor) for tensor in tensors)
-
-
-def _gather_one(tensor: torch.Tensor) -> torch.Tensor:
-    number, count = place()
-    rows = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(count)]
-    dist.all_gather(rows, tensor.detach().contiguous())
-    rows[number] = tensor
-    return torch.cat(rows)
-
-
-def mean(own: torch.Tensor) -> torch.Tensor:
-    """The mean over ranks of a scalar, with a gradient as in `gather`."""
-    return gather(own[None])[0].mean() if world() > 1 else own
-
-
-def gather_objects(own: Any) -> list[Any]:
-    """The objects of all ranks, in the order of the ranks."""
-    if world() == 1:
-        return [own]
-    every: list[Any] = [None] * world()
-    dist.all_gather_object(every, own)
-    return every
-
-
-def own_rows(count: int, draw: Callable[[int], torch.Tensor]) -> torch.Tensor:
-    """Draws random rows for the global batch and returns this rank's share.
-
-    Each rank draws the rows of all ranks, because the generators of all are in the same state.
-
-    Args:
-        count: rows of this rank.
-        draw: number of rows -> random rows.
-    """
-    number, ranks = place()
-    return draw(count * ranks)[count * number : count * (number + 1)]
-
-
-def draw_apart() -> None:
-    """From here on each rank draws its own numbers, a function of the last seed and the rank."""
-    number, count = place()
-    if count > 1:
-        torch.manual_seed((torch.initial_seed() + (number + 1) * 2_654_435_769) % 2**63)
-
-
-def sum_over_ranks(x: torch.Tensor) -> torch.Tensor:
-    """The sum of all ranks' tensors of one shape; its gradient is the sum of their gradients."""
-    return _Sum.apply(x)
-
-
-class _Sum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        return _summed(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return _summed(gradient)
-
-
-def _summed(x: torch.Tensor) -> torch.Tensor:
-    total = x.clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(total)
-    return total

@@ -1,20 +1,10 @@
-"""The folder of a training: its arguments, its state, its logs and its pictures; and its stages.
+"""The folder of a training: how it begins and continues, its log, its pictures; and its stages.
 
-| file of a run folder | holds |
-|---|---|
-| `args.json` | script, arguments, dataset fingerprint |
-| `log.csv` | one row per epoch |
-| `best.safetensors`, `last.safetensors` | weights: best of the last stage begun, newest |
-| `state.pt` | what `--resume` continues from |
-| `state.previous.pt` | the same, saved before; see training/checkpoint.py |
-| `epoch-NNN.png` | prediction grid at the epoch's end |
-| `step-NNNNNNN.png` | the same every `--picture-every` steps |
-| `tensorboard/` | scalars and prediction grids |
+The files of the folder are listed in training/run_files.py.
 """
 
 import csv
 import io
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,25 +14,22 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dsetkit.errors import RunError, one_line
-from dsetkit.files import read_json, write_whole
+from dsetkit.errors import RunError
 from training import ranks
-from training.checkpoint import (
-    ADVICE,
-    STATE_FILE,
-    Stateful,
-    forget_state,
-    has_state,
-    has_trained,
-    load_state,
-)
+from training.checkpoint import Stateful, forget_state, has_trained, load_state
 from training.loop import TIME_COLUMNS, Progress
+from training.run_files import (
+    BEST_FILE,
+    LAST_FILE,
+    LOG_FILE,
+    STATE_FILE,
+    check_same_dataset,
+    has_state,
+    read_log,
+    write_arguments,
+    write_file,
+)
 from training.trackers import Tracker
-
-ARGUMENTS_FILE = "args.json"
-LOG_FILE = "log.csv"
-BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
-LARGEST_LOG = 2**26  # of log.csv [bytes]: a hundred thousand epochs and more
 
 logger = logging.getLogger(__name__)
 
@@ -105,9 +92,14 @@ def make_stages(
 
 
 def start_run(
-    run_dir: Path, arguments: Mapping[str, Any], *, script: str, fingerprint: str
+    run_dir: Path,
+    arguments: Mapping[str, Any],
+    *,
+    script: str,
+    fingerprint: str,
+    precision: Mapping[str, str],
 ) -> None:
-    """Makes the folder of a new run and writes args.json.
+    """Makes the folder of a new run and writes args.json; arguments as of `write_arguments`.
 
     A run that ended before its first step is replaced: there is nothing to lose.
 
@@ -120,44 +112,7 @@ def start_run(
         )
     ranks.barrier()  # until every rank has looked, rank 0 must not write
     forget_state(run_dir)
-    write_arguments(run_dir, arguments, script=script, fingerprint=fingerprint)
-
-
-def write_arguments(
-    run_dir: Path, arguments: Mapping[str, Any], *, script: str, fingerprint: str = ""
-) -> None:
-    """Writes args.json; makes the folder if it is missing."""
-    content = {"script": script, "dataset_fingerprint": fingerprint, "arguments": dict(arguments)}
-    text = json.dumps(content, indent=2, default=str) + "\n"
-    _write(run_dir / ARGUMENTS_FILE, text.encode())
-
-
-def read_arguments(run_dir: Path, *, script: str) -> dict[str, Any]:
-    """The arguments a run was started with, or a chain of runs.
-
-    Raises:
-        RunError: no run to continue there, or one of another script.
-    """
-    is_chain = (run_dir / ARGUMENTS_FILE).exists() and any(map(has_state, run_dir.glob("set-*")))
-    if not is_chain and not has_state(run_dir):
-        raise RunError(
-            f"nothing to resume: {run_dir} has no {STATE_FILE}; expected the folder of a run that "
-            "was cut off; start it without --resume"
-        )
-    content = _read_run(run_dir)
-    if content["script"] != script:
-        raise RunError(f"{run_dir} is a run of {content['script']:.40}: resume it with that script")
-    return content["arguments"]
-
-
-def check_same_dataset(run_dir: Path, fingerprint: str) -> None:
-    """Raises RunError unless the run was started on the dataset with this fingerprint."""
-    before = _read_run(run_dir)["dataset_fingerprint"]
-    if fingerprint != before:
-        raise RunError(
-            f"--data is another dataset (fingerprint {fingerprint}) than the one {run_dir} was "
-            f"started with ({before}): give that one, or start a new run with another --output"
-        )
+    write_arguments(run_dir, arguments, script=script, fingerprint=fingerprint, precision=precision)
 
 
 def continue_run(
@@ -201,27 +156,6 @@ def check_has_best(run_dir: Path) -> None:
         )
 
 
-def _read_run(run_dir: Path) -> dict[str, Any]:
-    path = run_dir / ARGUMENTS_FILE
-    try:
-        content = read_json(path)
-        for name, kind in (("script", str), ("dataset_fingerprint", str), ("arguments", dict)):
-            if not isinstance(content.get(name), kind):
-                raise ValueError(f"it has no {name}")
-    except ValueError as error:
-        raise RunError(
-            f"{path} cannot be read: {one_line(error)}; expected the arguments of a run; "
-            "start a new one with another --output"
-        ) from error
-    return content
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a file of the run; of several ranks the first one writes."""
-    if ranks.is_first():
-        write_whole(path, content, sync=True, advice=ADVICE)
-
-
 # ---- logs and pictures -------------------------------------------------------------------------
 
 
@@ -232,24 +166,7 @@ def write_log(run_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(rows)
-    _write(run_dir / LOG_FILE, text.getvalue().encode())
-
-
-def read_log(run_dir: Path) -> list[dict[str, str]]:
-    """The lines of log.csv: texts by column.
-
-    Raises:
-        RunError: It cannot be read.
-    """
-    path = run_dir / LOG_FILE
-    try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_LOG + 1)
-        if len(text) > LARGEST_LOG:
-            raise ValueError(f"more than {LARGEST_LOG:,} bytes")
-        return list(csv.DictReader(io.StringIO(text.decode(), newline="")))
-    except (OSError, ValueError, csv.Error) as error:
-        raise RunError(f"{path} cannot be read: {one_line(error)}") from error
+    write_file(run_dir / LOG_FILE, text.getvalue().encode())
 
 
 def log_row(
@@ -308,4 +225,4 @@ def record_step(run_dir: Path, trackers: Sequence[Tracker], step: int, grid: np.
 
 def _record_picture(path: Path, grid: np.ndarray) -> None:
     _, png = cv2.imencode(".png", grid[..., ::-1])  # RGB -> BGR
-    _write(path, png.tobytes())
+    write_file(path, png.tobytes())

@@ -1,4 +1,4 @@
-"""The optimizer, and its learning rate as a pure function of the step."""
+"""The learning rate as a pure function of the step."""
 
 import math
 from collections.abc import Callable
@@ -6,41 +6,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-import torch
-from torch import nn
-
 from dsetkit.errors import RunError
 
-OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("cosine", "step", "plateau", "onecycle")
 COSINE_FLOOR = 0.01  # the last step's share of the base learning rate
 # one cycle: the first step's share, the last one's, and how much of the run the rise takes
 ONECYCLE_START, ONECYCLE_FLOOR, ONECYCLE_RISE = 1 / 25, 1 / 25 / 1e4, 0.3
-
-
-def make_optimizer(
-    net: nn.Module, name: str, *, lr: float, weight_decay: float, momentum: float
-) -> torch.optim.Optimizer:
-    """Builds an optimizer without weight decay on biases and norm layers.
-
-    Args:
-        net: its parameters that require a gradient are trained.
-        name: one of OPTIMIZERS.
-        lr: base learning rate.
-        weight_decay: pull of the weights towards 0 (decoupled with adamw).
-        momentum: for sgd and rmsprop.
-    """
-    weights = [p for p in net.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in weights if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
-    if name == "rmsprop":
-        return torch.optim.RMSprop(groups, lr=lr, momentum=momentum)
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[name]
-    return kind(groups, lr=lr, fused=True)
 
 
 def make_schedule(

@@ -7,7 +7,7 @@ their variances plus the variance of their means.
 import torch
 from torch import nn
 
-from training import ranks
+from training import exchange, ranks
 
 
 def sync_batch_norm(net: nn.Module, device: torch.device) -> nn.Module:
@@ -41,7 +41,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         own_var, own_mean = torch.var_mean(precise, dim=(0, 2, 3), correction=0)  # (C,)
         moments = own_mean.new_zeros(world, 2, self.num_features)
         moments[rank] = torch.stack((own_mean, own_var))
-        means, variances = ranks.sum_over_ranks(moments).unbind(dim=1)  # (world, C)
+        means, variances = exchange.sum_over_ranks(moments).unbind(dim=1)  # (world, C)
         mean, var = means.mean(dim=0), variances.mean(dim=0) + means.var(dim=0, correction=0)
         stats = (self.running_mean, self.running_var, self.num_batches_tracked, self.momentum)
         running_mean, running_var, num_batches, momentum = stats

@@ -7,13 +7,16 @@ with the run folder and the arguments of the training and returns a `Tracker`.
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dsetkit.errors import RunError, one_line
 from training import ranks
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch.utils.tensorboard import SummaryWriter
 
 PROJECT = "dsetkit"  # name of the project or experiment where a tracker has such
 
@@ -24,7 +27,7 @@ class Tracker(Protocol):
     def scalars(self, values: Mapping[str, float], *, epoch: int) -> None:
         """Takes the numbers of an epoch, by the columns of log.csv."""
 
-    def picture(self, name: str, grid: np.ndarray, *, step: int) -> None:
+    def picture(self, name: str, grid: "np.ndarray", *, step: int) -> None:
         """Takes a prediction grid, uint8 RGB (H, W, 3), of an epoch or of a step."""
 
     def close(self) -> None:
@@ -38,21 +41,28 @@ class TensorBoard:
     """Writes the folder `tensorboard/` of a run."""
 
     def __init__(self, run_dir: Path, arguments: Mapping[str, Any], first_epoch: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # takes seconds: not for --help
+        _installed("tensorboard")
+        self._folder, self._first_epoch = run_dir / "tensorboard", first_epoch
+
+    @cached_property
+    def _writer(self) -> "SummaryWriter":
+        """Opened when there is something to write: its package loads for half a second."""
+        from torch.utils.tensorboard import SummaryWriter
 
         # What a run that was cut off had written from this epoch on is hidden.
-        self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=first_epoch)
+        return SummaryWriter(str(self._folder), purge_step=self._first_epoch)
 
     def scalars(self, values: Mapping[str, float], *, epoch: int) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name.replace("val_", "val/"), value, epoch)
         self._writer.flush()
 
-    def picture(self, name: str, grid: np.ndarray, *, step: int) -> None:
+    def picture(self, name: str, grid: "np.ndarray", *, step: int) -> None:
         self._writer.add_image(name, grid, step, dataformats="HWC")
 
     def close(self) -> None:
-        self._writer.close()
+        if "_writer" in vars(self):
+            self._writer.close()
 
 
 class WandB:
@@ -72,7 +82,7 @@ class WandB:
     def scalars(self, values: Mapping[str, float], *, epoch: int) -> None:
         self._run.log({**values, "epoch": epoch})
 
-    def picture(self, name: str, grid: np.ndarray, *, step: int) -> None:
+    def picture(self, name: str, grid: "np.ndarray", *, step: int) -> None:
         self._run.log({name: self._wandb.Image(grid)})
 
     def close(self) -> None:
@@ -91,7 +101,7 @@ class MLflow:
     def scalars(self, values: Mapping[str, float], *, epoch: int) -> None:
         self._mlflow.log_metrics(dict(values), step=epoch)
 
-    def picture(self, name: str, grid: np.ndarray, *, step: int) -> None:
+    def picture(self, name: str, grid: "np.ndarray", *, step: int) -> None:
         self._mlflow.log_image(grid, f"{name.replace('/', '-')}-{step:07d}.png")
 
     def close(self) -> None:
@@ -105,7 +115,7 @@ class Nothing:
 
     def scalars(self, values: Mapping[str, float], *, epoch: int) -> None: ...
 
-    def picture(self, name: str, grid: np.ndarray, *, step: int) -> None: ...
+    def picture(self, name: str, grid: "np.ndarray", *, step: int) -> None: ...
 
     def close(self) -> None: ...
 

@@ -73,6 +73,9 @@ def _add_stats(verbs: Verbs) -> None:
         "mean and std of each field, mask coverage, depth histogram, quality of the labels",
     ).add_argument
     add_split_choice(add)
+    add("--all", action="store_true",
+        help="measure every sample (default: of more than 2,000 samples, 2,000 by chance; the "
+        "standard error of the mean is told)")  # fmt: skip
     add("--jobs", type=JOBS, default=os.cpu_count(), metavar="N", help="processes")
     add("--output", type=Path, metavar="FILE.json", help="also write the numbers there")
 
@@ -81,7 +84,13 @@ def _stats(args: argparse.Namespace) -> None:
     from dsetkit.verbs import stats
 
     with progress_bar("stats") as progress:
-        measured = stats.measure(args.dataset, split=args.split, jobs=args.jobs, progress=progress)
+        measured = stats.measure(
+            args.dataset,
+            split=args.split,
+            at_most=None if args.all else stats.MOST_SAMPLES,
+            jobs=args.jobs,
+            progress=progress,
+        )
     print("\n".join(stats.as_lines(measured)))
     if args.output:
         write_json(args.output, measured)

@@ -34,6 +34,7 @@ def repository_models(asked_by: str) -> ModuleType:
         raise _missing(asked_by, f"but {folder} is another package of that name")
     try:
         models = importlib.import_module("models")
+        importlib.import_module("models.efficientnet_lite")  # becomes one of its names
     except ImportError as error:
         raise _missing(asked_by, f"which cannot be imported ({error})") from error
     lacking = [name for name in NAMES if not hasattr(models, name)]

@@ -7,6 +7,7 @@ grouped.
 """
 
 import math
+from array import array
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -19,7 +20,7 @@ COVERED_ALPHA = 128  # pixels of at least this alpha belong to the foreground
 HISTOGRAM_BINS = 16
 BYTE_VALUES, DEPTH_VALUES = 1 << 8, 1 << 16
 
-MomentsResult = dict[str, dict[str, float]]  # `pooled` and `per_image` -> `mean` and `std`
+MomentsResult = dict[str, dict[str, float]]  # `pooled` and `per_image` -> `mean`, `std`, ...
 
 
 class FieldStats(Protocol):
@@ -45,8 +46,8 @@ class Moments:
     def __init__(self, full_scale: float) -> None:
         self._full_scale = full_scale
         self._count = self._total = self._squares = 0  # Python integers: they cannot overflow
-        self._images = 0
-        self._mean_sum = self._std_sum = 0.0
+        self._means = array("d")  # of the images
+        self._std_sum = 0.0
 
     def add(self, counts: np.ndarray) -> None:
         """Takes in an image.
@@ -62,9 +63,8 @@ class Moments:
         self._count += count
         self._total += total
         self._squares += squares
-        self._images += 1
         mean, std = _mean_and_std(count, total, squares)
-        self._mean_sum += mean
+        self._means.append(mean)
         self._std_sum += std
 
     def merge(self, later: "Moments") -> None:
@@ -72,25 +72,30 @@ class Moments:
         self._count += later._count
         self._total += later._total
         self._squares += later._squares
-        self._images += later._images
-        self._mean_sum += later._mean_sum
+        self._means += later._means
         self._std_sum += later._std_sum
 
     def result(self, unit: float = 1.0) -> MomentsResult | None:
         """Mean and std of all pixels, and means of the images' mean and std; None without pixels.
 
+        The standard error is that of the images' mean, as of images that were drawn by chance from
+        many more; 0 for a single image.
+
         Args:
             unit: What 1.0 stands for in the result.
         """
-        if self._images == 0:
+        images = len(self._means)
+        if images == 0:
             return None
         scale = unit / self._full_scale
+        error = float(np.std(self._means, ddof=1)) / math.sqrt(images) if images > 1 else 0.0
         mean, std = _mean_and_std(self._count, self._total, self._squares)
         return {
             "pooled": {"mean": mean * scale, "std": std * scale},
             "per_image": {
-                "mean": self._mean_sum / self._images * scale,
-                "std": self._std_sum / self._images * scale,
+                "mean": math.fsum(self._means) / images * scale,
+                "std": self._std_sum / images * scale,
+                "standard_error": error * scale,
             },
         }
 

@@ -3,6 +3,9 @@
 The reference systems report two different things as "mean and std", so both are given: `pooled` is
 over all pixels of all images; `per_image` is the mean of the images' means and stds. Samples are
 read in chunks that do not depend on the number of processes, and chunks are merged in order.
+
+Of a large dataset some samples, drawn by chance, tell the same up to the standard error of the
+mean, which is told beside it.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,10 +30,12 @@ from dsetkit.verbs.field_stats import (
     FieldStats,
     MaskStats,
 )
+from dsetkit.verbs.show import choose
 
 SAMPLES_PER_CHUNK = 256
 ASSETS = ("backgrounds", "foregrounds")
 MOST_ASSETS = 1000  # of each kind, that are measured
+MOST_SAMPLES = 2000  # that `stats` measures unless it is told to measure all
 BAR_WIDTH = 40
 KINDS = {
     "backgrounds": "RGB",
@@ -45,6 +50,7 @@ def measure(
     path: Path,
     *,
     split: str | None = None,
+    at_most: int | None = None,
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
@@ -53,19 +59,24 @@ def measure(
     Args:
         path: The dataset's directory.
         split: `train`, `val`, `test`, or None for all samples.
+        at_most: Measures so many of them, drawn by chance, always the same; None measures all.
         jobs: Processes; the numbers do not depend on how many.
         progress: Called with (samples done, samples in all).
 
     Returns:
-        JSON values: `dataset`, `split`, `samples`, an entry for each stored field, `labels` (see
-        `LabelQuality.result`) if there are masks and depths, and `pictures`: count, size and bytes
-        of each field, and of backgrounds and foregrounds with their mean and std.
+        JSON values: `dataset`, `split`, `samples` (how many were read), `of_samples` (how many
+        there are), an entry for each stored field, `labels` (see `LabelQuality.result`) if there
+        are masks and depths, and `pictures`: count, size and bytes of each field, and of
+        backgrounds and foregrounds with their mean and std.
 
     Raises:
         DatasetError: As `Dataset`, an empty split, or a damaged sample.
     """
     dataset = Dataset(path)
-    indices = indices_of(dataset, split)
+    every = indices_of(dataset, split)
+    indices = every
+    if at_most is not None and len(every) > at_most:
+        indices = np.array(choose(dataset, split=split, count=at_most, seed=0))
     starts = range(0, len(indices), SAMPLES_PER_CHUNK)
     chunks = [indices[start : start + SAMPLES_PER_CHUNK] for start in starts]
     total = DatasetStats(dataset.manifest)
@@ -76,8 +87,13 @@ def measure(
         total.merge(stats)
         done += len(chunk)
         progress(done, len(indices))
-    header = {"dataset": str(path), "split": split or "all", "samples": len(indices)}
-    return header | total.result() | {"pictures": describe_pictures(dataset, total)}
+    counts = {"samples": len(indices), "of_samples": len(every)}
+    return (
+        {"dataset": str(path), "split": split or "all"}
+        | counts
+        | total.result()
+        | {"pictures": describe_pictures(dataset, total)}
+    )
 
 
 class DatasetStats:
@@ -175,18 +191,18 @@ def _measure_assets(dataset: Dataset, kind: str) -> dict[str, Any]:
 
 def as_lines(measured: dict[str, Any]) -> Iterator[str]:
     """The result of `measure` as lines of text."""
-    yield f"{measured['dataset']}: {measured['samples']:,} samples, split: {measured['split']}"
+    read, every = measured["samples"], measured["of_samples"]
+    yield f"{measured['dataset']}: {every:,} samples, split: {measured['split']}"
+    if is_sample := read < every:
+        yield f"read {read:,} of them, drawn by chance (--all reads every one)"
     yield ""
     yield from _picture_lines(measured)
     yield ""
     yield f"{'':<26}{'over all pixels':<22}mean over images"
-    yield f"{'':<26}{'mean':<10}{'std':<12}{'mean':<10}std"
-    for name in CHANNELS:
-        yield _moments_line(f"composite, {name}", measured["composite"][name])
-    if "mask" in measured:
-        yield _moments_line("mask", measured["mask"])
-    if "depth" in measured:
-        yield from _depth_moments(measured["depth"])
+    error = f"{'':<5}standard error of the mean" if is_sample else ""
+    yield f"{'':<26}{'mean':<10}{'std':<12}{'mean':<10}std{error}"
+    for label, moments in _all_moments(measured):
+        yield _moments_line(label, moments, with_error=is_sample)
     if "mask" in measured:
         coverage = measured["mask"]["coverage"]
         shares = ", ".join(f"{name} {share:.2%}" for name, share in coverage.items())
@@ -217,17 +233,24 @@ def _picture_lines(measured: dict[str, Any]) -> Iterator[str]:
         yield f"{head}  {means}; {stds}"
 
 
-def _moments_line(label: str, moments: dict[str, dict[str, float]]) -> str:
+def _all_moments(measured: dict[str, Any]) -> Iterator[tuple[str, dict[str, dict[str, float]]]]:
+    """What has a mean and a std, with its label."""
+    for name in CHANNELS:
+        yield f"composite, {name}", measured["composite"][name]
+    if "mask" in measured:
+        yield "mask", measured["mask"]
+    depth = measured.get("depth", {"share": None, "metres": None})
+    if depth["share"] is not None:
+        yield "depth, target in 0..1", depth["share"]
+    if depth["metres"] is not None:
+        yield "depth [m]", depth["metres"]
+
+
+def _moments_line(label: str, moments: dict[str, dict[str, float]], *, with_error: bool) -> str:
     pooled, per_image = moments["pooled"], moments["per_image"]
     values = (pooled["mean"], pooled["std"], per_image["mean"], per_image["std"])
-    return f"{label:<26}" + "{:<10.5f}{:<12.5f}{:<10.5f}{:.5f}".format(*values)
-
-
-def _depth_moments(depth: dict[str, Any]) -> Iterator[str]:
-    if depth["share"] is not None:
-        yield _moments_line("depth, target in 0..1", depth["share"])
-    if depth["metres"] is not None:
-        yield _moments_line("depth [m]", depth["metres"])
+    line = f"{label:<26}" + "{:<10.5f}{:<12.5f}{:<10.5f}{:.5f}".format(*values)
+    return f"{line} {per_image['standard_error']:.5f}" if with_error else line
 
 
 def _label_lines(labels: dict[str, Any]) -> Iterator[str]:

@@ -225,10 +225,16 @@ def _check_samples(
     shards: Shards, check: Callable[[bytes, bytes], object], indices: range
 ) -> list[Problem]:
     """The problems of some samples; `check` is called with (packed record, key)."""
+    try:
+        records = shards.get_many(indices)  # at once: a transaction costs more than a checksum
+    except READ_ERRORS as error:
+        if len(indices) == 1:
+            return [Problem("sample", indices[0], _reason(error))]
+        alone = (_check_samples(shards, check, range(index, index + 1)) for index in indices)
+        return [problem for found in alone for problem in found]
     problems: list[Problem] = []
-    for index in indices:
+    for index, packed in zip(indices, records, strict=True):
         try:
-            (packed,) = shards.get_many([index])
             if packed is None:
                 raise DatasetError("missing")
             check(packed, u64_key(index))

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from training import loop, ranks
+from training import exchange, loop, ranks
 from training.augment import AUGMENTATIONS, make_augment
 from training.losses.specs import DEPTH_LOSSES, MASK_LOSSES, depth_loss, mask_loss
 from training.scoring.metrics import DepthMetrics, MaskMetrics
@@ -50,12 +50,12 @@ def weights_after_steps(kind: str, spec: str, *, norm: bool, parts: int) -> Resu
     """Weights, statistics and loss after two steps of gradient descent."""
     net = network(norm=norm)
     net = sync_batch_norm(net, torch.device("cpu"))
-    forward = ranks.parallel(net)
+    forward = exchange.parallel(net)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     loss_fn = mask_loss(spec) if kind == "mask" else depth_loss(spec)
 
     def loss_of(batch: loop.Batch) -> torch.Tensor:
-        output, target = ranks.gather(forward(batch["composite"].double()), batch[kind])
+        output, target = exchange.gather(forward(batch["composite"].double()), batch[kind])
         return loss_fn(output, target) if kind == "mask" else loss_fn(output, target, target > 0)
 
     clip = loop.make_clip(norm=1.0, value=None)
@@ -71,7 +71,7 @@ def augmented() -> Result:
     for name in AUGMENTATIONS:
         loop.seed_step(3, 4)
         batch = make_augment(name)(own_share(global_batch(BATCH)))
-        whole = ranks.gather(*batch.values())
+        whole = exchange.gather(*batch.values())
         found |= {f"{name}/{field}": x for field, x in zip(batch, whole, strict=True)}
     return found
 
@@ -93,8 +93,8 @@ def scores() -> dict[str, float]:
 def drawn_apart() -> list[float]:
     """What each rank draws within a step."""
     loop.seed_step(0, 0)
-    ranks.draw_apart()
-    return ranks.gather_objects(torch.rand(()).item())
+    exchange.draw_apart()
+    return exchange.gather_objects(torch.rand(()).item())
 
 
 def measure() -> dict[str, object]:

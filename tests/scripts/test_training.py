@@ -18,14 +18,17 @@ from torch import nn
 import train_depth
 import train_joint
 import train_mask
+from dsetkit import loading
 from dsetkit.console import format_duration
 from dsetkit.errors import DsetkitError, RunError
 from models import MODELS, load_model
-from training import fit, loop, run_dir
-from training.checkpoint import PREVIOUS_FILE, STATE_FILE, load_state, save_state
+from training import fit, loop, run_dir, run_files
+from training.checkpoint import load_state, save_state
 from training.ema import AveragedWeights
 from training.estimate import TimeEstimate
+from training.run_files import PREVIOUS_FILE, STATE_FILE
 from training.schedule import Plateau
+from training.scoring.metrics import DepthMetrics
 
 SCRIPTS = {"depth": train_depth, "mask": train_mask, "joint": train_joint}
 TIME_COLUMNS = ("samples_per_s", "data_wait_share")
@@ -112,8 +115,7 @@ def tiny_world() -> Iterator[None]:
         patch.setitem(MODELS, "tiny_depth", TinyDepth)
         patch.setitem(MODELS, "tiny_mask", TinyMask)
         patch.setitem(MODELS, "tiny_joint", TinyJoint)
-        for script in SCRIPTS.values():
-            patch.setattr(script, "SampleDataset", Squares)
+        patch.setattr(loading, "SampleDataset", Squares)
         yield
 
 
@@ -224,9 +226,9 @@ def test_the_times_of_epochs_before_a_resume_stay_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_until_save(11, monkeypatch, "depth", tmp_path)  # in the third epoch
-    before = run_dir.read_log(tmp_path)
+    before = run_files.read_log(tmp_path)
     train_depth.main(["--output", str(tmp_path), "--resume"])
-    after = run_dir.read_log(tmp_path)
+    after = run_files.read_log(tmp_path)
     assert len(before) == 2 and after[:2] == before
     assert all(float(row[name]) >= 0 for row in after for name in TIME_COLUMNS)
 
@@ -378,7 +380,7 @@ def test_a_run_without_a_step_may_be_started_again(
     options = {"call": 1, "action": press_ctrl_c}
     interrupt(monkeypatch, loop, "update_weights", "depth", tmp_path, **options)
     train("depth", tmp_path, "--lr", 0.02)
-    assert run_dir.read_arguments(tmp_path, script="train_depth.py")["lr"] == 0.02
+    assert run_files.read_arguments(tmp_path, script="train_depth.py")["lr"] == 0.02
 
 
 # ---- more of resume ----------------------------------------------------------------------------
@@ -516,7 +518,7 @@ def test_a_run_without_a_finite_score_names_no_best_weights(
 ) -> None:
     caplog.set_level(logging.INFO)
     nan = {"rmse_per_image": float("nan"), "delta_1_per_image": 0.0}
-    monkeypatch.setattr(train_depth.DepthMetrics, "compute", lambda self: nan)
+    monkeypatch.setattr(DepthMetrics, "compute", lambda self: nan)
     with pytest.raises(RunError, match=r"no best\.safetensors: .* last\.safetensors holds"):
         train("depth", tmp_path)
     assert "the validation score of epoch 1 is nan" in caplog.text
@@ -526,7 +528,7 @@ def test_a_run_without_a_finite_score_names_no_best_weights(
 def test_patience_ends_a_stage_and_goes_on_to_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_depth.DepthMetrics, "compute", lambda self: {"rmse_per_image": 1.0})
+    monkeypatch.setattr(DepthMetrics, "compute", lambda self: {"rmse_per_image": 1.0})
     train("depth", tmp_path, "--epochs", 9, "--patience", 1)
     assert [row["stage"] for row in rows_without_times(tmp_path)] == ["1", "1", "2", "2"]
 
@@ -599,7 +601,7 @@ def test_each_link_of_a_chain_starts_from_the_best_weights_of_the_one_before(
 ) -> None:
     chain(tmp_path, "--ema", 0)
     for number in (2, 3):
-        started = run_dir.read_arguments(tmp_path / f"set-{number}", script="train_joint.py")
+        started = run_files.read_arguments(tmp_path / f"set-{number}", script="train_joint.py")
         assert started["init_from"] == str(tmp_path / f"set-{number - 1}" / "best.safetensors")
         assert started["lr"] == 0.01
     chain(tmp_path / "frozen", "--ema", 0, "--lr", 0)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dsetkit.errors import RunError
-from training.scoring.alignment import ALIGNMENTS, align, align_median, check_comparable
+from training.scoring.alignment import align, align_median, check_comparable
 from training.scoring.metrics import DepthMetrics, crop_window
-from training.scoring.protocols import PROTOCOLS, Protocol, add_protocol_arguments
+from training.scoring.protocols import ALIGNMENTS, PROTOCOLS, Protocol, add_protocol_arguments
 
 
 def row(*values: float) -> torch.Tensor:

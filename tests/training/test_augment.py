@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from dsetkit.errors import RunError
-from training import augment, augment_pictures
-from training.augment import AUGMENTATIONS, GROUPS, Batch, make_augment
+from training import augment_geometry as geometry
+from training import augment_pictures
+from training.augment import AUGMENTATIONS, GROUPS, default_augment, make_augment
+from training.augment_pictures import Batch
 
 GEOMETRIC = ("flip", "scale", "rotate")
 PICTURES_ONLY = [name for name in AUGMENTATIONS if name not in GEOMETRIC]
@@ -122,7 +124,7 @@ def test_flip_mirrors_some_samples_only():
 def test_enlarging_brings_depth_nearer_by_the_scale():
     torch.manual_seed(0)
     before = ramp_batch()
-    after = augment.scale_and_crop(before, max_scale=2.0)
+    after = geometry.scale_and_crop(before, max_scale=2.0)
     assert after["mask"].min() >= before["mask"].min()  # nothing from beyond the border
     # A ramp enlarged by s is s times flatter.
     slope = after["mask"].diff(dim=-1).median(dim=-1).values.mean(dim=(1, 2))  # (N,)
@@ -141,10 +143,12 @@ def test_enlarging_leaves_relative_depth_as_it_is():
 def test_a_turn_is_one_in_pixels_of_pictures_that_are_no_squares(monkeypatch):
     # Every sample by +10 degrees: what lies 20 px right of the middle comes from 20 px away at 10.
     turn = math.radians(10)
-    monkeypatch.setattr(augment, "uniform", lambda batch, low, high: torch.full((1, 1, 1, 1), high))
+    monkeypatch.setattr(
+        geometry, "uniform", lambda batch, low, high: torch.full((1, 1, 1, 1), high)
+    )
     rows, columns = torch.meshgrid(torch.arange(31.0), torch.arange(61.0), indexing="ij")
     fields = {"mask": columns[None, None] / 100, "composite": rows.expand(1, 3, 31, 61) / 100}
-    after = augment.rotate(fields)
+    after = geometry.rotate(fields)
     x, y = after["mask"][0, 0, 15, 50] * 100 - 30, after["composite"][0, 0, 15, 50] * 100 - 15
     assert x.item() == pytest.approx(20 * math.cos(turn), abs=1e-3)
     assert y.item() == pytest.approx(20 * math.sin(turn), abs=1e-3)
@@ -223,7 +227,7 @@ def test_misalign_moves_the_background_by_up_to_two_pixels_and_the_composite_not
     columns = (torch.arange(40.0) / 80 + 0.2).expand(32, 3, 40, 40).contiguous()
     batch = {"composite": columns, "background": columns.clone()}
     torch.manual_seed(0)
-    after = augment.misalign(batch, strength=0)
+    after = geometry.misalign(batch, strength=0)
     assert torch.equal(after["composite"], columns)
     shift_px = ((after["background"] - columns) * 80)[..., 5:-5]
     assert shift_px.abs().max() <= 2.001 and shift_px.abs().max() > 1
@@ -236,7 +240,7 @@ def test_a_handheld_camera_moves_the_background_by_a_share_of_the_side(size):
     picture = row.expand(64, 3, size, size).contiguous()
     torch.manual_seed(0)
     batch = {"composite": picture, "background": picture.clone(), "mask": picture[:, :1].clone()}
-    after = augment.handheld(batch, max_zoom=0, max_degrees=0)
+    after = geometry.handheld(batch, max_zoom=0, max_degrees=0)
     assert all(torch.equal(after[field], batch[field]) for field in ("composite", "mask"))
     shift = ((after["background"] - picture) * 2)[..., 8:-8, 8:-8]  # a share of the side
     assert shift.std(dim=(1, 2, 3)).max() < 1e-3
@@ -245,13 +249,15 @@ def test_a_handheld_camera_moves_the_background_by_a_share_of_the_side(size):
 
 
 def test_a_handheld_camera_zooms_and_turns_about_the_middle(monkeypatch):
-    monkeypatch.setattr(augment, "uniform", lambda batch, low, high: torch.full((1, 1, 1, 1), high))
+    monkeypatch.setattr(
+        geometry, "uniform", lambda batch, low, high: torch.full((1, 1, 1, 1), high)
+    )
     rows, columns = torch.meshgrid(torch.arange(41.0), torch.arange(61.0), indexing="ij")
     picture = torch.stack([columns, rows, rows])[None] / 100
     batch = {"composite": picture, "background": picture}
-    zoomed = augment.handheld(batch, max_shift=0, max_zoom=0.02, max_degrees=0)["background"]
+    zoomed = geometry.handheld(batch, max_shift=0, max_zoom=0.02, max_degrees=0)["background"]
     assert zoomed[0, 0, 20, 50] * 100 - 30 == pytest.approx(20 / 1.02, abs=1e-3)
-    turned = augment.handheld(batch, max_shift=0, max_zoom=0, max_degrees=1)["background"]
+    turned = geometry.handheld(batch, max_shift=0, max_zoom=0, max_degrees=1)["background"]
     assert turned[0, 1, 20, 50] * 100 - 20 == pytest.approx(
         20 * math.sin(math.radians(1)), abs=1e-3
     )
@@ -260,7 +266,7 @@ def test_a_handheld_camera_zooms_and_turns_about_the_middle(monkeypatch):
 def test_a_share_of_the_samples_get_the_background_of_another():
     batch = random_batch(n=200, height=8, width=8)
     torch.manual_seed(0)
-    after = augment.wrong_background(batch, share=0.3)
+    after = geometry.wrong_background(batch, share=0.3)
     before = batch["background"].flatten(1)
     source = (after["background"].flatten(1)[:, None] == before).all(dim=2).long()  # (N, N)
     assert (source.sum(dim=1) == 1).all()
@@ -268,13 +274,13 @@ def test_a_share_of_the_samples_get_the_background_of_another():
     assert 40 < wrong.sum() < 80
     assert len(((source.argmax(dim=1) - torch.arange(200)) % 200)[wrong].unique()) > 20
     for share, differ in ((0, 0), (1, 200)):
-        got = augment.wrong_background(batch, share=share)["background"]
+        got = geometry.wrong_background(batch, share=share)["background"]
         assert (got != batch["background"]).flatten(1).any(dim=1).sum() == differ
 
 
 def test_a_batch_of_one_keeps_its_background():
     batch = random_batch(n=1)
-    assert torch.equal(augment.wrong_background(batch, share=1)["background"], batch["background"])
+    assert torch.equal(geometry.wrong_background(batch, share=1)["background"], batch["background"])
 
 
 def test_exposures_stay_within_their_bounds_and_are_drawn_for_each_picture():
@@ -356,8 +362,8 @@ def test_groups_and_names_join():
 
 
 def test_networks_that_see_the_background_train_with_two_photographs():
-    assert augment.default_augment(["composite"]) == "flip"
-    assert augment.default_augment(["background", "composite"]) == "flip+camera"
+    assert default_augment(["composite"]) == "flip"
+    assert default_augment(["background", "composite"]) == "flip+camera"
     assert GROUPS["honest"] == ("misalign", "noise", "jpeg")  # runs of before go on with it
 
 

@@ -13,8 +13,9 @@ import xxhash
 from torch import nn
 
 from dsetkit.errors import RunError
-from training.checkpoint import PREVIOUS_FILE, STATE_FILE, VERSION, load_state, save_state
+from training.checkpoint import VERSION, load_state, save_state
 from training.loop import Progress
+from training.run_files import PREVIOUS_FILE, STATE_FILE
 
 MARK_BYTES = 25
 

@@ -25,10 +25,11 @@ from models import MODELS, ModelError, create_model, load_model, save_model
 from models.network import Network
 from tests.helpers.fuzzing import as_json, damaged_values
 from tests.helpers.mutations import mutations
-from training.checkpoint import STATE_FILE, VERSION, load_state, save_state
+from training.checkpoint import VERSION, load_state, save_state
 from training.cli import parse_run
 from training.loop import Progress
-from training.run_dir import ARGUMENTS_FILE, LOG_FILE, read_arguments, read_log, write_log
+from training.run_dir import write_log
+from training.run_files import ARGUMENTS_FILE, LOG_FILE, STATE_FILE, read_arguments, read_log
 
 
 def count_refused(

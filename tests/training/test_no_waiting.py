@@ -14,7 +14,7 @@ from training.augment import AUGMENTATIONS, make_augment
 from training.ema import AveragedWeights
 from training.losses.saliency import saliency_loss
 from training.losses.specs import DEPTH_LOSSES, MASK_LOSSES, depth_loss, mask_loss
-from training.schedule import make_optimizer
+from training.optimizer import make_optimizer
 from training.scoring.metrics import DepthMetrics, MaskMetrics
 
 READS_BACK = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique2")

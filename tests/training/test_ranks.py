@@ -19,8 +19,8 @@ from tests.helpers import gated_training, rank_worker
 from tests.helpers.gates import Gate
 from tests.helpers.worlds import tiny_dataset
 from training import ranks
-from training.checkpoint import STATE_FILE
 from training.data import check_enough_samples
+from training.run_files import STATE_FILE
 
 REPOSITORY = Path(__file__).parents[2]
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")

@@ -9,7 +9,8 @@ from torch import nn
 
 from dsetkit.errors import RunError
 from training.cli import add_training_arguments
-from training.schedule import OPTIMIZERS, SCHEDULES, Plateau, make_optimizer, make_schedule
+from training.optimizer import OPTIMIZERS, make_optimizer
+from training.schedule import SCHEDULES, Plateau, make_schedule
 
 
 def shares(name: str, *, total: int, warmup: int = 0, every: int = 5, gamma: float = 0.1):

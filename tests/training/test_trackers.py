@@ -11,7 +11,7 @@ import pytest
 import train_mask
 from dsetkit.errors import RunError
 from tests.helpers.worlds import tiny_dataset
-from training.run_dir import read_log
+from training.run_files import read_log
 from training.trackers import TRACKERS, find_tracker
 
 

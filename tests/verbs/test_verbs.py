@@ -16,6 +16,7 @@ from PIL import Image
 
 from dsetkit.assets.folders import encode_asset
 from dsetkit.cli import main
+from dsetkit.cli.main import build_parser
 from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import DatasetError
@@ -29,7 +30,7 @@ from dsetkit.verbs.export import export
 from dsetkit.verbs.info import describe
 from dsetkit.verbs.show import choose, contact_sheet
 from dsetkit.verbs.splits import export_csv, import_csv, split_by_asset, split_by_sample
-from dsetkit.verbs.stats import measure
+from dsetkit.verbs.stats import MOST_SAMPLES, measure
 from dsetkit.verbs.verify import verify
 from tests.helpers.worlds import replace_record, stored_bytes, tiny_dataset, tiny_rgbd
 
@@ -405,6 +406,37 @@ def test_stats_prints_a_table_and_writes_json(shared: Path, tmp_path: Path, caps
     printed = capsys.readouterr().out
     assert f"{written['composite']['red']['pooled']['mean']:.5f}" in printed
     assert "####" in printed
+
+
+def test_stats_of_some_samples_are_near_those_of_all_and_say_how_near(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    whole, some = measure(shared), measure(shared, at_most=40)
+    assert (some["samples"], some["of_samples"]) == (40, whole["samples"])
+    assert some == measure(shared, at_most=40, jobs=2) and whole == measure(shared, at_most=10**6)
+    for name in ("red", "green", "blue"):
+        found, true = (one["composite"][name]["per_image"] for one in (some, whole))
+        assert 0 < found["standard_error"] < true["std"]
+        assert abs(found["mean"] - true["mean"]) < 4 * found["standard_error"]
+    monkeypatch.setattr("dsetkit.verbs.stats.MOST_SAMPLES", 40)
+    assert dsetkit("stats", shared) == 0
+    sampled = capsys.readouterr().out
+    assert "read 40 of them" in sampled and "standard error" in sampled
+    assert f"{some['mask']['per_image']['standard_error']:.5f}" in sampled
+    assert dsetkit("stats", shared, "--all") == 0
+    assert "standard error" not in capsys.readouterr().out
+
+
+def test_the_help_of_stats_says_how_many_are_read(capsys) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["stats", "--help"])
+    assert f"more than {MOST_SAMPLES:,}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_standard_error_is_that_of_the_images_means(shared: Path) -> None:
+    means = decoded(shared, "mask").mean(axis=(1, 2)) / 255
+    expected = means.std(ddof=1) / np.sqrt(len(means))
+    assert measure(shared)["mask"]["per_image"]["standard_error"] == pytest.approx(expected)
 
 
 def test_stats_of_an_imported_dataset_and_of_an_empty_split(tmp_path: Path, capsys) -> None:

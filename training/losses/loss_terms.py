@@ -5,12 +5,14 @@ All take (answer, target, valid), each (N, 1, H, W): the prediction (float32), t
 take logits, whose sigmoid is the prediction. All return a scalar, 0 without a valid pixel.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
-from torchvision.ops import sigmoid_focal_loss
 
 from training.losses.ssim import ssim_map
 
+FOCAL_ALPHA = 0.25  # weight of foreground; background has the rest
 RMSE_EPS = 1e-3  # keeps the root's slope finite at a perfect answer
 
 
@@ -22,7 +24,10 @@ def bce(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torc
 
 def focal(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Focal loss, Lin et al. 2017 (alpha 0.25, gamma 2): gives hard pixels more weight."""
-    return mean_of_valid(sigmoid_focal_loss(logits, target, reduction="none"), valid)
+    p, each = logits.sigmoid(), F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    right = p * target + (1 - p) * (1 - target)
+    weight = FOCAL_ALPHA * target + (1 - FOCAL_ALPHA) * (1 - target)
+    return mean_of_valid(weight * (each * (1 - right) ** 2), valid)
 
 
 def l1(answer: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -62,6 +67,9 @@ def ssim(
     """Mean of (1 - SSIM) / 2 over the valid pixels; SSIM below 0 counts as 0, so 0..0.5."""
     similarity = ssim_map(answer, target, valid, window=window)
     return mean_of_valid((1 - similarity).clamp(0, 1) / 2, valid)
+
+
+ssim3, ssim5, ssim11 = (partial(ssim, window=window) for window in (3, 5, 11))
 
 
 def mean_of_valid(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -6,34 +6,29 @@ prediction. All compute in float32, also under autocast. Depth is a share of the
 depth, 0..1, so weights mean the same for all datasets; only its valid pixels count.
 """
 
-from collections.abc import Callable
-from functools import partial
-
-import torch
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from dsetkit.errors import RunError
-from training.losses.depth_losses import berhu, cosine, grad, log_l1, silog
-from training.losses.loss_terms import bce, dice, dice_squared, focal, l1, rmse, smooth_l1, ssim
+from training.lazy import LazyTable
 
-DepthLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-MaskLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+if TYPE_CHECKING:  # torch takes seconds to load, and the command lines need the names alone
+    import torch
 
-SHARED_LOSSES: dict[str, DepthLoss] = {
-    "bce": bce,
-    "l1": l1,
-    "smooth_l1": smooth_l1,
-    "rmse": rmse,
-    "dice_squared": dice_squared,
-    **{f"ssim{window}": partial(ssim, window=window) for window in (3, 5, 11)},
-}
-DEPTH_LOSSES: dict[str, DepthLoss] = SHARED_LOSSES | {
-    "log_l1": log_l1,
-    "berhu": berhu,
-    "silog": silog,
-    "cosine": cosine,
-    "grad": grad,
-}
-MASK_LOSSES: dict[str, DepthLoss] = SHARED_LOSSES | {"dice": dice, "focal": focal}
+DepthLoss = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+MaskLoss = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+
+
+def _in(module: str, names: str) -> dict[str, str]:
+    """Where losses are: functions of their own names."""
+    return {name: f"training.losses.{module}:{name}" for name in names.split()}
+
+
+_SHARED = _in("loss_terms", "bce l1 smooth_l1 rmse dice_squared ssim3 ssim5 ssim11")
+DEPTH_LOSSES: LazyTable[DepthLoss] = LazyTable(
+    _SHARED | _in("depth_losses", "log_l1 berhu silog cosine grad")
+)
+MASK_LOSSES: LazyTable[DepthLoss] = LazyTable(_SHARED | _in("loss_terms", "dice focal"))
 ON_LOGITS = ("bce", "focal")
 HEADS = ("linear", "logits")
 
@@ -75,15 +70,19 @@ def mask_loss(spec: str, *, head: str = "logits") -> MaskLoss:
     Raises:
         RunError: as for `depth_loss`.
     """
+    import torch
+
     masked_loss = _build(spec, MASK_LOSSES, kind="mask", head=head)
 
-    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def loss(output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
         return masked_loss(output, target, torch.ones_like(target, dtype=torch.bool))
 
     return loss
 
 
-def _build(spec: str, known: dict[str, DepthLoss], *, kind: str, head: str) -> DepthLoss:
+def _build(spec: str, known: LazyTable[DepthLoss], *, kind: str, head: str) -> DepthLoss:
+    import torch
+
     terms = _parse(spec, known, kind=kind)
     if head not in HEADS:
         raise RunError(f"unknown {kind} head {head!r}; known: {', '.join(HEADS)}")
@@ -95,7 +94,9 @@ def _build(spec: str, known: dict[str, DepthLoss], *, kind: str, head: str) -> D
                 f"choose another loss{other_way}"
             )
 
-    def loss(output: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    def loss(
+        output: "torch.Tensor", target: "torch.Tensor", valid: "torch.Tensor"
+    ) -> "torch.Tensor":
         with torch.autocast(output.device.type, enabled=False):
             output, target = output.float(), target.float()
             answer = output.sigmoid() if head == "logits" else output
@@ -110,7 +111,7 @@ def _build(spec: str, known: dict[str, DepthLoss], *, kind: str, head: str) -> D
     return loss
 
 
-def _parse(spec: str, known: dict[str, Callable], *, kind: str) -> dict[str, float]:
+def _parse(spec: str, known: Collection[str], *, kind: str) -> dict[str, float]:
     """ "l1:0.5+cosine" -> {"l1": 0.5, "cosine": 1.0}."""
     terms: dict[str, float] = {}
     for term in spec.split("+"):

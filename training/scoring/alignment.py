@@ -17,8 +17,6 @@ import torch
 
 from dsetkit.errors import RunError
 
-ALIGNMENTS = ("none", "median", "scale-shift")
-
 # The scale of a prediction as flat as this [variance as a share of the squared mean] would be that
 # of its rounding errors.
 _FLAT = 1e-12
@@ -33,7 +31,7 @@ def align(
         prediction: (N, 1, H, W) float.
         target: the same shape, in the unit of the result.
         valid: the same shape, bool: the pixels that the alignment uses.
-        how: a name in ALIGNMENTS.
+        how: a name in `protocols.ALIGNMENTS`.
 
     Returns:
         (N, 1, H, W) float; images without a valid pixel stay as they are.
@@ -85,7 +83,7 @@ def check_comparable(prediction_kind: str, target_kind: str, *, how: str, where:
     Args:
         prediction_kind: "metric" or "relative", of the network.
         target_kind: the same of the dataset.
-        how: a name in ALIGNMENTS.
+        how: a name in `protocols.ALIGNMENTS`.
         where: the dataset, for the message.
 
     Raises:
@@ -101,16 +99,6 @@ def check_comparable(prediction_kind: str, target_kind: str, *, how: str, where:
         raise RunError(problem + "give --align scale-shift, or a dataset of that kind")
     if target_kind != "metric":
         raise RunError(problem + "score it on a dataset of that kind")
-
-
-def describe_alignment(how: str, *, prediction_kind: str, target_kind: str) -> str:
-    """The line about the alignment in a protocol, for people."""
-    if how == "none":
-        return "none"
-    if how == "median":
-        return "median: each prediction times median(target) / median(prediction)"
-    space = "inverse depth" if "relative" in (prediction_kind, target_kind) else "depth"
-    return f"scale-shift: scale and shift of each image's {space} by least squares"
 
 
 def _median(values: torch.Tensor) -> float:

@@ -127,7 +127,7 @@ def check_scales(
     Args:
         network: "depth_kind" and "max_depth_m" [m] of the predictions.
         dataset: the same of the targets.
-        align: a name in `alignment.ALIGNMENTS`.
+        align: a name in `protocols.ALIGNMENTS`.
         is_shown: whether predictions are used unaligned, by --grid or --published.
         where: the dataset, for messages.
 

@@ -1,6 +1,5 @@
-"""What the evaluation scripts share: flags, predictions with mirrored pictures, and the result."""
+"""What the evaluation scripts share: predictions with mirrored pictures, and the result."""
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from dsetkit.arguments import BATCH, COUNT, WORKERS, image_size
 from dsetkit.errors import RunError
 from dsetkit.files import write_json
 from dsetkit.numbers import evenly_spread
@@ -31,35 +29,6 @@ from training.scoring.report import (
 
 GRID_SAMPLES = 6
 STRESS_COLUMNS = (("IoU", "iou"), ("boundary F", "boundary_f"))
-
-
-def add_evaluation_arguments(
-    parser: argparse.ArgumentParser, *, size_help: str, train_data_help: str
-) -> None:
-    """Adds the flags that do not depend on the map that is scored.
-
-    Args:
-        parser: the script's parser.
-        size_help: the help of --img-size.
-        train_data_help: the help of --train-data.
-    """
-    # fmt: off
-    add = parser.add_argument
-    add("--data", required=True, metavar="DATASET", help="dataset to score on")
-    add("--checkpoint", required=True, type=Path, metavar="FILE", help=".safetensors of a training")
-    add("--split", choices=("train", "val", "test"), default="test", help="(default: test)")
-    add("--limit-samples", type=COUNT, metavar="N",
-        help="score N samples, spread over the split, for a quick look (default: all)")
-    add("--batch-size", type=BATCH, default=32, metavar="N", help="(default: 32)")
-    add("--workers", type=WORKERS, default=0, metavar="N", help="processes that load (default: 0)")
-    add("--img-size", type=image_size, metavar="SIZE", help=size_help)
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
-    add("--train-data", metavar="DATASET", help=train_data_help)
-    add("--published", action="store_true",
-        help="also the odd scores of reference systems; see training/scoring/published_scores.py")
-    add("--output", type=Path, metavar="FILE", help="write everything as JSON")
-    add("--grid", type=Path, metavar="FILE", help="write a picture of predictions (PNG)")
-    # fmt: on
 
 
 def check_has_samples(samples: Sized, dataset: str, split: str) -> None:

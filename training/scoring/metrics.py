@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from training import ranks
+from training import exchange, ranks
 from training.losses.ssim import ssim_map
 from training.scoring.alignment import align
 from training.scoring.boundaries import boundary_f, matches, share
@@ -44,7 +44,7 @@ class _PerImageScores:
     def merge_ranks(self) -> Self:
         """Adds the rows of the other ranks, each image once, in the order of a single process."""
         if ranks.world() > 1:
-            every = ranks.gather_objects((self._names, [rows.cpu() for rows in self._rows]))
+            every = exchange.gather_objects((self._names, [rows.cpu() for rows in self._rows]))
             self._names = max((names for names, _ in every), key=len)  # a rank may have no image
             batches = zip_longest(*(rows for _, rows in every))
             self._rows = [rows for rows in chain.from_iterable(batches) if rows is not None]
@@ -96,7 +96,7 @@ class DepthMetrics(_PerImageScores):
         min_depth_m: lower end of the valid range and of the clip [m].
         valid_to_m: upper end of the valid range and of the clip [m] (default: max_depth_m).
         crop: a name in `protocols.CROPS`; pixels outside do not count.
-        align: a name in `alignment.ALIGNMENTS`.
+        align: a name in `protocols.ALIGNMENTS`.
         prediction_kind: kind of the predictions (default: depth_kind). Relative ones can be
             compared with metric depth by align="scale-shift".
 

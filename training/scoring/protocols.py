@@ -16,10 +16,11 @@ import argparse
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from training.scoring.alignment import ALIGNMENTS, describe_alignment
-from training.scoring.report import add_average_arguments, describe_averages
+from training.scoring.flags import add_average_arguments, describe_averages
 
 MIN_DEPTH_M = 1e-3
+
+ALIGNMENTS = ("none", "median", "scale-shift")  # see training/scoring/alignment.py
 
 # name: (height, width) of the frame it was written for, rows from:to, columns from:to
 CROPS: dict[str, tuple[int, int, int, int, int, int] | None] = {
@@ -103,6 +104,16 @@ def describe_crop(crop: str, height: int, width: int) -> str:
     rows, columns = crop_window(crop, height, width)
     window = f"rows {rows.start}:{rows.stop}, columns {columns.start}:{columns.stop}"
     return f"{crop}: {window} of {height}x{width} px"
+
+
+def describe_alignment(how: str, *, prediction_kind: str, target_kind: str) -> str:
+    """The line about the alignment in a protocol, for people."""
+    if how == "none":
+        return "none"
+    if how == "median":
+        return "median: each prediction times median(target) / median(prediction)"
+    space = "inverse depth" if "relative" in (prediction_kind, target_kind) else "depth"
+    return f"scale-shift: scale and shift of each image's {space} by least squares"
 
 
 @dataclass(frozen=True, kw_only=True)

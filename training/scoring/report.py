@@ -1,7 +1,7 @@
 """How scores are shown: tables on stdout and pictures of predictions."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from dsetkit.files import write_whole
+from training.scoring.flags import AVERAGES, describe_averages
 
 Scores = Mapping[str, float]
 
@@ -21,9 +22,6 @@ class Metrics(Protocol):
 
     def compute(self, images: np.ndarray | None = None) -> dict[str, float]: ...
 
-
-# --average -> ending of the scores' names, in `metrics`
-AVERAGES = {"image": "per_image", "pixel": "pooled"}
 
 # kind of depth -> (label, score), in the order of the table
 DEPTH_ROWS = {
@@ -83,16 +81,6 @@ SEEN_CELLS = (
 )
 BOTH_UNSEEN = SEEN_CELLS[1][1]
 SMALLEST_WIDTH = 80  # columns; narrower screens and pipes get whole lines all the same
-
-
-def add_average_arguments(add: Callable[..., Any]) -> None:
-    """Adds --tta and --average by the `add_argument` of a parser or of a group."""
-    # fmt: off
-    add("--tta", choices=("none", "flip"), default="none",
-        help="flip: mean of the answers to the picture and to its mirror image (default: none)")
-    add("--average", choices=AVERAGES, default="image",
-        help="printed first: mean over images, or all pixels as one image (default: image)")
-    # fmt: on
 
 
 def score_table(
@@ -205,15 +193,6 @@ def published_table(scores: Mapping[str, float]) -> Table:
     """What `training.scoring.published_scores` gives, four digits each."""
     title = "odd scores of the reference systems, for reading only"
     return protocol_table({name: f"{value:.4g}" for name, value in scores.items()}, title=title)
-
-
-def describe_averages(tta: str) -> dict[str, str]:
-    """What --tta and the two averages mean, for people, by topic."""
-    return {
-        "augmentation": "mean with the mirrored picture" if tta == "flip" else "none",
-        "per image": "mean over images of each image's score",
-        "pooled": "score of all pixels as if of one image",
-    }
 
 
 def describe_mask_scores(threshold: float, boundary_px: int, *, tta: str) -> dict[str, str]:
