@@ -42,7 +42,8 @@ from training.augment import make_augment
 from training.loop import Batch, prepare_batch, seed_step
 from training.losses.specs import depth_loss
 from training.network import heads_of
-from training.schedule import make_optimizer, make_schedule
+from training.optimizer import make_optimizer
+from training.schedule import make_schedule
 
 SIDE = 64  # px, of the pictures that networks see
 MAX_DEPTH_M = 10.0

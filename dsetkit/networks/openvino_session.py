@@ -4,6 +4,7 @@ A session has the part of ONNX Runtime's interface that this project uses. Its a
 to the bit for any number of threads and any size of batch. Figures are in BUNDLED.md.
 """
 
+import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -92,9 +93,7 @@ def has_bf16() -> bool:
 
 @cache
 def _core() -> Any:
-    import openvino
-
-    return openvino.Core()
+    return importlib.import_module("openvino").Core()
 
 
 def _node(port: Any) -> Node:
