@@ -1,6 +1,6 @@
 """Batches of the full set: samples composited and encoded by their indices."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,7 +9,8 @@ import numpy as np
 
 from dsetkit.compositing.compositor import COMPOSITED, AssetPixels, Compositor, pixels_checksum
 from dsetkit.compositing.planes import PlaneFinder, PlaneRule
-from dsetkit.compositing.recipe import CompositeRecipe, FullSet
+from dsetkit.compositing.recipe import CompositeRecipe, FullSet, Shares
+from dsetkit.compositing.spots import SpotFinder
 from dsetkit.store import CODECS, Manifest, PlacedObject, Record
 
 
@@ -77,11 +78,25 @@ class BatchCompositor:
         return Compositor(self._asset, (side, side), kept=None)
 
     @cached_property
-    def _finder(self) -> PlaneFinder | None:
-        return self._compositor.plane_finder(self._planes) if self._planes else None
+    def _stand(self) -> Callable[[PlacedObject, int, Shares], PlacedObject] | None:
+        """Puts an object before a background, by what was drawn for it; None without planes."""
+        if self._planes is None:
+            return None
+        compositor = self._compositor
+        if self._full_set.canvas.placement == "scene":
+            return SpotFinder(
+                self._full_set,
+                self._planes,
+                depth=compositor.background_depth,
+                pyramid=compositor.pyramid,
+            ).stand
+        finder = compositor.plane_finder(self._planes)
+        return lambda placed, background, shares: on_plane(
+            placed, background, shares.nearness, finder
+        )
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = ("_compositor", "_finder")
+        ours = ("_compositor", "_stand")
         return {name: value for name, value in vars(self).items() if name not in ours}
 
     def composite(self, indices: Sequence[int] | np.ndarray) -> CompositeBatch:
@@ -114,11 +129,11 @@ class BatchCompositor:
 
     def _objects(self, recipe: CompositeRecipe) -> tuple[PlacedObject, ...]:
         """The objects of a recipe; with scene depth on their planes, the farthest first."""
-        if self._finder is None:
+        if self._stand is None:
             return recipe.objects
         standing = [
-            on_plane(one, recipe.background, near, self._finder)
-            for one, near in zip(recipe.objects, recipe.nearness, strict=True)
+            self._stand(one, recipe.background, shares)
+            for one, shares in zip(recipe.objects, recipe.shares, strict=True)
         ]
         if len(standing) > 1:
             is_metric = self._planes is not None and self._planes.kind == "metric"

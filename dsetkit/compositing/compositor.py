@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 import xxhash
+from msgspec import structs
 
+from dsetkit.compositing.occlusion import visible_share
 from dsetkit.compositing.placing import Box, ForegroundPyramid, covered, place, scaled_box
 from dsetkit.compositing.planes import OBJECT_ALPHA, PlaneFinder, PlaneRule
 from dsetkit.compositing.randomness import uniform
@@ -45,12 +47,14 @@ class Placement(NamedTuple):
         flip: Whether it is mirrored left to right.
         box: x, y, width, height [px].
         plane: Stored depth of its plane; None if it has none.
+        occluded: Whether nearer parts of the background hide it.
     """
 
     foreground: int
     flip: bool
     box: Box
     plane: int | None = None
+    occluded: bool = False
 
 
 class Compositor:
@@ -170,18 +174,29 @@ class Compositor:
         if "instances" in names:
             fields["instances"] = np.zeros(shape, np.uint8)
         for order, placement in enumerate(placements(record, self.canvas), start=1):
-            self._place(placement, order, fields)
+            self._place(placement, number, order, fields)
         return fields
 
-    def _place(self, placement: Placement, order: int, fields: dict[str, np.ndarray]) -> None:
+    def _place(
+        self, placement: Placement, background: int, order: int, fields: dict[str, np.ndarray]
+    ) -> None:
         """Places an object in front of what the fields show, which are of one size."""
-        foreground, flip, box, plane = placement
+        foreground, flip, box, plane, occluded = placement
         shape = fields["mask"].shape
         if shape != self.canvas:
             box = scaled_box(box, self.canvas, shape)
-        alpha = place(self.pyramid(foreground), box, flip=flip, image=fields["composite"])
         x, y, width, height = box
         here, mask = np.s_[y : y + height, x : x + width], fields["mask"]
+        visible = None
+        if occluded:
+            assert plane is not None  # `placements` has looked
+            visible = visible_share(self.background_depth(background, shape)[here], plane)
+        alpha = place(
+            *(self.pyramid(foreground), box),
+            flip=flip,
+            image=fields["composite"],
+            visible=visible,
+        )
         mask[here] = alpha if order == 1 else covered(mask[here], alpha)
         if len(fields) == len(COMPOSITED):
             return
@@ -219,7 +234,9 @@ def placements(record: Record, canvas: tuple[int, int]) -> list[Placement]:
         # `has_recipe` has looked: no entry is None.
         assert one.foreground is not None and one.flip is not None and one.box is not None
         check_box(one.box, canvas)
-        placed.append(Placement(one.foreground, one.flip, one.box, one.plane))
+        if one.occluded and one.plane is None:
+            raise DatasetError("an object is hidden by the scene, but has no plane")
+        placed.append(Placement(one.foreground, one.flip, one.box, one.plane, one.occluded))
     return placed
 
 
@@ -261,23 +278,28 @@ def pixels_checksum(image: np.ndarray, mask: np.ndarray) -> bytes:
 
 def can_composite(manifest: Manifest) -> bool:
     """Whether this version composites what a dataset does not store as the version that made it."""
-    return manifest.compositing in ("", compositing_fingerprint(manifest.composited))
+    fingerprint = compositing_fingerprint(manifest.composited, manifest.effects)
+    return manifest.compositing in ("", fingerprint)
 
 
 def with_compositing(manifest: Manifest) -> Manifest:
     """A manifest that says how this version composites the fields that are not stored."""
     names = manifest.composited
-    return replace(manifest, compositing=compositing_fingerprint(names) if names else "")
+    fingerprint = compositing_fingerprint(names, manifest.effects) if names else ""
+    return replace(manifest, compositing=fingerprint)
 
 
 @lru_cache
-def compositing_fingerprint(names: tuple[str, ...] = COMPOSITED) -> str:
+def compositing_fingerprint(
+    names: tuple[str, ...] = COMPOSITED, effects: tuple[str, ...] = ()
+) -> str:
     """Identifies how this version composites: xxh3-128, 32 hex digits, over a few test samples.
 
     The samples are composited at the size of their canvas and at a smaller one.
 
     Args:
         names: The fields that are composited; composite and mask are always among them.
+        effects: As of `Manifest.effects`.
     """
     side = 48
 
@@ -294,6 +316,8 @@ def compositing_fingerprint(names: tuple[str, ...] = COMPOSITED) -> str:
     digest = xxhash.xxh3_128()
     for number, box in enumerate(((0, 0, 31, 40), (5, 7, 20, 26), (17, 3, 9, 12), (1, 1, 47, 28))):
         placed = PlacedObject(foreground=number // 2, flip=number % 2 == 1, box=box, plane=999)
+        if "occlusion" in effects:
+            placed = structs.replace(placed, plane=20_000, occluded=True)
         record = Record(number % 2, (placed,), {})
         for size in ((side, side), (20, 28)):
             fields = compositor.fields(record, names, size)

@@ -102,6 +102,7 @@ def place(
     *,
     flip: bool,
     image: np.ndarray,
+    visible: np.ndarray | None = None,
 ) -> np.ndarray:
     """Composites a foreground over an image, in place.
 
@@ -110,14 +111,19 @@ def place(
         box: Where to place it, inside the image.
         flip: Whether to mirror it left to right.
         image: The background, or a composite, uint8 (H,W,3) RGB; becomes the composite.
+        visible: How much of it is seen at each pixel of the box, uint8 (height,width); None means
+            that nothing hides it.
 
     Returns:
-        The foreground's alpha in the box: uint8 (height,width).
+        The foreground's visible alpha in the box: uint8 (height,width).
     """
     x, y, width, height = box
     placed = foreground.at(width, height)
     if flip:
         placed = cv2.flip(placed, 1)
+    if visible is not None:
+        seen = cv2.merge([visible] * 4)
+        placed = cv2.multiply(placed, seen, scale=1 / 255)  # exact, see `_times`
     rows, columns = slice(y, y + height), slice(x, x + width)
     image[rows, columns] = alpha_over(image[rows, columns], placed)
     return placed[..., 3]

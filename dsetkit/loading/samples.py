@@ -160,6 +160,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
             size=size,
             device=device,
             depth=dataset.depth_share if "depth" in self.manifest.composited else None,
+            effects=self.manifest.effects,
         )
 
     def _recipe_dataset(self) -> tuple[Dataset, tuple[int, int]]:

@@ -29,6 +29,7 @@ A placed object is a map:
 | `box`           | 4 ints, absent  | x, y, width, height of the placed cut-out [px]              |
 | `plane`         | int, absent     | stored depth of the plane on which it stands, upright and   |
 |                 |                 | flat, in the unit of `depth`: 1..65535                      |
+| `occluded`      | bool, absent    | true where nearer parts of the background hide it           |
 
 An asset is a sealed map of `name`, `split`, `image` (PNG) and, for a background whose depth is
 known, `depth` (as in a record).
@@ -104,6 +105,7 @@ class PlacedObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         box: x, y, width, height [px]; None if that is not known.
         plane: Stored depth of the plane on which it stands, upright and flat, 1..65535 in the
             unit of the field `depth`; None if it has none.
+        occluded: Whether nearer parts of the background hide it.
     """
 
     foreground: _Id | None = None
@@ -111,6 +113,7 @@ class PlacedObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     flip: bool | None = None
     box: tuple[_Offset, _Offset, _Side, _Side] | None = None
     plane: _Plane | None = None
+    occluded: bool = False
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,12 @@ def relabel_scene(
             f"{source.path} was imported and has no cut-outs to place before its backgrounds: "
             "--depth-of scene is for generated datasets"
         )
+    if "occlusion" in source.manifest.effects:
+        raise DatasetError(
+            f"{source.path} was made with --placement scene, so other depth would move its objects "
+            "and make other composites: generate it again with the other teacher, or relabel it "
+            "with --depth-of composite"
+        )
     teacher = teacher.of_backgrounds()
     count = source.manifest.num_backgrounds
     pixels = [source.background(number) for number in range(count)]
