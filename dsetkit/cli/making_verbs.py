@@ -42,6 +42,7 @@ from dsetkit.cli.teacher_verbs import (
 )
 from dsetkit.console import progress_bar
 from dsetkit.errors import AssetError, DsetkitError
+from dsetkit.store import HARMONISED
 
 if TYPE_CHECKING:
     from dsetkit.compositing import Standing
@@ -262,6 +263,14 @@ def _add_generate(verbs: Verbs) -> None:
         "(default: 50, about that of the NYU camera; main cameras of telephones have 53)",
     )
     add(
+        "--harmonise",
+        nargs="+",
+        default=(),
+        choices=HARMONISED,
+        help="match foregrounds to their surroundings: brightness and colour (half of the way), "
+        "blur, noise, and with placement scene a shadow on the floor (default: none)",
+    )
+    add(
         "--objects",
         type=OBJECTS,
         nargs=2,
@@ -338,6 +347,7 @@ def _generate(args: argparse.Namespace) -> None:
         placement=args.placement,
         objects=tuple(args.objects),
         standing=standing,
+        harmonise=tuple(name for name in HARMONISED if name in args.harmonise),
     )
     spread = Spread(
         shards=args.shards,

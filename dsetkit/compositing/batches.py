@@ -6,8 +6,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from dsetkit.compositing.compositor import COMPOSITED, AssetPixels, Compositor, pixels_checksum
+from dsetkit.compositing.harmonising import Harmoniser
 from dsetkit.compositing.planes import PlaneFinder, PlaneRule
 from dsetkit.compositing.recipe import CompositeRecipe, FullSet, Shares
 from dsetkit.compositing.spots import SpotFinder
@@ -95,8 +97,21 @@ class BatchCompositor:
             placed, background, shares.nearness, finder
         )
 
+    @cached_property
+    def _harmoniser(self) -> Harmoniser | None:
+        names = self._full_set.canvas.harmonise
+        if not names:
+            return None
+        compositor = self._compositor
+        return Harmoniser(
+            names,
+            seed=self._full_set.seed,
+            background=compositor.background,
+            pyramid=compositor.pyramid,
+        )
+
     def __getstate__(self) -> dict[str, Any]:
-        ours = ("_compositor", "_stand")
+        ours = ("_compositor", "_stand", "_harmoniser")
         return {name: value for name, value in vars(self).items() if name not in ours}
 
     def composite(self, indices: Sequence[int] | np.ndarray) -> CompositeBatch:
@@ -116,7 +131,8 @@ class BatchCompositor:
     def _composite_one(
         self, recipe: CompositeRecipe
     ) -> tuple[Record, np.ndarray | None, np.ndarray | None]:
-        record = Record(recipe.background, self._objects(recipe), {}, recipe.index)
+        objects = self._harmonised(self._objects(recipe), recipe)
+        record = Record(recipe.background, objects, {}, recipe.index)
         if not (self._codecs or self._keep_composites):
             return record, None, None
         fields = self._compositor.fields(record, self._codecs)
@@ -140,6 +156,20 @@ class BatchCompositor:
             standing.sort(key=lambda one: one.plane or 0, reverse=is_metric)
         return tuple(standing)
 
+    def _harmonised(
+        self, objects: tuple[PlacedObject, ...], recipe: CompositeRecipe
+    ) -> tuple[PlacedObject, ...]:
+        """The objects with looks that match their surroundings, if that is asked for."""
+        if self._harmoniser is None:
+            return objects
+        looks = (
+            self._harmoniser.look(one, recipe.background, index=recipe.index, order=order)
+            for order, one in enumerate(objects)
+        )
+        return tuple(
+            structs.replace(one, look=look) for one, look in zip(objects, looks, strict=True)
+        )
+
 
 def on_plane(
     placed: PlacedObject, background: int, share: float, finder: PlaneFinder
@@ -154,7 +184,7 @@ def on_plane(
     """
     assert placed.foreground is not None and placed.box is not None  # of a recipe
     plane = finder.plane(background, placed.foreground, bool(placed.flip), placed.box, share)
-    return PlacedObject(foreground=placed.foreground, flip=placed.flip, box=placed.box, plane=plane)
+    return structs.replace(placed, plane=plane)
 
 
 def stores_same_pixels(

@@ -11,20 +11,30 @@ comes from an area-filtered level, and the edges of its box are rounded to whole
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import xxhash
 from msgspec import structs
 
-from dsetkit.compositing.occlusion import visible_share
+from dsetkit.compositing.looks import shade, with_look
+from dsetkit.compositing.occlusion import seen_through, visible_share
 from dsetkit.compositing.placing import Box, ForegroundPyramid, covered, place, scaled_box
 from dsetkit.compositing.planes import OBJECT_ALPHA, PlaneFinder, PlaneRule
 from dsetkit.compositing.randomness import uniform
 from dsetkit.compositing.resizing import resize_depth, resize_image
 from dsetkit.errors import DatasetError
-from dsetkit.store import Manifest, PlacedObject, Record
+from dsetkit.store import (
+    OCCLUSION,
+    Colour,
+    Look,
+    Manifest,
+    Noise,
+    PlacedObject,
+    Record,
+    Shadow,
+)
 
 COMPOSITED = ("composite", "mask")  # the fields that every recipe gives, in this order
 
@@ -48,6 +58,7 @@ class Placement(NamedTuple):
         box: x, y, width, height [px].
         plane: Stored depth of its plane; None if it has none.
         occluded: Whether nearer parts of the background hide it.
+        look: What makes it look like its surroundings; None leaves it as it is.
     """
 
     foreground: int
@@ -55,6 +66,7 @@ class Placement(NamedTuple):
     box: Box
     plane: int | None = None
     occluded: bool = False
+    look: Look | None = None
 
 
 class Compositor:
@@ -173,7 +185,11 @@ class Compositor:
             fields["depth_share"] = self._background_share(number, shape).copy()
         if "instances" in names:
             fields["instances"] = np.zeros(shape, np.uint8)
-        for order, placement in enumerate(placements(record, self.canvas), start=1):
+        objects = placements(record, self.canvas)
+        for placement in objects:
+            if placement.look is not None and placement.look.shadow is not None:
+                self._shade(fields["composite"], placement.look.shadow, number, placement.plane)
+        for order, placement in enumerate(objects, start=1):
             self._place(placement, number, order, fields)
         return fields
 
@@ -181,22 +197,17 @@ class Compositor:
         self, placement: Placement, background: int, order: int, fields: dict[str, np.ndarray]
     ) -> None:
         """Places an object in front of what the fields show, which are of one size."""
-        foreground, flip, box, plane, occluded = placement
+        foreground, flip, box, plane, _, _ = placement
         shape = fields["mask"].shape
         if shape != self.canvas:
             box = scaled_box(box, self.canvas, shape)
         x, y, width, height = box
         here, mask = np.s_[y : y + height, x : x + width], fields["mask"]
-        visible = None
-        if occluded:
-            assert plane is not None  # `placements` has looked
-            visible = visible_share(self.background_depth(background, shape)[here], plane)
-        alpha = place(
-            *(self.pyramid(foreground), box),
-            flip=flip,
-            image=fields["composite"],
-            visible=visible,
-        )
+        retouch = None
+        if placement.occluded or placement.look is not None:
+            retouch = partial(self._retouched, placement._replace(box=box), background, shape)
+        pyramid, image = self.pyramid(foreground), fields["composite"]
+        alpha = place(pyramid, box, flip=flip, image=image, retouch=retouch)
         mask[here] = alpha if order == 1 else covered(mask[here], alpha)
         if len(fields) == len(COMPOSITED):
             return
@@ -210,6 +221,26 @@ class Compositor:
                 np.copyto(fields["depth_share"][here], self._plane_share(plane), where=is_object)
         if "instances" in fields:
             np.copyto(fields["instances"][here], np.uint8(order), where=is_object)
+
+    def _retouched(
+        self, placement: Placement, background: int, shape: tuple[int, int], cut_out: np.ndarray
+    ) -> np.ndarray:
+        """A cut-out with its look, as far as it is seen: premultiplied, uint8 (h,w,4)."""
+        box = placement.box
+        if placement.look is not None:
+            cut_out = with_look(cut_out, placement.look, box=box, size=shape, canvas=self.canvas)
+        if placement.occluded:
+            assert placement.plane is not None  # `placements` has looked
+            x, y, width, height = box
+            depth = self.background_depth(background, shape)[y : y + height, x : x + width]
+            cut_out = seen_through(cut_out, visible_share(depth, placement.plane))
+        return cut_out
+
+    def _shade(self, image: np.ndarray, shadow: Shadow, background: int, plane: int | None) -> None:
+        """Draws the shadow of an object on a background."""
+        assert plane is not None  # `placements` has looked
+        depth = self.background_depth(background, image.shape[:2])
+        shade(image, shadow, depth=depth, plane=plane, canvas=self.canvas)
 
     def _share(self, stored: np.ndarray) -> np.ndarray:
         if self._depth_share is None:
@@ -234,9 +265,12 @@ def placements(record: Record, canvas: tuple[int, int]) -> list[Placement]:
         # `has_recipe` has looked: no entry is None.
         assert one.foreground is not None and one.flip is not None and one.box is not None
         check_box(one.box, canvas)
-        if one.occluded and one.plane is None:
-            raise DatasetError("an object is hidden by the scene, but has no plane")
-        placed.append(Placement(one.foreground, one.flip, one.box, one.plane, one.occluded))
+        has_shadow = one.look is not None and one.look.shadow is not None
+        if (one.occluded or has_shadow) and one.plane is None:
+            raise DatasetError("an object that stands in the scene has no plane")
+        placed.append(
+            Placement(one.foreground, one.flip, one.box, one.plane, one.occluded, one.look)
+        )
     return placed
 
 
@@ -316,8 +350,9 @@ def compositing_fingerprint(
     digest = xxhash.xxh3_128()
     for number, box in enumerate(((0, 0, 31, 40), (5, 7, 20, 26), (17, 3, 9, 12), (1, 1, 47, 28))):
         placed = PlacedObject(foreground=number // 2, flip=number % 2 == 1, box=box, plane=999)
-        if "occlusion" in effects:
-            placed = structs.replace(placed, plane=20_000, occluded=True)
+        if effects:
+            occluded, look = OCCLUSION in effects, _tried_look(effects)
+            placed = structs.replace(placed, plane=20_000, occluded=occluded, look=look)
         record = Record(number % 2, (placed,), {})
         for size in ((side, side), (20, 28)):
             fields = compositor.fields(record, names, size)
@@ -325,3 +360,15 @@ def compositing_fingerprint(
             for name in names[len(COMPOSITED) :]:
                 digest.update(fields[name].tobytes())
     return digest.hexdigest()
+
+
+def _tried_look(effects: tuple[str, ...]) -> Look | None:
+    """A look for the fingerprint, with all that is among the effects."""
+    parts: dict[str, Any] = {
+        "colour": Colour(gain=300, shift=(-20, 5, 11)),
+        "blur": 90,
+        "noise": Noise(deviation=40, key=7),
+        "shadow": Shadow(x=20, y=30, across=12, down=5, strength=120),
+    }
+    tried = {name: parts[name] for name in effects if name in parts}
+    return Look(**tried) if tried else None

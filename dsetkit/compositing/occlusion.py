@@ -7,6 +7,7 @@ object shows through: an edge that is soft in the depth is soft here too. Where 
 nothing is hidden.
 """
 
+import cv2
 import numpy as np
 
 HIDES_ALL, HIDES_NOTHING = 93, 95  # depth of the background, in hundredths of the plane's
@@ -26,3 +27,17 @@ def visible_share(depth: np.ndarray, plane: int) -> np.ndarray:
     farther = depth.astype(np.int64) * 100 - HIDES_ALL * plane
     share = farther * OPAQUE // ((HIDES_NOTHING - HIDES_ALL) * plane)
     return np.where(depth > 0, share.clip(0, OPAQUE), OPAQUE).astype(np.uint8)
+
+
+def seen_through(premultiplied: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """What is seen of a cut-out.
+
+    Args:
+        premultiplied: The cut-out, uint8 (h,w,4).
+        visible: How much is seen of it, uint8 (h,w).
+
+    Returns:
+        round(premultiplied * visible / 255): uint8 (h,w,4).
+    """
+    # Exact, though OpenCV multiplies in float32: see `placing`.
+    return cv2.multiply(premultiplied, cv2.merge([visible] * 4), scale=1 / 255)

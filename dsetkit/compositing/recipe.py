@@ -11,7 +11,7 @@ from dsetkit import arguments
 from dsetkit.compositing.randomness import STREAMS_OF_AN_OBJECT, Stream, uniform
 from dsetkit.compositing.standing import Standing
 from dsetkit.errors import DsetkitError
-from dsetkit.store import PlacedObject
+from dsetkit.store import HARMONISED, PlacedObject
 
 # The range of sizes of each placement, if nothing else is said. In a scene sizes follow from depth:
 # only what would be hardly seen, or would not fit, is left out.
@@ -33,6 +33,8 @@ class Canvas:
             `scene` (where the depth of the background has room, see `spots`).
         objects: (fewest, most) foregrounds of a sample. Those after the first are placed anywhere.
         standing: Heights and camera of placement `scene`; None for the others.
+        harmonise: What of a foreground is matched to its surroundings, of `store.HARMONISED`, in
+            that order; `shadow` needs placement `scene`.
 
     Raises:
         DsetkitError: A value is outside its range.
@@ -44,6 +46,7 @@ class Canvas:
     placement: str = "uniform"
     objects: tuple[int, int] = (1, 1)
     standing: Standing | None = None
+    harmonise: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         low, high = self.scale_range
@@ -57,6 +60,12 @@ class Canvas:
             raise DsetkitError(
                 f"--placement {self.placement}: heights are of placement scene alone"
             )
+        if self.harmonise != tuple(name for name in HARMONISED if name in self.harmonise):
+            raise DsetkitError(
+                f"--harmonise {' '.join(self.harmonise)}: expected some of {', '.join(HARMONISED)}"
+            )
+        if "shadow" in self.harmonise and self.standing is None:
+            raise DsetkitError("--harmonise shadow needs --placement scene: it falls on a floor")
         fewest, most = self.objects
         arguments.OBJECTS.check(fewest, "--objects")
         arguments.OBJECTS.check(most, "--objects")

@@ -253,6 +253,8 @@ def describe_dataset(
         recipe["objects"] = list(canvas.objects)
     if canvas.standing is not None:
         recipe |= canvas.standing.describe()
+    if canvas.harmonise:
+        recipe["harmonise"] = list(canvas.harmonise)
     if depth.nearness is not None:
         recipe |= {"depth_of": "scene", "nearness": list(depth.nearness)}
     manifest = m.Manifest(

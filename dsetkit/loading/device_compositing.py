@@ -27,10 +27,12 @@ from dsetkit.compositing import (
     placements,
     scaled_box,
 )
-from dsetkit.store import Record
+from dsetkit.store import OCCLUSION, Record
 
 # Pixels composited at a time: limits the memory of the neighbours, 64 bytes a pixel in float32.
 PIXELS_AT_ONCE = 1 << 22
+
+EFFECTS = {OCCLUSION}  # what it does besides laying alpha over
 
 WEIGHT_STEPS = 256  # OpenCV's exact interpolation has weights in steps of 1/256
 
@@ -81,7 +83,7 @@ class DeviceCompositor:
         device: Where.
         depth: Turns the stored depth of a background, uint16 (H,W), to float32 of [0, 1]; None
             without scene depth.
-        effects: As of `Manifest.effects`.
+        effects: As of `Manifest.effects`; no other than EFFECTS.
     """
 
     def __init__(
@@ -96,6 +98,8 @@ class DeviceCompositor:
         depth: DepthShare | None = None,
         effects: Collection[str] = (),
     ) -> None:
+        if not EFFECTS.issuperset(effects):
+            raise ValueError(f"effects {', '.join(effects)}: expected only {', '.join(EFFECTS)}")
         self.canvas, self.size, self.device = canvas, size, torch.device(device)
         prepared = Compositor(asset, canvas, kept=0)
         numbers = range(num_backgrounds)
@@ -106,7 +110,7 @@ class DeviceCompositor:
             self._depths = torch.from_numpy(depths).to(self.device)  # (B,H,W)
             every_plane = depth(np.arange(2**16, dtype=np.uint16))
             self._share_of_plane = torch.from_numpy(every_plane).to(self.device)
-        self._hides = "occlusion" in effects
+        self._hides = OCCLUSION in effects
         if self._hides:
             stored = np.stack([prepared.background_depth(i, size) for i in numbers])
             self._stored_depths = torch.from_numpy(stored.astype(np.int32)).to(self.device)
@@ -139,7 +143,7 @@ class DeviceCompositor:
         occluded = np.zeros_like(flips)
         levels[..., 1:] = 1  # of objects that are not there
         for i, objects in enumerate(placed):
-            for k, (foreground, flip, box, plane, hidden) in enumerate(objects):
+            for k, (foreground, flip, box, plane, hidden, _) in enumerate(objects):
                 if self.size != self.canvas:
                     box = scaled_box(box, self.canvas, self.size)
                 levels[i, k] = self._level(foreground, max(box[2:]))

@@ -31,6 +31,7 @@ from dsetkit.processes import in_chunks
 from dsetkit.store import (
     BACKGROUND_DEPTH_CODEC,
     CODECS,
+    OCCLUSION,
     PlacedObject,
     Record,
 )
@@ -72,7 +73,7 @@ def relabel_scene(
             f"{source.path} was imported and has no cut-outs to place before its backgrounds: "
             "--depth-of scene is for generated datasets"
         )
-    if "occlusion" in source.manifest.effects:
+    if OCCLUSION in source.manifest.effects:
         raise DatasetError(
             f"{source.path} was made with --placement scene, so other depth would move its objects "
             "and make other composites: generate it again with the other teacher, or relabel it "

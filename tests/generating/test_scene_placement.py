@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 
 from dsetkit import SampleDataset, make_loader
 from dsetkit.cli.main import main
@@ -17,7 +18,8 @@ from dsetkit.errors import AssetError, DatasetError, DsetkitError
 from dsetkit.generating import SceneDepth, read_heights
 from dsetkit.importing import MeasuredBackgrounds
 from dsetkit.labels import TeacherChoice
-from dsetkit.loading.loader import DeviceLoader, EpochBatches
+from dsetkit.loading.loader import DeviceLoader, EpochBatches, can_composite_on_device
+from dsetkit.store import EFFECTS, HARMONISED
 from dsetkit.verbs.convert import convert
 from dsetkit.verbs.merging.merge import merge
 from dsetkit.verbs.verify import verify
@@ -153,6 +155,77 @@ def test_a_reader_that_hides_nothing_refuses_the_recipes(worlds: dict[str, Path]
     assert manifest.compositing != compositing_fingerprint(manifest.composited)
 
 
+# ---- harmonised --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def harmonised(
+    make: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("harmonised")
+    return {one: make(root / one, layout=one, harmonise=HARMONISED) for one in LAYOUTS}
+
+
+def test_looks_are_of_the_recipe_and_layouts_hold_the_same(
+    worlds: dict[str, Path], harmonised: dict[str, Path]
+) -> None:
+    assert_same_samples(harmonised["recipe"], harmonised["rendered"], lossy=("composite",))
+    plain, dataset = Dataset(worlds["recipe"]), Dataset(harmonised["recipe"])
+    assert dataset.manifest.effects == EFFECTS
+    assert dataset.manifest.recipe["harmonise"] == list(HARMONISED)
+    for path in harmonised.values():
+        assert verify(path) == []
+    seen: set[str] = set()
+    for old, new in zip(plain.records(range(60)), dataset.records(range(60)), strict=True):
+        bare = tuple(structs.replace(one, look=None) for one in new.objects)
+        assert bare == old.objects
+        seen |= {name for one in new.objects for name, value in structs.asdict(one.look).items()
+                 if value}  # fmt: skip
+        assert (plain.image(old, "depth") == dataset.image(new, "depth")).mean() > 0.95
+    assert {"colour", "shadow"} <= seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_workers_change_no_byte_of_harmonised_samples(
+    harmonised: dict[str, Path], make: Callable, tmp_path: Path, layout: str
+) -> None:
+    again = make(tmp_path / "d", workers=2, layout=layout, harmonise=HARMONISED)
+    assert same_file(again, harmonised[layout])
+
+
+@pytest.mark.parametrize("there, wanted", [LAYOUTS, LAYOUTS[::-1]])
+def test_harmonised_layouts_convert_into_each_other(
+    harmonised: dict[str, Path], tmp_path: Path, there: str, wanted: str
+) -> None:
+    convert(harmonised[there], tmp_path / "d", layout=wanted)
+    new, old = (Dataset(path) for path in (tmp_path / "d", harmonised[wanted]))
+    for one, other in zip(new.records(range(60)), old.records(range(60)), strict=True):
+        assert (one.objects, one.fields) == (other.objects, other.fields)
+
+
+def test_harmonised_samples_are_left_to_the_cpu(harmonised: dict[str, Path]) -> None:
+    data = SampleDataset(harmonised["recipe"], None, 32, FIELDS)
+    assert not can_composite_on_device(data)
+    with pytest.raises(ValueError, match="plain recipes"):
+        data.device_compositor("cpu")
+    batch = next(iter(make_loader(data, 8, threads=0)))
+    assert batch["composite"].shape == (8, 3, 32, 32)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_other_depth_leaves_harmonised_composites_as_they_are(
+    make: Callable, teacher: str, tmp_path: Path, layout: str
+) -> None:
+    plain = {"placement": "uniform", "standing": None, "scale_range": (0.3, 0.7)}
+    source = make(tmp_path / "d", layout=layout, harmonise=HARMONISED[:3], **plain)
+    relabel(source, tmp_path / "r", teacher=teacher, scene=SceneDepth())
+    assert verify(tmp_path / "r") == []
+    one, other = Dataset(source), Dataset(tmp_path / "r")
+    for old, new in zip(one.records(range(60)), other.records(range(60)), strict=True):
+        assert np.array_equal(one.image(old, "composite"), other.image(new, "composite"))
+
+
 # ---- other verbs -------------------------------------------------------------------------------
 
 
@@ -212,6 +285,7 @@ def test_rendered_ones_mix_and_become_recipes(
         ("--placement scene --height-range 2 1", "--height-range 2 1: expected LOW <= HIGH"),
         ("--placement scene --field-of-view 170", "--field-of-view 170.0: expected a number"),
         ("--placement scene --heights nowhere.csv", "nowhere.csv"),
+        ("--harmonise shadow", "--harmonise shadow needs --placement scene"),
         ("--placement scene --scale-range .5 .2", "--scale-range 0.5 0.2: expected"),
     ],
 )
