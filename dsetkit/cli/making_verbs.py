@@ -21,6 +21,7 @@ from dsetkit.arguments import (
     PIXEL_MEAN,
     PIXEL_STD,
     PLACEMENTS,
+    POSITIVE,
     SCALE,
     SEED,
     SHARDS,
@@ -41,8 +42,10 @@ from dsetkit.cli.teacher_verbs import (
 )
 from dsetkit.console import progress_bar
 from dsetkit.errors import AssetError, DsetkitError
+from dsetkit.store import HARMONISED
 
 if TYPE_CHECKING:
+    from dsetkit.compositing import Standing
     from dsetkit.generating import SceneDepth
 
 
@@ -226,15 +229,46 @@ def _add_generate(verbs: Verbs) -> None:
         "--scale-range",
         type=SCALE,
         nargs=2,
-        default=(0.3, 0.7),
         metavar=("LOW", "HIGH"),
-        help="longer side of the foreground as a share of the canvas",
+        help="longer side of the foreground as a share of the canvas; scene: what lies outside is "
+        "not placed there (default: 0.3 0.7, scene: 0.1 1)",
     )
     add(
         "--placement",
         default="uniform",
-        choices=("uniform", "grid"),
-        help="uniform: anywhere inside the canvas; grid: 5 x 4 places",
+        choices=("uniform", "grid", "scene"),
+        help="uniform: anywhere inside the canvas; grid: 5 x 4 places; scene: upright on the floor "
+        "that the depth shows, in its size there, hidden by what is nearer (soft edges in the "
+        "depth are soft there too); needs --depth-of scene in metres",
+    )
+    add(
+        "--height-range",
+        type=DEPTH_M,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="placement scene: height of the foregrounds [m] (default: 0.3 1.8)",
+    )
+    add(
+        "--heights",
+        type=Path,
+        metavar="FILE.csv",
+        help="placement scene: table of name (of the file, without suffix) and height_m; what it "
+        "does not name has a height in --height-range",
+    )
+    add(
+        "--field-of-view",
+        type=POSITIVE,
+        metavar="DEGREES",
+        help="placement scene: angle across the canvas, the central square of a photograph "
+        "(default: 50, about that of the NYU camera; main cameras of telephones have 53)",
+    )
+    add(
+        "--harmonise",
+        nargs="+",
+        default=(),
+        choices=HARMONISED,
+        help="match foregrounds to their surroundings: brightness and colour (half of the way), "
+        "blur, noise, and with placement scene a shadow on the floor (default: none)",
     )
     add(
         "--objects",
@@ -301,16 +335,19 @@ def _add_generate(verbs: Verbs) -> None:
 
 
 def _generate(args: argparse.Namespace) -> None:
-    from dsetkit.compositing import Canvas
+    from dsetkit.compositing import SCALE_RANGES, Canvas
     from dsetkit.generating import Spread, generate
     from dsetkit.verbs.teacher_check import check_teacher
 
+    standing = _standing(args)
     canvas = Canvas(
         size=args.size,
         placements=args.placements,
-        scale_range=tuple(args.scale_range),
+        scale_range=tuple(args.scale_range or SCALE_RANGES[args.placement]),
         placement=args.placement,
         objects=tuple(args.objects),
+        standing=standing,
+        harmonise=tuple(name for name in HARMONISED if name in args.harmonise),
     )
     spread = Spread(
         shards=args.shards,
@@ -347,6 +384,27 @@ def _generate(args: argparse.Namespace) -> None:
         manifest = make(output=args.output, spread=spread, progress=progress)
     part = f"shard {args.shard_index} of " if args.shard_index is not None else ""
     print(f"{args.output}: {part}{manifest.num_samples:,} samples, complete")
+
+
+def _standing(args: argparse.Namespace) -> "Standing | None":
+    """What the flags of --placement scene say; None with another placement."""
+    from dsetkit.compositing import Standing
+    from dsetkit.generating import read_heights
+
+    given = {
+        name: value
+        for name in ("height_range", "heights", "field_of_view")
+        if (value := getattr(args, name)) is not None
+    }
+    if args.placement != "scene":
+        for name in given:
+            raise DsetkitError(f"--{name.replace('_', '-')} needs --placement scene")
+        return None
+    if "height_range" in given:
+        given["height_range"] = tuple(given["height_range"])
+    if "heights" in given:
+        given["heights"] = read_heights(given["heights"])
+    return Standing(**given)
 
 
 def _scene_depth(args: argparse.Namespace) -> "SceneDepth | None":

@@ -22,10 +22,11 @@ from dsetkit.compositing.compositor import (
     placements,
     with_compositing,
 )
+from dsetkit.compositing.occlusion import HIDES_ALL, HIDES_NOTHING
 from dsetkit.compositing.placing import ForegroundPyramid, fitting_level, place, scaled_box
 from dsetkit.compositing.planes import NEARNESS, OBJECT_ALPHA, PlaneFinder, PlaneRule
 from dsetkit.compositing.randomness import STREAMS_OF_AN_OBJECT, Stream, uniform
-from dsetkit.compositing.recipe import PLACEMENTS, Canvas, FullSet
+from dsetkit.compositing.recipe import PLACEMENTS, SCALE_RANGES, Canvas, FullSet
 from dsetkit.compositing.resizing import (
     resize_depth,
     resize_image,
@@ -39,12 +40,16 @@ from dsetkit.compositing.selection import (
     select_in_steps,
     split_cells,
 )
+from dsetkit.compositing.standing import Standing
 
 __all__ = [
     "COMPOSITED",
+    "HIDES_ALL",
+    "HIDES_NOTHING",
     "NEARNESS",
     "OBJECT_ALPHA",
     "PLACEMENTS",
+    "SCALE_RANGES",
     "STREAMS_OF_AN_OBJECT",
     "AssetPixels",
     "BatchCompositor",
@@ -57,6 +62,7 @@ __all__ = [
     "Placement",
     "PlaneFinder",
     "PlaneRule",
+    "Standing",
     "Stream",
     "can_composite",
     "cells_by_sample",

@@ -1,15 +1,18 @@
 """Batches of the full set: samples composited and encoded by their indices."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from dsetkit.compositing.compositor import COMPOSITED, AssetPixels, Compositor, pixels_checksum
+from dsetkit.compositing.harmonising import Harmoniser
 from dsetkit.compositing.planes import PlaneFinder, PlaneRule
-from dsetkit.compositing.recipe import CompositeRecipe, FullSet
+from dsetkit.compositing.recipe import CompositeRecipe, FullSet, Shares
+from dsetkit.compositing.spots import SpotFinder
 from dsetkit.store import CODECS, Manifest, PlacedObject, Record
 
 
@@ -77,11 +80,38 @@ class BatchCompositor:
         return Compositor(self._asset, (side, side), kept=None)
 
     @cached_property
-    def _finder(self) -> PlaneFinder | None:
-        return self._compositor.plane_finder(self._planes) if self._planes else None
+    def _stand(self) -> Callable[[PlacedObject, int, Shares], PlacedObject] | None:
+        """Puts an object before a background, by what was drawn for it; None without planes."""
+        if self._planes is None:
+            return None
+        compositor = self._compositor
+        if self._full_set.canvas.placement == "scene":
+            return SpotFinder(
+                self._full_set,
+                self._planes,
+                depth=compositor.background_depth,
+                pyramid=compositor.pyramid,
+            ).stand
+        finder = compositor.plane_finder(self._planes)
+        return lambda placed, background, shares: on_plane(
+            placed, background, shares.nearness, finder
+        )
+
+    @cached_property
+    def _harmoniser(self) -> Harmoniser | None:
+        names = self._full_set.canvas.harmonise
+        if not names:
+            return None
+        compositor = self._compositor
+        return Harmoniser(
+            names,
+            seed=self._full_set.seed,
+            background=compositor.background,
+            pyramid=compositor.pyramid,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = ("_compositor", "_finder")
+        ours = ("_compositor", "_stand", "_harmoniser")
         return {name: value for name, value in vars(self).items() if name not in ours}
 
     def composite(self, indices: Sequence[int] | np.ndarray) -> CompositeBatch:
@@ -101,7 +131,8 @@ class BatchCompositor:
     def _composite_one(
         self, recipe: CompositeRecipe
     ) -> tuple[Record, np.ndarray | None, np.ndarray | None]:
-        record = Record(recipe.background, self._objects(recipe), {}, recipe.index)
+        objects = self._harmonised(self._objects(recipe), recipe)
+        record = Record(recipe.background, objects, {}, recipe.index)
         if not (self._codecs or self._keep_composites):
             return record, None, None
         fields = self._compositor.fields(record, self._codecs)
@@ -114,16 +145,30 @@ class BatchCompositor:
 
     def _objects(self, recipe: CompositeRecipe) -> tuple[PlacedObject, ...]:
         """The objects of a recipe; with scene depth on their planes, the farthest first."""
-        if self._finder is None:
+        if self._stand is None:
             return recipe.objects
         standing = [
-            on_plane(one, recipe.background, near, self._finder)
-            for one, near in zip(recipe.objects, recipe.nearness, strict=True)
+            self._stand(one, recipe.background, shares)
+            for one, shares in zip(recipe.objects, recipe.shares, strict=True)
         ]
         if len(standing) > 1:
             is_metric = self._planes is not None and self._planes.kind == "metric"
             standing.sort(key=lambda one: one.plane or 0, reverse=is_metric)
         return tuple(standing)
+
+    def _harmonised(
+        self, objects: tuple[PlacedObject, ...], recipe: CompositeRecipe
+    ) -> tuple[PlacedObject, ...]:
+        """The objects with looks that match their surroundings, if that is asked for."""
+        if self._harmoniser is None:
+            return objects
+        looks = (
+            self._harmoniser.look(one, recipe.background, index=recipe.index, order=order)
+            for order, one in enumerate(objects)
+        )
+        return tuple(
+            structs.replace(one, look=look) for one, look in zip(objects, looks, strict=True)
+        )
 
 
 def on_plane(
@@ -139,7 +184,7 @@ def on_plane(
     """
     assert placed.foreground is not None and placed.box is not None  # of a recipe
     plane = finder.plane(background, placed.foreground, bool(placed.flip), placed.box, share)
-    return PlacedObject(foreground=placed.foreground, flip=placed.flip, box=placed.box, plane=plane)
+    return structs.replace(placed, plane=plane)
 
 
 def stores_same_pixels(

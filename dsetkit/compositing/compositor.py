@@ -11,18 +11,30 @@ comes from an area-filtered level, and the edges of its box are rounded to whole
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import xxhash
+from msgspec import structs
 
+from dsetkit.compositing.looks import shade, with_look
+from dsetkit.compositing.occlusion import seen_through, visible_share
 from dsetkit.compositing.placing import Box, ForegroundPyramid, covered, place, scaled_box
 from dsetkit.compositing.planes import OBJECT_ALPHA, PlaneFinder, PlaneRule
 from dsetkit.compositing.randomness import uniform
 from dsetkit.compositing.resizing import resize_depth, resize_image
 from dsetkit.errors import DatasetError
-from dsetkit.store import Manifest, PlacedObject, Record
+from dsetkit.store import (
+    OCCLUSION,
+    Colour,
+    Look,
+    Manifest,
+    Noise,
+    PlacedObject,
+    Record,
+    Shadow,
+)
 
 COMPOSITED = ("composite", "mask")  # the fields that every recipe gives, in this order
 
@@ -45,12 +57,16 @@ class Placement(NamedTuple):
         flip: Whether it is mirrored left to right.
         box: x, y, width, height [px].
         plane: Stored depth of its plane; None if it has none.
+        occluded: Whether nearer parts of the background hide it.
+        look: What makes it look like its surroundings; None leaves it as it is.
     """
 
     foreground: int
     flip: bool
     box: Box
     plane: int | None = None
+    occluded: bool = False
+    look: Look | None = None
 
 
 class Compositor:
@@ -169,19 +185,29 @@ class Compositor:
             fields["depth_share"] = self._background_share(number, shape).copy()
         if "instances" in names:
             fields["instances"] = np.zeros(shape, np.uint8)
-        for order, placement in enumerate(placements(record, self.canvas), start=1):
-            self._place(placement, order, fields)
+        objects = placements(record, self.canvas)
+        for placement in objects:
+            if placement.look is not None and placement.look.shadow is not None:
+                self._shade(fields["composite"], placement.look.shadow, number, placement.plane)
+        for order, placement in enumerate(objects, start=1):
+            self._place(placement, number, order, fields)
         return fields
 
-    def _place(self, placement: Placement, order: int, fields: dict[str, np.ndarray]) -> None:
+    def _place(
+        self, placement: Placement, background: int, order: int, fields: dict[str, np.ndarray]
+    ) -> None:
         """Places an object in front of what the fields show, which are of one size."""
-        foreground, flip, box, plane = placement
+        foreground, flip, box, plane, _, _ = placement
         shape = fields["mask"].shape
         if shape != self.canvas:
             box = scaled_box(box, self.canvas, shape)
-        alpha = place(self.pyramid(foreground), box, flip=flip, image=fields["composite"])
         x, y, width, height = box
         here, mask = np.s_[y : y + height, x : x + width], fields["mask"]
+        retouch = None
+        if placement.occluded or placement.look is not None:
+            retouch = partial(self._retouched, placement._replace(box=box), background, shape)
+        pyramid, image = self.pyramid(foreground), fields["composite"]
+        alpha = place(pyramid, box, flip=flip, image=image, retouch=retouch)
         mask[here] = alpha if order == 1 else covered(mask[here], alpha)
         if len(fields) == len(COMPOSITED):
             return
@@ -195,6 +221,26 @@ class Compositor:
                 np.copyto(fields["depth_share"][here], self._plane_share(plane), where=is_object)
         if "instances" in fields:
             np.copyto(fields["instances"][here], np.uint8(order), where=is_object)
+
+    def _retouched(
+        self, placement: Placement, background: int, shape: tuple[int, int], cut_out: np.ndarray
+    ) -> np.ndarray:
+        """A cut-out with its look, as far as it is seen: premultiplied, uint8 (h,w,4)."""
+        box = placement.box
+        if placement.look is not None:
+            cut_out = with_look(cut_out, placement.look, box=box, size=shape, canvas=self.canvas)
+        if placement.occluded:
+            assert placement.plane is not None  # `placements` has looked
+            x, y, width, height = box
+            depth = self.background_depth(background, shape)[y : y + height, x : x + width]
+            cut_out = seen_through(cut_out, visible_share(depth, placement.plane))
+        return cut_out
+
+    def _shade(self, image: np.ndarray, shadow: Shadow, background: int, plane: int | None) -> None:
+        """Draws the shadow of an object on a background."""
+        assert plane is not None  # `placements` has looked
+        depth = self.background_depth(background, image.shape[:2])
+        shade(image, shadow, depth=depth, plane=plane, canvas=self.canvas)
 
     def _share(self, stored: np.ndarray) -> np.ndarray:
         if self._depth_share is None:
@@ -219,7 +265,12 @@ def placements(record: Record, canvas: tuple[int, int]) -> list[Placement]:
         # `has_recipe` has looked: no entry is None.
         assert one.foreground is not None and one.flip is not None and one.box is not None
         check_box(one.box, canvas)
-        placed.append(Placement(one.foreground, one.flip, one.box, one.plane))
+        has_shadow = one.look is not None and one.look.shadow is not None
+        if (one.occluded or has_shadow) and one.plane is None:
+            raise DatasetError("an object that stands in the scene has no plane")
+        placed.append(
+            Placement(one.foreground, one.flip, one.box, one.plane, one.occluded, one.look)
+        )
     return placed
 
 
@@ -261,23 +312,28 @@ def pixels_checksum(image: np.ndarray, mask: np.ndarray) -> bytes:
 
 def can_composite(manifest: Manifest) -> bool:
     """Whether this version composites what a dataset does not store as the version that made it."""
-    return manifest.compositing in ("", compositing_fingerprint(manifest.composited))
+    fingerprint = compositing_fingerprint(manifest.composited, manifest.effects)
+    return manifest.compositing in ("", fingerprint)
 
 
 def with_compositing(manifest: Manifest) -> Manifest:
     """A manifest that says how this version composites the fields that are not stored."""
     names = manifest.composited
-    return replace(manifest, compositing=compositing_fingerprint(names) if names else "")
+    fingerprint = compositing_fingerprint(names, manifest.effects) if names else ""
+    return replace(manifest, compositing=fingerprint)
 
 
 @lru_cache
-def compositing_fingerprint(names: tuple[str, ...] = COMPOSITED) -> str:
+def compositing_fingerprint(
+    names: tuple[str, ...] = COMPOSITED, effects: tuple[str, ...] = ()
+) -> str:
     """Identifies how this version composites: xxh3-128, 32 hex digits, over a few test samples.
 
     The samples are composited at the size of their canvas and at a smaller one.
 
     Args:
         names: The fields that are composited; composite and mask are always among them.
+        effects: As of `Manifest.effects`.
     """
     side = 48
 
@@ -294,6 +350,9 @@ def compositing_fingerprint(names: tuple[str, ...] = COMPOSITED) -> str:
     digest = xxhash.xxh3_128()
     for number, box in enumerate(((0, 0, 31, 40), (5, 7, 20, 26), (17, 3, 9, 12), (1, 1, 47, 28))):
         placed = PlacedObject(foreground=number // 2, flip=number % 2 == 1, box=box, plane=999)
+        if effects:
+            occluded, look = OCCLUSION in effects, _tried_look(effects)
+            placed = structs.replace(placed, plane=20_000, occluded=occluded, look=look)
         record = Record(number % 2, (placed,), {})
         for size in ((side, side), (20, 28)):
             fields = compositor.fields(record, names, size)
@@ -301,3 +360,15 @@ def compositing_fingerprint(names: tuple[str, ...] = COMPOSITED) -> str:
             for name in names[len(COMPOSITED) :]:
                 digest.update(fields[name].tobytes())
     return digest.hexdigest()
+
+
+def _tried_look(effects: tuple[str, ...]) -> Look | None:
+    """A look for the fingerprint, with all that is among the effects."""
+    parts: dict[str, Any] = {
+        "colour": Colour(gain=300, shift=(-20, 5, 11)),
+        "blur": 90,
+        "noise": Noise(deviation=40, key=7),
+        "shadow": Shadow(x=20, y=30, across=12, down=5, strength=120),
+    }
+    tried = {name: parts[name] for name in effects if name in parts}
+    return Look(**tried) if tried else None

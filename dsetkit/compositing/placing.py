@@ -7,7 +7,7 @@ as a fringe at the edge. Resizing a foreground from its original size takes 5 to
 as compositing it. So each foreground is kept as a pyramid of area-filtered levels.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
@@ -102,6 +102,7 @@ def place(
     *,
     flip: bool,
     image: np.ndarray,
+    retouch: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Composites a foreground over an image, in place.
 
@@ -110,6 +111,8 @@ def place(
         box: Where to place it, inside the image.
         flip: Whether to mirror it left to right.
         image: The background, or a composite, uint8 (H,W,3) RGB; becomes the composite.
+        retouch: Changes the foreground, premultiplied RGBA uint8 (height,width,4) as it fills the
+            box; None leaves it as it is.
 
     Returns:
         The foreground's alpha in the box: uint8 (height,width).
@@ -118,6 +121,8 @@ def place(
     placed = foreground.at(width, height)
     if flip:
         placed = cv2.flip(placed, 1)
+    if retouch is not None:
+        placed = retouch(placed)
     rows, columns = slice(y, y + height), slice(x, x + width)
     image[rows, columns] = alpha_over(image[rows, columns], placed)
     return placed[..., 3]

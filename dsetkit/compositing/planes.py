@@ -68,6 +68,17 @@ class PlaneRule:
         return max(1, round(int(np.partition(behind, rank)[rank]) * nearness))
 
 
+def map_step(size: tuple[int, int]) -> int:
+    """How many pixels of a depth of that (height, width) are one of its small map."""
+    return max(1, round(min(size) / MAP_SIDE))
+
+
+def small_map(depth: np.ndarray) -> np.ndarray:
+    """A map of about MAP_SIDE px of a depth, uint16 (H,W): the middle of each square of pixels."""
+    step = map_step(depth.shape)
+    return np.ascontiguousarray(depth[step // 2 :: step, step // 2 :: step])
+
+
 class PlaneFinder:
     """Finds the planes of objects in front of the backgrounds of a dataset.
 
@@ -87,11 +98,10 @@ class PlaneFinder:
         canvas: tuple[int, int],
     ) -> None:
         self._rule, self._pyramid, self._canvas = rule, pyramid, canvas
-        step = max(1, round(min(canvas) / MAP_SIDE))
 
         @lru_cache(None)
         def small_depth(number: int) -> np.ndarray:
-            return np.ascontiguousarray(depth(number)[step // 2 :: step, step // 2 :: step])
+            return small_map(depth(number))
 
         self._small_depth = small_depth
 

@@ -23,6 +23,8 @@ class Stream(IntEnum):
     FLIP = 6
     NEARNESS = 7
     OBJECTS = 8
+    NOISE = 9
+    SHADOW = 10
 
 
 STREAMS_OF_AN_OBJECT = 256  # the k-th further object of a sample has the streams plus k times this
@@ -39,10 +41,20 @@ def uniform(seed: int, stream: npt.ArrayLike, index: npt.ArrayLike) -> np.ndarra
     Returns:
         float64 of the shape to which `stream` and `index` broadcast.
     """
+    return (bits(seed, stream, index) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def bits(seed: int, stream: npt.ArrayLike, index: npt.ArrayLike) -> np.ndarray:
+    """64 random bits each: uint64 of the shape to which `stream` and `index` broadcast.
+
+    Args:
+        seed: As of `uniform`.
+        stream: As of `uniform`.
+        index: As of `uniform`.
+    """
     state = _mix(np.asarray(seed, np.uint64))
     state = _mix(state ^ np.asarray(stream, np.uint64))
-    state = _mix(state ^ np.asarray(index, np.uint64))
-    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return _mix(state ^ np.asarray(index, np.uint64))
 
 
 def _mix(value: np.ndarray) -> np.ndarray:

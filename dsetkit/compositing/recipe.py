@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from dsetkit import arguments
 from dsetkit.compositing.randomness import STREAMS_OF_AN_OBJECT, Stream, uniform
+from dsetkit.compositing.standing import Standing
 from dsetkit.errors import DsetkitError
-from dsetkit.store import PlacedObject
+from dsetkit.store import HARMONISED, PlacedObject
 
-PLACEMENTS = ("uniform", "grid")
+# The range of sizes of each placement, if nothing else is said. In a scene sizes follow from depth:
+# only what would be hardly seen, or would not fit, is left out.
+SCALE_RANGES = {"uniform": (0.3, 0.7), "grid": (0.3, 0.7), "scene": (0.1, 1.0)}
+PLACEMENTS = tuple(SCALE_RANGES)
 GRID_COLUMNS, GRID_ROWS = 5, 4  # as in system 000
 
 
@@ -24,8 +29,12 @@ class Canvas:
         placements: Placements of each (background, foreground, flip), at least 1.
         scale_range: (lowest, highest) longer side of the placed foreground as a share of the
             canvas, in (0, 1].
-        placement: `uniform` (anywhere inside the canvas) or `grid` (5 x 4, as in system 000).
+        placement: `uniform` (anywhere inside the canvas), `grid` (5 x 4, as in system 000) or
+            `scene` (where the depth of the background has room, see `spots`).
         objects: (fewest, most) foregrounds of a sample. Those after the first are placed anywhere.
+        standing: Heights and camera of placement `scene`; None for the others.
+        harmonise: What of a foreground is matched to its surroundings, of `store.HARMONISED`, in
+            that order; `shadow` needs placement `scene`.
 
     Raises:
         DsetkitError: A value is outside its range.
@@ -33,9 +42,11 @@ class Canvas:
 
     size: int = 224
     placements: int = 20
-    scale_range: tuple[float, float] = (0.3, 0.7)
+    scale_range: tuple[float, float] = SCALE_RANGES["uniform"]
     placement: str = "uniform"
     objects: tuple[int, int] = (1, 1)
+    standing: Standing | None = None
+    harmonise: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         low, high = self.scale_range
@@ -45,11 +56,37 @@ class Canvas:
         arguments.PLACEMENTS.check(self.placements, "--placements")
         if self.placement not in PLACEMENTS:
             raise DsetkitError(f"--placement {self.placement}: expected {' or '.join(PLACEMENTS)}")
+        if (self.placement == "scene") != (self.standing is not None):
+            raise DsetkitError(
+                f"--placement {self.placement}: heights are of placement scene alone"
+            )
+        if self.harmonise != tuple(name for name in HARMONISED if name in self.harmonise):
+            raise DsetkitError(
+                f"--harmonise {' '.join(self.harmonise)}: expected some of {', '.join(HARMONISED)}"
+            )
+        if "shadow" in self.harmonise and self.standing is None:
+            raise DsetkitError("--harmonise shadow needs --placement scene: it falls on a floor")
         fewest, most = self.objects
         arguments.OBJECTS.check(fewest, "--objects")
         arguments.OBJECTS.check(most, "--objects")
         if fewest > most:
             raise DsetkitError(f"--objects {fewest} {most}: expected LOW <= HIGH")
+
+
+class Shares(NamedTuple):
+    """What is drawn for an object, each in [0, 1).
+
+    Attributes:
+        scale: Place in the range of sizes.
+        x: Place from left to right.
+        y: Place from top to bottom.
+        nearness: Place in the range of nearness.
+    """
+
+    scale: float
+    x: float
+    y: float
+    nearness: float
 
 
 @dataclass(frozen=True)
@@ -60,13 +97,13 @@ class CompositeRecipe:
         index: Index in the full set.
         background: Id of the background.
         objects: The placed foregrounds, inside the canvas; the one in front last.
-        nearness: For each object a place in the range of nearness, 0..1.
+        shares: What was drawn for each object.
     """
 
     index: int
     background: int
     objects: tuple[PlacedObject, ...]
-    nearness: tuple[float, ...]
+    shares: tuple[Shares, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +120,7 @@ class FullSet:
         canvas: The canvas and the placements on it.
         seed: Seed of all random choices.
         foreground_splits: `train`, `val` or `test` of each foreground; needed for several objects.
+        heights_mm: (lowest, highest) height of each foreground [mm]; needed for placement `scene`.
 
     Raises:
         DsetkitError: There are fewer foregrounds than a sample may have objects.
@@ -93,6 +131,7 @@ class FullSet:
     canvas: Canvas
     seed: int
     foreground_splits: tuple[str, ...] = ()
+    heights_mm: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         fewest, most = self.canvas.objects
@@ -124,33 +163,32 @@ class FullSet:
         streams = [[Stream.SCALE], [Stream.PLACE_X], [Stream.PLACE_Y], [Stream.NEARNESS]]
         numbers = uniform(self.seed, streams, indices).T.tolist()  # (N, 4)
         recipes = [
-            self._recipe(int(i), *shares) for i, shares in zip(indices, numbers, strict=True)
+            self._recipe(int(i), Shares(*shares))
+            for i, shares in zip(indices, numbers, strict=True)
         ]
         if self.canvas.objects[1] == 1:
             return recipes
         return self._with_further_objects(recipes, indices)
 
-    def _recipe(
-        self, index: int, scale_share: float, x_share: float, y_share: float, nearness: float
-    ) -> CompositeRecipe:
-        """The recipe of a sample of one object, from shares of the ranges, in [0, 1)."""
+    def _recipe(self, index: int, shares: Shares) -> CompositeRecipe:
+        """The recipe of a sample of one object."""
         rest, placement = divmod(index, self.canvas.placements)
         rest, flip = divmod(rest, 2)
         background, foreground = divmod(rest, len(self.foreground_shapes))
         if self.canvas.placement == "grid":
-            x_share = placement % GRID_COLUMNS / (GRID_COLUMNS - 1)
-            y_share = placement // GRID_COLUMNS % GRID_ROWS / (GRID_ROWS - 1)
-        placed = self._placed(foreground, bool(flip), scale_share, x_share, y_share)
-        return CompositeRecipe(index, background, (placed,), (nearness,))
+            shares = shares._replace(
+                x=placement % GRID_COLUMNS / (GRID_COLUMNS - 1),
+                y=placement // GRID_COLUMNS % GRID_ROWS / (GRID_ROWS - 1),
+            )
+        placed = self._placed(foreground, bool(flip), shares)
+        return CompositeRecipe(index, background, (placed,), (shares,))
 
-    def _placed(
-        self, foreground: int, flip: bool, scale_share: float, x_share: float, y_share: float
-    ) -> PlacedObject:
+    def _placed(self, foreground: int, flip: bool, shares: Shares) -> PlacedObject:
         shape, size = self.foreground_shapes[foreground], self.canvas.size
         low, high = self.canvas.scale_range
-        scale = (low + (high - low) * scale_share) * size / max(shape)
+        scale = (low + (high - low) * shares.scale) * size / max(shape)
         height, width = (max(1, round(scale * side)) for side in shape)
-        x, y = round(x_share * (size - width)), round(y_share * (size - height))
+        x, y = round(shares.x * (size - width)), round(shares.y * (size - height))
         return PlacedObject(foreground=foreground, flip=flip, box=(x, y, width, height))
 
     def _with_further_objects(
@@ -165,7 +203,7 @@ class FullSet:
         further = np.arange(1, most)[:, None] * STREAMS_OF_AN_OBJECT + np.array(kinds)
         numbers = uniform(self.seed, further[..., None], indices)  # (most - 1, 6, N)
         result = []
-        for recipe, count, shares in zip(
+        for recipe, count, drawn in zip(
             recipes, counts.astype(int).tolist(), np.moveaxis(numbers, 2, 0).tolist(), strict=True
         ):
             first = recipe.objects[0]
@@ -173,17 +211,17 @@ class FullSet:
             split = self.foreground_splits[first.foreground]
             left = list(self._pools[split])
             left.remove(first.foreground)
-            behind, nearness = [], []
-            for which, flip, *place, near in shares[: count - 1]:
+            behind, shares = [], []
+            for which, flip, *own in drawn[: count - 1]:
                 left = left or list(self._pools["train"])  # a sample of val or test
                 foreground = left.pop(int(which * len(left)))
-                behind.append(self._placed(foreground, flip < 0.5, *place))
-                nearness.append(near)
+                shares.append(Shares(*own))
+                behind.append(self._placed(foreground, flip < 0.5, shares[-1]))
             result.append(
                 replace(
                     recipe,
                     objects=(*reversed(behind), first),
-                    nearness=(*reversed(nearness), *recipe.nearness),
+                    shares=(*reversed(shares), *recipe.shares),
                 )
             )
         return result

@@ -92,12 +92,19 @@ def generate(
     canvas, teacher, spread = canvas or Canvas(), teacher or TeacherChoice(), spread or Spread()
     if scene and layout == "recipe" and "depth" in (codecs or {}):
         raise DsetkitError("--codec depth: layout recipe stores no scene depth: leave it out")
+    if canvas.placement == "scene" and scene is None:
+        raise DsetkitError("--placement scene needs --depth-of scene: objects stand in that depth")
     codecs = chosen_codecs(layout, codecs or {})
     _check_numbers(canvas, teacher, spread, num_samples=num_samples, seed=seed)
     if scene:
         teacher = scene.teacher(teacher)
     with stage(f"loading the teacher {teacher.name}"):
         network = teacher.load()
+    if canvas.placement == "scene" and network is not None and network.kind != "metric":
+        raise DsetkitError(
+            f"--placement scene needs depth in metres, and teacher {network.name} gives relative "
+            "depth: choose a metric one, or give --background-depth"
+        )
     with stage(f"checking the pictures of {printable(foregrounds)} and {printable(backgrounds)}"):
         assets = AssetSet.load(
             foregrounds, backgrounds, canvas=canvas, seed=seed, skip_bad=skip_bad

@@ -138,13 +138,19 @@ class AssetSet:
         return cls(photographs.assets, cut_outs.assets, [[one.name, one.reason] for one in bad])
 
     def full_set(self, canvas: Canvas, *, seed: int) -> FullSet:
-        """All samples that can be made of them."""
+        """All samples that can be made of them.
+
+        Raises:
+            DsetkitError: See `FullSet` and `Standing.heights_mm`.
+        """
+        names = [asset.name for asset in self.foregrounds]
         return FullSet(
             num_backgrounds=len(self.backgrounds),
             foreground_shapes=tuple(asset.pixels.shape[:2] for asset in self.foregrounds),
             canvas=canvas,
             seed=seed,
             foreground_splits=tuple(asset.split for asset in self.foregrounds),
+            heights_mm=canvas.standing.heights_mm(names) if canvas.standing else (),
         )
 
     def pixels(self, kind: str, number: int) -> np.ndarray:
@@ -245,6 +251,10 @@ def describe_dataset(
     }
     if canvas.objects != (1, 1):
         recipe["objects"] = list(canvas.objects)
+    if canvas.standing is not None:
+        recipe |= canvas.standing.describe()
+    if canvas.harmonise:
+        recipe["harmonise"] = list(canvas.harmonise)
     if depth.nearness is not None:
         recipe |= {"depth_of": "scene", "nearness": list(depth.nearness)}
     manifest = m.Manifest(

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 
 from dsetkit.compositing import (
+    HIDES_ALL,
+    HIDES_NOTHING,
     OBJECT_ALPHA,
     AssetPixels,
     Compositor,
@@ -25,10 +27,12 @@ from dsetkit.compositing import (
     placements,
     scaled_box,
 )
-from dsetkit.store import Record
+from dsetkit.store import OCCLUSION, Record
 
 # Pixels composited at a time: limits the memory of the neighbours, 64 bytes a pixel in float32.
 PIXELS_AT_ONCE = 1 << 22
+
+EFFECTS = {OCCLUSION}  # what it does besides laying alpha over
 
 WEIGHT_STEPS = 256  # OpenCV's exact interpolation has weights in steps of 1/256
 
@@ -48,6 +52,7 @@ class Placements:
         boxes: int64 (N, K, 4), x, y, width, height [px].
         flips: bool (N, K).
         planes: int64 (N, K), stored depths; 0 where an object has none.
+        occluded: bool (N, K), whether nearer parts of the background hide it.
     """
 
     backgrounds: torch.Tensor
@@ -55,6 +60,7 @@ class Placements:
     boxes: torch.Tensor
     flips: torch.Tensor
     planes: torch.Tensor
+    occluded: torch.Tensor
 
     def to(self, device: torch.device) -> "Placements":
         """The same on another device."""
@@ -77,6 +83,7 @@ class DeviceCompositor:
         device: Where.
         depth: Turns the stored depth of a background, uint16 (H,W), to float32 of [0, 1]; None
             without scene depth.
+        effects: As of `Manifest.effects`; no other than EFFECTS.
     """
 
     def __init__(
@@ -89,7 +96,10 @@ class DeviceCompositor:
         size: tuple[int, int],
         device: torch.device | str,
         depth: DepthShare | None = None,
+        effects: Collection[str] = (),
     ) -> None:
+        if not EFFECTS.issuperset(effects):
+            raise ValueError(f"effects {', '.join(effects)}: expected only {', '.join(EFFECTS)}")
         self.canvas, self.size, self.device = canvas, size, torch.device(device)
         prepared = Compositor(asset, canvas, kept=0)
         numbers = range(num_backgrounds)
@@ -100,6 +110,10 @@ class DeviceCompositor:
             self._depths = torch.from_numpy(depths).to(self.device)  # (B,H,W)
             every_plane = depth(np.arange(2**16, dtype=np.uint16))
             self._share_of_plane = torch.from_numpy(every_plane).to(self.device)
+        self._hides = OCCLUSION in effects
+        if self._hides:
+            stored = np.stack([prepared.background_depth(i, size) for i in numbers])
+            self._stored_depths = torch.from_numpy(stored.astype(np.int32)).to(self.device)
         pixels: list[np.ndarray] = []
         self._levels: list[list[Level]] = []  # of each foreground, largest first
         first = 0
@@ -126,19 +140,22 @@ class DeviceCompositor:
         most = max(map(len, placed))
         levels, boxes = np.zeros((len(placed), most, 3), np.int64), np.zeros((len(placed), most, 4))
         flips, planes = np.zeros((len(placed), most), bool), np.zeros((len(placed), most), np.int64)
+        occluded = np.zeros_like(flips)
         levels[..., 1:] = 1  # of objects that are not there
         for i, objects in enumerate(placed):
-            for k, (foreground, flip, box, plane) in enumerate(objects):
+            for k, (foreground, flip, box, plane, hidden, _) in enumerate(objects):
                 if self.size != self.canvas:
                     box = scaled_box(box, self.canvas, self.size)
                 levels[i, k] = self._level(foreground, max(box[2:]))
                 boxes[i, k], flips[i, k], planes[i, k] = box, flip, plane or 0
+                occluded[i, k] = hidden
         return Placements(
             torch.tensor([record.background_id() for record in records]),
             torch.from_numpy(levels),
             torch.from_numpy(boxes.astype(np.int64)),
             torch.from_numpy(flips),
             torch.from_numpy(planes),
+            torch.from_numpy(occluded),
         )
 
     def _level(self, foreground: int, longer_side: int) -> Level:
@@ -183,6 +200,8 @@ class DeviceCompositor:
         depth = self._depths[batch.backgrounds] if "depth" in names else None
         for k in range(batch.flips.shape[1]):
             placed = self._placed(batch.levels[:, k], batch.boxes[:, k], batch.flips[:, k])
+            if self._hides:
+                placed = self._seen(placed, batch, k)
             alpha = placed[..., 3]
             image = self._behind(image, alpha[..., None]) + placed[..., :3]
             mask = self._behind(mask, alpha) + alpha
@@ -201,6 +220,15 @@ class DeviceCompositor:
         if depth is not None:
             fields["depth"] = depth
         return {name: fields[name] for name in names}
+
+    def _seen(self, placed: torch.Tensor, batch: Placements, k: int) -> torch.Tensor:
+        """What is seen of the k-th object of each sample, (N,H,W,4); see `occlusion`."""
+        plane = batch.planes[:, k, None, None].clamp(min=1)
+        depth = self._stored_depths[batch.backgrounds].long()  # (N,H,W)
+        share = (depth * 100 - HIDES_ALL * plane) * 255 // ((HIDES_NOTHING - HIDES_ALL) * plane)
+        is_free = (depth == 0) | ~batch.occluded[:, k, None, None]
+        share = torch.where(is_free, 255, share.clamp(0, 255))
+        return (placed * share[..., None] / 255).round()
 
     def _behind(self, values: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """What is seen of values of 0..255 behind an alpha of 0..255; see `placing.alpha_over`."""

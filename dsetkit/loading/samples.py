@@ -9,7 +9,7 @@ import torch
 
 from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
-from dsetkit.loading.device_compositing import DeviceCompositor
+from dsetkit.loading.device_compositing import EFFECTS, DeviceCompositor
 from dsetkit.loading.sources import (
     CachedFields,
     Location,
@@ -126,8 +126,9 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
     @property
     def has_recipes(self) -> bool:
         """Whether samples can be composited on a device: recipes of one dataset, at one size."""
-        is_single = isinstance(self._source, Dataset)
-        return is_single and self.manifest.layout == "recipe" and self.size is not None
+        is_single = isinstance(self._source, Dataset) and self.size is not None
+        is_known = EFFECTS.issuperset(self.manifest.effects)  # harmonised ones are left to the CPU
+        return is_single and is_known and self.manifest.layout == "recipe"
 
     def read_recipes(
         self, positions: Sequence[int], fields: Sequence[str]
@@ -160,6 +161,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
             size=size,
             device=device,
             depth=dataset.depth_share if "depth" in self.manifest.composited else None,
+            effects=self.manifest.effects,
         )
 
     def _recipe_dataset(self) -> tuple[Dataset, tuple[int, int]]:
@@ -169,7 +171,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
             ValueError: `has_recipes` is false.
         """
         if not self.has_recipes or not isinstance(self._source, Dataset) or self.size is None:
-            raise ValueError("expected one dataset of the recipe layout, and a size")
+            raise ValueError("expected one dataset of plain recipes, and a size")
         return self._source, self.size
 
 

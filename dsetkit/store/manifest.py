@@ -41,6 +41,10 @@ SPLITS = {
     "test": (TEST, TEST_SEEN, TEST_BACKGROUND, TEST_FOREGROUND, TEST_BOTH),
 }
 
+OCCLUSION = "occlusion"  # by nearer parts of the background
+HARMONISED = ("colour", "blur", "noise", "shadow")  # of a cut-out, matched to its surroundings
+EFFECTS = (OCCLUSION, *HARMONISED)
+
 MOST_SAMPLES = 2**40
 MOST_TEACHER_BATCH = 2**20
 
@@ -71,7 +75,9 @@ class Manifest:
             can depend on the batch.
         recipe: Settings of the recipe: seed, placements, scale_range, placement, full_set; `grown`,
             the numbers of samples that the dataset had before it grew; `objects`, the range of
-            their number where it is not 1; with scene depth `depth_of`, "scene", and `nearness`.
+            their number where it is not 1; with scene depth `depth_of`, "scene", and `nearness`;
+            with placement `scene` what `compositing.Standing` describes; `harmonise`, those of
+            HARMONISED that are matched to the surroundings, if any.
         splits: `by` (asset, sample, csv or import) and the settings of that split.
         assets_fingerprint: Hash over names and pixels of all assets.
         skipped: [file name, reason] of each picture that `--skip-bad` left out.
@@ -119,8 +125,20 @@ class Manifest:
     @property
     def has_scene_depth(self) -> bool:
         """Whether depth is that of the background and of the planes of the objects."""
-        parts = self.recipe.get("recipes") or [self.recipe]
-        return parts[0].get("depth_of") == "scene"
+        return self._recipes[0].get("depth_of") == "scene"
+
+    @property
+    def effects(self) -> tuple[str, ...]:
+        """What compositing does besides laying alpha over, of EFFECTS."""
+        found = {name for recipe in self._recipes for name in recipe.get("harmonise", ())}
+        if any(recipe.get("placement") == "scene" for recipe in self._recipes):
+            found.add(OCCLUSION)
+        return tuple(name for name in EFFECTS if name in found)
+
+    @property
+    def _recipes(self) -> list[dict[str, Any]]:
+        """The settings of the recipes of each merged dataset, or of this one."""
+        return self.recipe.get("recipes") or [self.recipe]
 
     @property
     def grown_from(self) -> list[int]:

@@ -29,6 +29,8 @@ A placed object is a map:
 | `box`           | 4 ints, absent  | x, y, width, height of the placed cut-out [px]              |
 | `plane`         | int, absent     | stored depth of the plane on which it stands, upright and   |
 |                 |                 | flat, in the unit of `depth`: 1..65535                      |
+| `occluded`      | bool, absent    | true where nearer parts of the background hide it           |
+| `look`          | map, absent     | what makes it look like its surroundings; see `Look`        |
 
 An asset is a sealed map of `name`, `split`, `image` (PNG) and, for a background whose depth is
 known, `depth` (as in a record).
@@ -50,6 +52,7 @@ FORMAT_VERSION = 2
 IMAGE_FIELDS = ("composite", "mask", "depth", "instances")
 
 LARGEST_SIDE = 16_384  # of a picture in a dataset [px]
+MOST_SHADOW = 4096  # half the width of a shadow [px]
 MOST_OBJECTS = 255  # of a sample: `instances` has 8 bits
 
 # ---- depth: metres or inverse depth to uint16 --------------------------------------------------
@@ -94,6 +97,68 @@ _Offset = Annotated[int, msgspec.Meta(ge=0, lt=LARGEST_SIDE)]
 _Plane = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
+_Level = Annotated[int, msgspec.Meta(ge=-1024, le=1024)]
+_Length = Annotated[int, msgspec.Meta(ge=1, le=MOST_SHADOW)]
+
+
+class Colour(msgspec.Struct, frozen=True, kw_only=True):
+    """Contrast, brightness and cast of a cut-out.
+
+    Attributes:
+        gain: A colour is multiplied by it, in 256 parts.
+        shift: Levels of 0..255 that are then added to R, G and B.
+    """
+
+    gain: Annotated[int, msgspec.Meta(ge=0, le=1024)]
+    shift: tuple[_Level, _Level, _Level]
+
+
+class Noise(msgspec.Struct, frozen=True, kw_only=True):
+    """Noise of a cut-out.
+
+    Attributes:
+        deviation: Its standard deviation on the canvas, in 16 parts of a level of 0..255.
+        key: Key of its random numbers.
+    """
+
+    deviation: Annotated[int, msgspec.Meta(ge=0, le=4096)]
+    key: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+
+
+class Shadow(msgspec.Struct, frozen=True, kw_only=True):
+    """An ellipse of shade on the floor under an object.
+
+    Attributes:
+        x: Column of its middle [px].
+        y: Row of its middle [px].
+        across: Half its width [px].
+        down: Half its height [px].
+        strength: How much it darkens its middle, in 256 parts.
+    """
+
+    x: _Offset
+    y: _Offset
+    across: _Length
+    down: _Length
+    strength: Annotated[int, msgspec.Meta(ge=0, le=256)]
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is done to a cut-out before it is laid over its background, in this order.
+
+    Attributes:
+        colour: Contrast, brightness and cast; None leaves them.
+        blur: Variance of a blur on the canvas, in 128 parts of a square pixel.
+        noise: Its noise; None without.
+        shadow: Its shadow; None without.
+    """
+
+    colour: Colour | None = None
+    blur: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
+    noise: Noise | None = None
+    shadow: Shadow | None = None
+
+
 class PlacedObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A cut-out, and where it stands in a sample.
 
@@ -104,6 +169,8 @@ class PlacedObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         box: x, y, width, height [px]; None if that is not known.
         plane: Stored depth of the plane on which it stands, upright and flat, 1..65535 in the
             unit of the field `depth`; None if it has none.
+        occluded: Whether nearer parts of the background hide it.
+        look: What makes it look like its surroundings; None leaves it as it is.
     """
 
     foreground: _Id | None = None
@@ -111,6 +178,8 @@ class PlacedObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     flip: bool | None = None
     box: tuple[_Offset, _Offset, _Side, _Side] | None = None
     plane: _Plane | None = None
+    occluded: bool = False
+    look: Look | None = None
 
 
 @dataclass(frozen=True)

@@ -131,8 +131,10 @@ def _label(
 
 
 def _without_planes(record: Record) -> Record:
-    """A sample without what belongs to scene depth."""
-    objects = tuple(structs.replace(one, plane=None) for one in record.objects)
+    """A sample without what belongs to scene depth alone; what hides an object needs its plane."""
+    objects = tuple(
+        one if one.occluded else structs.replace(one, plane=None) for one in record.objects
+    )
     return replace(record, objects=objects)
 
 

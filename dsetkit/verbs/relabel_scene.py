@@ -31,6 +31,7 @@ from dsetkit.processes import in_chunks
 from dsetkit.store import (
     BACKGROUND_DEPTH_CODEC,
     CODECS,
+    OCCLUSION,
     PlacedObject,
     Record,
 )
@@ -71,6 +72,12 @@ def relabel_scene(
         raise DatasetError(
             f"{source.path} was imported and has no cut-outs to place before its backgrounds: "
             "--depth-of scene is for generated datasets"
+        )
+    if OCCLUSION in source.manifest.effects:
+        raise DatasetError(
+            f"{source.path} was made with --placement scene, so other depth would move its objects "
+            "and make other composites: generate it again with the other teacher, or relabel it "
+            "with --depth-of composite"
         )
     teacher = teacher.of_backgrounds()
     count = source.manifest.num_backgrounds

@@ -144,7 +144,7 @@ def test_one_object_is_the_recipe_of_a_set_without_others() -> None:
     alone, among = crowd(1, 1), crowd(1, 8)
     for index in range(0, len(alone), 17):
         assert among.recipe(index).objects[-1] == alone.recipe(index).objects[0]
-        assert among.recipe(index).nearness[-1] == alone.recipe(index).nearness[0]
+        assert among.recipe(index).shares[-1] == alone.recipe(index).shares[0]
 
 
 @pytest.mark.parametrize("low, high", [(1, 2), (1, 8), (3, 3)])
@@ -154,7 +154,7 @@ def test_objects_are_as_many_as_asked_for_and_of_one_split(low: int, high: int) 
     assert {len(recipe.objects) for recipe in recipes} == set(range(low, high + 1))
     for recipe in recipes:
         ids = [one.foreground for one in recipe.objects]
-        assert len(set(ids)) == len(ids) == len(recipe.nearness)
+        assert len(set(ids)) == len(ids) == len(recipe.shares)
         assert len({SPLITS[number] for number in ids}) == 1
         for one in recipe.objects:
             x, y, width, height = one.box

@@ -1,5 +1,6 @@
 """The verb report: one page without a network, and the same numbers as JSON."""
 
+import base64
 import csv
 import html
 import json
@@ -18,6 +19,7 @@ from msgspec import structs
 
 from dsetkit.assets.folders import encode_asset
 from dsetkit.cli import main
+from dsetkit.colours import colour_instances
 from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import RunError
@@ -125,9 +127,30 @@ def test_the_page_loads_nothing_from_outside(shared: Path, tmp_path: Path, repor
     assert len(links) > 100
     assert all(link.startswith(("data:image/", "#")) for link in links)
     assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in tags.found}
-    page = page.replace('url("${mask}")', "")  # a data URI that the page itself holds
+    for name in ("mask", "instances"):  # data URIs that the page itself holds
+        page = page.replace(f'url("${{{name}}}")', "")
     assert not re.search(r"https?://|@import|url\(|fetch\(|XMLHttpRequest|sendBeacon", page)
     assert "default-src 'none'" in page
+
+
+def test_instances_are_shown_in_their_colours_where_there_are_any(
+    shared: Path, tmp_path: Path, report
+) -> None:
+    several = tiny_dataset(
+        tmp_path / "several", num_samples=40, num_foregrounds=60, placements=1, objects=(2, 3)
+    )
+    page, twin = report(several)
+    assert '<option value="instances"' in page or ">instances</option>" in page
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    dataset = Dataset(several)
+    for row in twin["gallery"][:5]:
+        uri = data["samples"][str(row["index"])]["pictures"]["instances"]
+        png = np.frombuffer(base64.b64decode(uri.split(",")[1]), np.uint8)
+        instances = dataset.image(dataset.record(row["index"]), "instances")
+        shown = cv2.imdecode(png, cv2.IMREAD_COLOR)[..., ::-1]
+        assert np.array_equal(shown, colour_instances(instances))
+    page, _ = report(shared)
+    assert '"instances":' not in page and ">instances</option>" not in page
 
 
 def test_every_picture_has_an_alternative_text(shared: Path, report) -> None:

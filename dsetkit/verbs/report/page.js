@@ -14,12 +14,14 @@
     return sample.pictures[field];
   };
 
-  // ---- the mask over a tile, when it is pointed at or has the focus ----
+  // ---- the mask over a tile, in the colours of its instances, when it is pointed at or has the focus ----
   const layMask = (event) => {
     const tile = event.target.closest?.(".tile");
     const mask = tile && pictureOf(tile.dataset.index, "mask");
     const overlay = tile?.querySelector(".overlay");
     if (!mask || overlay.classList.contains("on")) return;
+    const instances = pictureOf(tile.dataset.index, "instances");
+    if (instances) overlay.style.backgroundImage = `url("${instances}")`;
     overlay.style.webkitMaskImage = overlay.style.maskImage = `url("${mask}")`;
     overlay.classList.add("on");
   };
@@ -73,7 +75,7 @@
     const fields = byId("fields"), facts = byId("facts");
     fields.replaceChildren();
     facts.replaceChildren();
-    for (const name of ["background", "composite", "mask", "depth"]) {
+    for (const name of ["background", "composite", "mask", "depth", "instances"]) {
       const uri = pictureOf(index, name);
       if (!uri) continue;
       const figure = element("figure", "", fields), image = element("img", "", figure);

@@ -23,7 +23,7 @@ from dsetkit.verbs.stats import KINDS
 LONGEST = 600  # characters of a text from outside
 LONGEST_NAME = 160  # of a name that stands at each sample
 SKIPPED_SHOWN = 100
-FIELD_NAMES = ("composite", "background", "mask", "depth")
+FIELD_NAMES = ("composite", "background", "mask", "depth", "instances")
 RUN_FACTS = ("arch", "loss", "inputs", "img_sizes", "epochs", "batch_size", "lr", "seed")
 MOST_CHARTS = 9
 SCORE_NAMES = {"in_front": "nearer by", "boundary": "edges found"}

@@ -1,7 +1,7 @@
 """Pictures as they stand in the page: data URIs, as small as the page's limit asks for.
 
 Composites, backgrounds and depths are JPEG. A mask is a white PNG whose alpha is the mask, so that
-the browser can lay it over the composite in any colour.
+the browser can lay it over the composite in any colour. Instances are a PNG, each in its colour.
 """
 
 import base64
@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image
 
 from dsetkit.assets import encode_asset
+from dsetkit.colours import colour_instances
+from dsetkit.compositing import resize_labels
 from dsetkit.datasets import Dataset
 from dsetkit.numbers import evenly_spread
 from dsetkit.processes import in_jobs
@@ -140,6 +142,8 @@ def _fields(
     uris = {"composite": jpeg(images["composite"], quality)}
     if "mask" in images:
         uris["mask"] = _mask(images["mask"], quality)
+    if "instances" in images:
+        uris["instances"] = _instances(images["instances"], quality)
     if colours is not None:
         uris["depth"] = jpeg(colours.picture(dataset.depth(record)), quality)
     return uris
@@ -162,6 +166,13 @@ def _mask(mask: np.ndarray, quality: Quality) -> str:
     buffer = io.BytesIO()
     Image.fromarray(np.dstack([np.full_like(alpha, 255), alpha]), "LA").save(buffer, "PNG")
     return data_uri(buffer.getvalue(), "image/png")
+
+
+def _instances(instances: np.ndarray, quality: Quality) -> str:
+    zoom = min(1, quality.side_px / max(instances.shape))
+    height, width = (max(1, round(side * zoom)) for side in instances.shape)
+    small = resize_labels(instances, (height, width))
+    return data_uri(encode_asset(colour_instances(small)), "image/png")
 
 
 def heat_map_picture(colours: np.ndarray) -> str:
