@@ -4,18 +4,15 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dsetkit.assets import read_backgrounds
 from dsetkit.console import progress_bar, stage
-from dsetkit.datasets import Dataset
-from dsetkit.errors import DatasetError
 from dsetkit.generating.plan import AssetSet, DepthSource
 from dsetkit.generating.settings import SceneDepth
 from dsetkit.importing import MeasuredBackgrounds
-from dsetkit.labels import SEEN_SIDE, TeacherChoice, label_backgrounds
+from dsetkit.labels import SEEN_SIDE, TeacherChoice, label_backgrounds, recorded_depths
 from dsetkit.teachers import Teacher, with_range
 
 MEASURED = "measured"  # the name of the teacher in the manifest, where depth was measured
@@ -89,7 +86,7 @@ def _of_teacher(
     assert ranged is not None  # with_range gives None only for None
     network = ranged
     entry = teacher.describe(network)
-    depths = _recorded(output, entry, assets)
+    depths = recorded_depths(output, teacher=entry, assets_fingerprint=assets.fingerprint)
     if not depths:
         with progress_bar("depth of the backgrounds") as progress:
             depths = label_backgrounds(
@@ -106,17 +103,3 @@ def _of_teacher(
         nearness=scene.nearness,
     )
     return source, replace(assets, depths=depths)
-
-
-def _recorded(output: Path, teacher: dict[str, Any], assets: AssetSet) -> list[np.ndarray]:
-    """The depths in a dataset that this teacher has begun there; none without one."""
-    if not output.exists():
-        return []
-    try:
-        dataset = Dataset(output, allow_incomplete=True)
-        manifest = dataset.manifest
-        if manifest.teacher != teacher or manifest.assets_fingerprint != assets.fingerprint:
-            return []
-        return [dataset.asset("depths", number) for number in range(manifest.num_backgrounds)]
-    except DatasetError:  # there is none, or its writer will say what is wrong with it
-        return []

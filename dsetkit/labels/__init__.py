@@ -1,6 +1,6 @@
 """A teacher's depth into samples: which teacher, its edges, and how good the labels are."""
 
-from dsetkit.labels.backgrounds import SEEN_SIDE, label_backgrounds
+from dsetkit.labels.backgrounds import SEEN_SIDE, label_backgrounds, recorded_depths
 from dsetkit.labels.labelling import label_batches
 from dsetkit.labels.quality import SAME_DEPTH_RATIO, THRESHOLDS, LabelQuality, SampleScores
 from dsetkit.labels.scoring import score_labels
@@ -15,5 +15,6 @@ __all__ = [
     "TeacherChoice",
     "label_backgrounds",
     "label_batches",
+    "recorded_depths",
     "score_labels",
 ]

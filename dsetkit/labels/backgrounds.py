@@ -5,13 +5,16 @@ Its small map is enlarged along the edges of the picture. On 67 square NYU frame
 together take the RMSE of the bundled teacher at 224 px from 0.564 to 0.547 m.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dsetkit.compositing import resize_depth, resize_image
-from dsetkit.errors import TeacherError
+from dsetkit.datasets import Dataset
+from dsetkit.errors import DatasetError, TeacherError
 from dsetkit.store import quantise_metric, quantise_relative
 from dsetkit.teachers import Teacher, checked_depth
 from dsetkit.upsampling import enlarge_along_edges
@@ -58,6 +61,31 @@ def label_backgrounds(
             depths.append(_stored(teacher, depth, backgrounds[len(depths)]))
         progress(len(depths), len(backgrounds))
     return depths
+
+
+def recorded_depths(
+    output: Path, *, teacher: Mapping[str, Any], assets_fingerprint: str
+) -> list[np.ndarray]:
+    """The stored depth of the backgrounds of a dataset that has been begun.
+
+    Args:
+        output: The dataset's directory; it need not exist.
+        teacher: The manifest's entry on the teacher that is wanted.
+        assets_fingerprint: Of the pictures.
+
+    Returns:
+        uint16 (S,S) each, 0 = invalid; none if it was made otherwise, or has not come so far.
+    """
+    if not output.exists():
+        return []
+    try:
+        dataset = Dataset(output, allow_incomplete=True)
+        manifest = dataset.manifest
+        if manifest.teacher != teacher or manifest.assets_fingerprint != assets_fingerprint:
+            return []
+        return [dataset.asset("depths", number) for number in range(manifest.num_backgrounds)]
+    except DatasetError:  # there is none, or its writer will say what is wrong with it
+        return []
 
 
 def _stored(teacher: Teacher, depth: np.ndarray, background: np.ndarray) -> np.ndarray:

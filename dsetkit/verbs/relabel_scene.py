@@ -23,10 +23,11 @@ from dsetkit.compositing import (
     on_plane,
     uniform,
 )
+from dsetkit.console import progress_bar
 from dsetkit.datasets import Dataset, DatasetWriter
 from dsetkit.errors import DatasetError
 from dsetkit.generating import SceneDepth
-from dsetkit.labels import TeacherChoice, label_backgrounds, score_labels
+from dsetkit.labels import TeacherChoice, label_backgrounds, recorded_depths, score_labels
 from dsetkit.processes import in_chunks
 from dsetkit.store import (
     BACKGROUND_DEPTH_CODEC,
@@ -88,7 +89,6 @@ def relabel_scene(
 
     network = with_range(teacher.load(), output=output, count=count, show=show)
     assert network is not None  # `of_backgrounds` refuses `none`
-    depths = label_backgrounds(network, pixels, pixels, batch_size=teacher.batch_size)
     manifest = relabelled_manifest(
         source.manifest,
         teacher=network,
@@ -96,6 +96,14 @@ def relabel_scene(
         scene=scene,
         num_samples=len(chosen),
     )
+    depths = recorded_depths(
+        output, teacher=manifest.teacher, assets_fingerprint=manifest.assets_fingerprint
+    )
+    if not depths:
+        with progress_bar("depth of the backgrounds") as show_progress:
+            depths = label_backgrounds(
+                network, pixels, pixels, batch_size=teacher.batch_size, progress=show_progress
+            )
     seed = manifest.recipe.get("seed", 0)
 
     def asset(kind: str, number: int) -> np.ndarray:

@@ -210,10 +210,15 @@ def test_depth_that_is_stored_already_is_not_asked_for_again(
     options = {"num_samples": 40, "teacher": teacher, "size": 64, "placements": 2, "batch_size": 8}
     options |= {"layout": "recipe", "scene": SceneDepth(), "workers": 0}
     generate(**folders, output=tmp_path / "d", **options)
+    relabel(tmp_path / "d", tmp_path / "r", teacher=teacher, scene=SceneDepth())
     monkeypatch.setattr("dsetkit.generating.scene.label_backgrounds", None)
+    monkeypatch.setattr("dsetkit.verbs.relabel_scene.label_backgrounds", None)
     generate(**folders, output=tmp_path / "d", **options)
     with pytest.raises(TypeError):
         generate(**folders, output=tmp_path / "e", **options)
+    relabel(tmp_path / "d", tmp_path / "r", teacher=teacher, scene=SceneDepth())
+    with pytest.raises(TypeError):
+        relabel(tmp_path / "d", tmp_path / "s", teacher=teacher, scene=SceneDepth())
 
 
 # ---- other verbs -------------------------------------------------------------------------------
