@@ -6,9 +6,9 @@ of the floor on which it fits into the picture one is drawn. What is nearer than
 (see `occlusion`); a spot where less than half of it would be seen is left for another.
 
 Where there is no floor, or no spot on it, the object stands on the lower edge of the picture,
-before all that is seen there, as if its feet were on the floor that the picture cuts off. It comes
-nearer where it would be too small, and where it would be too large, it becomes as high as fits:
-only then is it lower than it should be.
+before all that is seen there, as if its feet were on the floor that the picture cuts off: nothing
+hides it. It comes nearer where it would be too small, and where it would be too large, it becomes
+as high as fits: only then is it lower than it should be.
 
 All of this is done on whole millimetres and pixels, so it is exact on every machine.
 """
@@ -123,7 +123,7 @@ class SpotFinder:
             if seen >= WELL_SEEN:
                 break
         box, plane = best or self._on_the_edge(wanted, background, shares)
-        return structs.replace(placed, box=box, plane=plane, occluded=True)
+        return structs.replace(placed, box=box, plane=plane, occluded=best is not None)
 
     def _boxes(self, spots: _Spots, wanted: _Wanted) -> np.ndarray:
         """Its box on each of N spots: x, y, width, height [px], int64 (4,N)."""
