@@ -37,7 +37,8 @@ def build_parser() -> Parser:
     parser = Parser(prog=SCRIPT, description="Train mask and depth in one.")
     add = parser.add_argument
     add("--arch", choices=MODELS, default="shared_unet", help=SHOWN)
-    add("--mask-loss", default="bce+dice", metavar="SPEC", help=f"{MASK_LOSS_HELP} {SHOWN}")
+    add("--mask-loss", metavar="SPEC",
+        help=f"{MASK_LOSS_HELP} (default: bce+dice, or l1+dice for a network without logits)")
     add("--depth-loss", default="l1", metavar="SPEC", help=f"{DEPTH_LOSS_HELP} {SHOWN}")
     add("--mask-weight", type=WEIGHT, default=1.0, metavar="W", help=f"of --mask-loss {SHOWN}")
     add("--depth-weight", type=WEIGHT, default=1.0, metavar="W", help=f"of --depth-loss {SHOWN}")

@@ -10,7 +10,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from dsetkit.errors import RunError
 from training.losses.saliency import saliency_loss
-from training.losses.specs import DEPTH_LOSSES, MASK_LOSSES, ON_LOGITS, depth_loss, mask_loss
+from training.losses.specs import DEPTH_LOSSES, HEADS, MASK_LOSSES, ON_LOGITS, depth_loss, mask_loss
 from training.losses.ssim import ssim_map
 
 LOG_LOSSES = ("log_l1", "silog", "grad")
@@ -375,6 +375,16 @@ def test_depth_bce_is_refused_for_the_usual_linear_head():
 def test_an_unknown_head_lists_the_known(build):
     with pytest.raises(RunError, match="head 'tanh'; known: linear, logits"):
         build("l1", head="tanh")
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_kind_of_mask_head_has_a_loss_by_default(head):
+    target = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)).round()
+    right, wrong = target, 1 - target
+    if head == "logits":
+        right, wrong = 20 * (target - 0.5), 20 * (0.5 - target)
+    loss = mask_loss(None, head=head)
+    assert loss(right, target) < 0.05 < loss(wrong, target)
 
 
 def test_a_name_given_twice_is_refused():

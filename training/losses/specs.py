@@ -31,6 +31,7 @@ DEPTH_LOSSES: LazyTable[DepthLoss] = LazyTable(
 MASK_LOSSES: LazyTable[DepthLoss] = LazyTable(_SHARED | _in("loss_terms", "dice focal"))
 ON_LOGITS = ("bce", "focal")
 HEADS = ("linear", "logits")
+DEFAULT_MASK_LOSSES = {"linear": "l1+dice", "logits": "bce+dice"}  # by the kind of head
 
 # for the command lines
 DEPTH_LOSS_HELP = f"{', '.join(DEPTH_LOSSES)}; weighted sums as l1:0.5+silog"
@@ -56,11 +57,11 @@ def depth_loss(spec: str, *, head: str = "linear") -> DepthLoss:
     return _build(spec, DEPTH_LOSSES, kind="depth", head=head)
 
 
-def mask_loss(spec: str, *, head: str = "logits") -> MaskLoss:
+def mask_loss(spec: str | None, *, head: str = "logits") -> MaskLoss:
     """Builds a mask loss from its name, with the grammar of `depth_loss`.
 
     Args:
-        spec: as for `depth_loss`: "bce+dice", "bce+ssim5:2".
+        spec: as for `depth_loss`: "bce+dice", "bce+ssim5:2"; None: that of DEFAULT_MASK_LOSSES.
         head: kind of the network's output, one of HEADS.
 
     Returns:
@@ -72,6 +73,8 @@ def mask_loss(spec: str, *, head: str = "logits") -> MaskLoss:
     """
     import torch
 
+    if spec is None:
+        spec = DEFAULT_MASK_LOSSES.get(head, "l1")  # for an unknown head too: it is refused below
     masked_loss = _build(spec, MASK_LOSSES, kind="mask", head=head)
 
     def loss(output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
