@@ -94,8 +94,14 @@ class MLflow:
 
     def __init__(self, run_dir: Path, arguments: Mapping[str, Any], first_epoch: int) -> None:
         self._mlflow = _installed("mlflow")
-        self._mlflow.set_experiment(PROJECT)
-        self._mlflow.start_run(run_name=run_dir.name)
+        try:
+            self._mlflow.set_experiment(PROJECT)
+            self._mlflow.start_run(run_name=run_dir.name)
+        except Exception as error:  # of MLflow, or of what it reaches its server by
+            raise RunError(
+                "--log-to mlflow cannot be opened: set MLFLOW_TRACKING_URI to the address of a "
+                f"server or of a folder (file:///home/me/mlruns); it said: {one_line(error)}"
+            ) from error
         self._mlflow.log_params({name: str(value)[:500] for name, value in arguments.items()})
 
     def scalars(self, values: Mapping[str, float], *, epoch: int) -> None:

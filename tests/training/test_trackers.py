@@ -106,6 +106,18 @@ def test_an_unknown_tracker_is_told_before_anything_is_made(
     assert not (tmp_path / "run").exists()
 
 
+def test_mlflow_without_a_usable_address_says_how_to_give_one(dataset, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri("nosuch://place")
+    try:
+        with pytest.raises(RunError, match="set MLFLOW_TRACKING_URI to .*; it said: ") as error:
+            train(dataset, tmp_path / "run", "--log-to", "mlflow")
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_a_tracker_that_is_not_installed_says_what_to_install(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
