@@ -91,6 +91,7 @@ READ = {
         "--background-depth",
         "--root",
         "--table",
+        "--heights",
         "--import-csv",
         "--checkpoint",
     ),
