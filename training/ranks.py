@@ -7,6 +7,7 @@ group. Only rank 0 writes files and logs. What the ranks tell each other of a ba
 training/exchange.py; torch is loaded where there are several.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -76,6 +77,7 @@ def leave() -> None:
         import torch.distributed as dist
 
         barrier()
+        gc.collect()  # wrapped networks, which hold the group: at the exit its threads would abort
         dist.destroy_process_group()
         _place = (0, 1)
 
