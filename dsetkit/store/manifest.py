@@ -215,16 +215,27 @@ class Manifest:
     def differences(self, other: "Manifest", *, ignoring: Collection[str] = ()) -> list[str]:
         """Describes each entry that differs, as in "num_samples: 30, not 31".
 
+        Of two maps only what differs in them is named, as in "teacher size: none, not 96".
+
         Args:
             other: The manifest to compare with; its values come after "not".
             ignoring: Entries to leave out, besides those in TOOLING.
         """
         mine, others = asdict(self), asdict(other)
-        return [
-            f"{name}: {mine[name]}, not {others[name]}"
-            for name in mine
-            if name not in {*TOOLING, *ignoring} and mine[name] != others[name]
-        ]
+        compared = [name for name in mine if name not in {*TOOLING, *ignoring}]
+        return [line for name in compared for line in _differences(name, mine[name], others[name])]
+
+
+def _differences(name: str, mine: Any, other: Any) -> list[str]:
+    if mine == other:
+        return []
+    if not (isinstance(mine, dict) and isinstance(other, dict)):
+        return [f"{name}: {mine}, not {other}"]
+    return [
+        f"{name} {key}: {mine.get(key, 'none')}, not {other.get(key, 'none')}"
+        for key in dict.fromkeys([*mine, *other])
+        if (key in mine, mine.get(key)) != (key in other, other.get(key))
+    ]
 
 
 def grown_recipe(recipe: Mapping[str, Any], grown_from: Sequence[int]) -> dict[str, Any]:

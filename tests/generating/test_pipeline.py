@@ -127,6 +127,22 @@ def test_scores_look_at_samples_spread_over_the_whole_dataset(
     assert scored.differences(manifest) == []
 
 
+def test_of_settings_that_differ_only_those_are_named(
+    pictures: dict, teacher: str, tmp_path: Path
+) -> None:
+    options = {**pictures, "output": tmp_path / "d", "teacher": teacher, **SMALL}
+    manifest = generate(**options, num_samples=8)
+    other = replace(manifest, teacher=manifest.teacher | {"size": 96, "flip": None})
+    assert manifest.differences(other) == [
+        "teacher size: none, not 96",
+        "teacher flip: none, not None",
+    ]
+    with pytest.raises(
+        DatasetError, match=r"other settings \(teacher batch_size: \d+, not 7\): rep"
+    ):
+        generate(**options | {"batch_size": 7}, num_samples=8)
+
+
 def test_a_run_cut_off_before_its_labels_are_scored_scores_them_when_it_goes_on(
     pictures: dict, teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -191,8 +191,9 @@ def test_a_flip_averaged_teacher_answers_mirror_images_alike() -> None:
 
 
 def test_the_bundled_teacher_takes_size_and_flip() -> None:
-    plain = load_teacher("bundled", device="cpu")
-    options = TeacherOptions(size=96, flip=True)
+    plain_options = TeacherOptions(engine="onnxruntime")
+    plain = load_teacher("bundled", device="cpu", options=plain_options)
+    options = TeacherOptions(size=96, flip=True, engine="onnxruntime")
     changed = load_teacher("bundled", device="cpu", options=options)
     assert changed(COMPOSITES[:1]).shape == (1, 48, 48)
     assert plain.settings == {} and changed.settings == {"size": 96, "flip": True}

@@ -171,7 +171,7 @@ def test_what_cannot_be_compiled_is_one_clear_line(monkeypatch: pytest.MonkeyPat
         (
             "bundled",
             {"precision": "fp16"},
-            "bundled has no --teacher-precision: ONNX Runtime",
+            "bundled has no --teacher-precision: --teacher-engine says",
         ),
         ("bundled", {"compiled": True}, "bundled has no --teacher-compile: .* leave the flag out"),
         ("hf:no/model", {"precision": "int8"}, "int8: expected auto, fp32, bf16, fp16"),
