@@ -12,9 +12,10 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:(?<=\n\n)|\A)(?: {4}[^\n]*\n)+")
 INLINE = re.compile(r"`([^`]+)`")
 # Words are printed in place of being run: bash itself expands variables and goes through loops.
-# A restricted shell without a PATH can neither run a program nor write a file.
+# A restricted shell without a PATH can neither run a program nor write a file. A command is written
+# at once, so that those in the background do not mix with others.
 SHELL = """
-say() { printf '%s\\037' "$@"; printf '\\036'; }
+say() { local IFS=$'\\037'; printf '%s\\036' "$*"; }
 python() { say python "$@"; }
 torchrun() { say torchrun "$@"; }
 dsetkit() { say python -m dsetkit "$@"; }
@@ -54,7 +55,7 @@ def commands(text: str) -> list[list[str]]:
             timeout=60,
         )
         lines = done.stdout.split("\x1e")[:-1]
-        found += [line.rstrip("\x1f").split("\x1f") for line in lines]
+        found += [line.split("\x1f") for line in lines]
     return found
 
 

@@ -106,6 +106,13 @@ def test_loops_and_variables_of_a_block_are_expanded() -> None:
     assert [" ".join(words) for words in commands(block)] == [f"{line} 1", f"{line} 2"]
 
 
+def test_commands_in_the_background_do_not_mix_with_others() -> None:
+    block = "```bash\nfor n in {1..200}; do python -m x --n $n & done\npython -m y\n```\n"
+    found = commands(block)
+    assert ["python", "-m", "y"] in found and len(found) == 201
+    assert {words[-1] for words in found} == {"y", *map(str, range(1, 201))}
+
+
 def test_a_block_cannot_run_a_program_or_write_a_file() -> None:
     block = "```bash\npython -m x > file\n/bin/touch file\nls\npython -m y\n```\n"
     assert commands(block) == [["python", "-m", "y"]]

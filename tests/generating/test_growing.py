@@ -110,7 +110,7 @@ def test_a_dataset_that_was_split_anew_does_not_grow(pictures: dict, tmp_path: P
     options = SMALL | {"output": tmp_path / "d", "teacher": "none"}
     generate(**pictures, num_samples=50, **options)
     split_by_sample(tmp_path / "d", shares=[0.5, 0.2, 0.3], seed=0)
-    with pytest.raises(DatasetError, match="splits: "):
+    with pytest.raises(DatasetError, match="splits by: sample, not asset"):
         generate(**pictures, num_samples=90, **options)
     assert Dataset(tmp_path / "d").manifest.complete
 

@@ -187,7 +187,7 @@ def test_killed_shards_go_on_to_the_same_bytes(options: dict, whole: Path, tmp_p
 
 
 def test_another_number_of_shards_does_not_go_on(options: dict, parts: Path) -> None:
-    for shards, said in ((1, "to a dataset of more than 1 shards"), (4, "not .*'shards': 4}")):
+    for shards, said in ((1, "to a dataset of more than 1 shards"), (4, "shard shards: 3, not 4")):
         with pytest.raises(DatasetError, match=said):
             generate(**options, output=parts, shards=shards)
 
