@@ -4,7 +4,7 @@
 
 What is measured, each on the quiet machine and beside so many processes that spin:
 
-    teacher              the bundled teacher on pictures of 224 px
+    teacher              the bundled teacher by ONNX Runtime on pictures of 224 px
     teacher, spinning    the same, with waiting threads that spin, ONNX Runtime's own default
     step                 training steps of depth_lite at 64 px, batches of 32, as the scripts do
     read                 a dataset, every sample of it decoded at 64 px, in batches of 32
@@ -34,7 +34,7 @@ from benchmarks.common import keep, markdown_table
 from dsetkit.arguments import COUNT, JOBS, Parser
 from dsetkit.datasets import Dataset
 from dsetkit.devices import prepare_device
-from dsetkit.teachers import Teacher, load_teacher
+from dsetkit.teachers import Teacher, TeacherOptions, load_teacher
 
 BATCH, SIZE, TEACHER_SIZE = 32, 64, 224  # samples, [px], [px]
 # Ends when the benchmark does, however that ends.
@@ -74,16 +74,20 @@ def main() -> None:
 
 def teacher_work(pictures: int, *, spinning: bool) -> Callable[[], object]:
     """Depths of so many pictures, four at a time."""
-    teacher = _spinning_teacher() if spinning else load_teacher("bundled")
+    teacher = _spinning_teacher() if spinning else _teacher()
     shape = (4, TEACHER_SIZE, TEACHER_SIZE, 3)
     batch = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return lambda: [teacher(batch) for _ in range(max(1, pictures // 4))]
 
 
+def _teacher() -> Teacher:
+    return load_teacher("bundled", options=TeacherOptions(engine="onnxruntime"))
+
+
 def _spinning_teacher() -> Teacher:
     options = onnxruntime.SessionOptions
     with mock.patch.object(options, "add_session_config_entry", lambda *entry: None):
-        return load_teacher("bundled")
+        return _teacher()
 
 
 def step_work(steps: int) -> Callable[[], object]:

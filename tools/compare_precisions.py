@@ -54,16 +54,9 @@ def main() -> None:
         files = {"fp32": BUNDLED} | converted(Path(folder), args.calibrate_with)
         specs = {"torch": f"checkpoint:{CHECKPOINT}"}
         specs |= {name: f"onnx:{file}" for name, file in files.items()}
-        teachers = {
-            name: _loaded(spec, threads=args.threads or torch.get_num_threads())
-            for name, spec in specs.items()
-        }
-        teachers["openvino"] = load_teacher(
-            "bundled",
-            device="cpu",
-            options=TeacherOptions(engine="openvino"),
-            threads=args.threads,
-        )
+        threads = args.threads or torch.get_num_threads()
+        teachers = {name: _loaded(spec, threads=threads) for name, spec in specs.items()}
+        teachers["openvino"] = _loaded("bundled", threads=threads, engine="openvino")
         sizes = {"torch": CHECKPOINT.stat().st_size}
         sizes |= {name: file.stat().st_size for name, file in files.items()}
         sizes["openvino"] = BUNDLED.stat().st_size
@@ -165,8 +158,9 @@ def scored(teachers: dict[str, Teacher], path: str) -> tuple[dict, dict]:
     return {name: one.compute() for name, one in metrics.items()}, apart
 
 
-def _loaded(spec: str, *, threads: int) -> Teacher:
-    teacher = load_teacher(spec, device="cpu", threads=threads)
+def _loaded(spec: str, *, threads: int, engine: str = "auto") -> Teacher:
+    options = TeacherOptions(engine=engine)
+    teacher = load_teacher(spec, device="cpu", options=options, threads=threads)
     assert teacher is not None
     return teacher
 
