@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dsetkit.arguments import path
 from dsetkit.cli.examples import EXAMPLES
+from dsetkit.errors import DsetkitError
 from dsetkit.store import SPLITS, is_remote
 
 REASONS_SHOWN = 10  # of pictures that are left out
@@ -99,6 +100,22 @@ def _field_codec(text: str) -> tuple[str, str]:
 def add_split_choice(add: AddArgument) -> None:
     """Adds --split."""
     add("--split", choices=tuple(SPLITS), help="only samples of this split (default: all)")
+
+
+def refuse_flags(args: argparse.Namespace, names: Sequence[str], *, without: str) -> None:
+    """Refuses flags that mean nothing without another.
+
+    Args:
+        args: The parsed arguments; a flag that is not given is None there.
+        names: The flags, as attributes of `args`.
+        without: The flag that they need, as it is written.
+
+    Raises:
+        DsetkitError: One of them is given.
+    """
+    for name in names:
+        if getattr(args, name) is not None:
+            raise DsetkitError(f"--{name.replace('_', '-')} needs {without}")
 
 
 def print_left_out(reasons: Sequence[str]) -> None:

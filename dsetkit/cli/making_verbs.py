@@ -31,7 +31,7 @@ from dsetkit.arguments import (
     WORKERS,
     device,
 )
-from dsetkit.cli.flags import Verbs, add_layout_flags, add_verb, print_left_out
+from dsetkit.cli.flags import Verbs, add_layout_flags, add_verb, print_left_out, refuse_flags
 from dsetkit.cli.teacher_verbs import (
     add_label_flags,
     add_scene_flags,
@@ -41,7 +41,7 @@ from dsetkit.cli.teacher_verbs import (
     teacher_choice,
 )
 from dsetkit.console import progress_bar
-from dsetkit.errors import AssetError, DsetkitError
+from dsetkit.errors import AssetError
 from dsetkit.store import HARMONISED
 
 if TYPE_CHECKING:
@@ -391,15 +391,11 @@ def _standing(args: argparse.Namespace) -> "Standing | None":
     from dsetkit.compositing import Standing
     from dsetkit.generating import read_heights
 
-    given = {
-        name: value
-        for name in ("height_range", "heights", "field_of_view")
-        if (value := getattr(args, name)) is not None
-    }
+    names = ("height_range", "heights", "field_of_view")
     if args.placement != "scene":
-        for name in given:
-            raise DsetkitError(f"--{name.replace('_', '-')} needs --placement scene")
+        refuse_flags(args, names, without="--placement scene")
         return None
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
     if "height_range" in given:
         given["height_range"] = tuple(given["height_range"])
     if "heights" in given:
@@ -414,12 +410,10 @@ def _scene_depth(args: argparse.Namespace) -> "SceneDepth | None":
 
     nearness = nearness_settings(args, is_scene=args.depth_of == "scene")
     if args.depth_of == "composite":
-        for flag in ("background_depth", "depth_scale"):
-            if getattr(args, flag) is not None:
-                raise DsetkitError(f"--{flag.replace('_', '-')} needs --depth-of scene")
+        refuse_flags(args, ("background_depth", "depth_scale"), without="--depth-of scene")
         return None
-    if args.background_depth is None and args.depth_scale is not None:
-        raise DsetkitError("--depth-scale needs --background-depth")
+    if args.background_depth is None:
+        refuse_flags(args, ("depth_scale",), without="--background-depth")
     measured = None
     if args.background_depth is not None:
         max_depth = {"max_depth_m": args.teacher_max_depth} if args.teacher_max_depth else {}

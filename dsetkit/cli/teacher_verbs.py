@@ -16,7 +16,7 @@ from dsetkit.arguments import (
     SIDE_PX,
     device,
 )
-from dsetkit.cli.flags import AddArgument, Verbs, add_verb
+from dsetkit.cli.flags import AddArgument, Verbs, add_verb, refuse_flags
 from dsetkit.console import progress_bar
 from dsetkit.errors import TeacherError
 
@@ -125,13 +125,11 @@ def nearness_settings(args: argparse.Namespace, *, is_scene: bool) -> dict[str, 
     """What `--nearness` says, as keywords of `SceneDepth`.
 
     Raises:
-        TeacherError: It is given without scene depth.
+        DsetkitError: It is given without scene depth.
     """
-    if args.nearness is None:
-        return {}
     if not is_scene:
-        raise TeacherError("--nearness needs --depth-of scene")
-    return {"nearness": tuple(args.nearness)}
+        refuse_flags(args, ("nearness",), without="--depth-of scene")
+    return {"nearness": tuple(args.nearness)} if args.nearness else {}
 
 
 def add_label_flags(add: AddArgument) -> None:

@@ -19,10 +19,8 @@ BLUR_STEPS = 128  # a blur's variance is told in parts of a square pixel
 MOST_OF_A_PASS = 64  # of the variance: the kernel [1/4, 1/2, 1/4], the widest of three
 NOISE_STEPS = 16  # noise is told in parts of a level
 BYTES_MEAN, BYTES_DEVIATION = 1020, 209  # of the sum of eight random bytes
-FLOOR_SHARES = (
-    85,
-    118,
-)  # depths that are still the floor around a foot, in hundredths of the plane's
+# Depths that are still the floor around a foot, in hundredths of the plane's.
+FLOOR_SHARES = (85, 118)
 
 
 def with_look(

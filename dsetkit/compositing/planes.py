@@ -73,10 +73,20 @@ def map_step(size: tuple[int, int]) -> int:
     return max(1, round(min(size) / MAP_SIDE))
 
 
-def small_map(depth: np.ndarray) -> np.ndarray:
-    """A map of about MAP_SIDE px of a depth, uint16 (H,W): the middle of each square of pixels."""
-    step = map_step(depth.shape)
-    return np.ascontiguousarray(depth[step // 2 :: step, step // 2 :: step])
+def small_maps(depth: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
+    """Maps of about MAP_SIDE px of depths, by their ids: the middle of each square of pixels.
+
+    Args:
+        depth: Gives a depth by its id, uint16 (H,W). It is asked for each once.
+    """
+
+    @lru_cache(None)
+    def small_map(number: int) -> np.ndarray:
+        whole = depth(number)
+        step = map_step(whole.shape)
+        return np.ascontiguousarray(whole[step // 2 :: step, step // 2 :: step])
+
+    return small_map
 
 
 class PlaneFinder:
@@ -98,12 +108,7 @@ class PlaneFinder:
         canvas: tuple[int, int],
     ) -> None:
         self._rule, self._pyramid, self._canvas = rule, pyramid, canvas
-
-        @lru_cache(None)
-        def small_depth(number: int) -> np.ndarray:
-            return small_map(depth(number))
-
-        self._small_depth = small_depth
+        self._small_depth = small_maps(depth)
 
     def plane(self, background: int, foreground: int, flip: bool, box: Box, share: float) -> int:
         """The plane of an object.

@@ -23,7 +23,7 @@ from msgspec import structs
 from dsetkit.compositing.floors import floor_pixels
 from dsetkit.compositing.occlusion import visible_share
 from dsetkit.compositing.placing import Box, ForegroundPyramid, scaled_box
-from dsetkit.compositing.planes import OBJECT_ALPHA, PlaneRule, map_step, small_map
+from dsetkit.compositing.planes import OBJECT_ALPHA, PlaneRule, map_step, small_maps
 from dsetkit.compositing.recipe import FullSet, Shares
 from dsetkit.compositing.standing import FOCAL_STEPS
 from dsetkit.errors import DatasetError
@@ -76,10 +76,7 @@ class SpotFinder:
         self._limits = [round(share * canvas.size) for share in canvas.scale_range]  # [px]
         focal = canvas.standing.focal_px(canvas.size)
         self._focal = round(focal * FOCAL_STEPS)
-
-        @lru_cache(None)
-        def small_depth(number: int) -> np.ndarray:
-            return small_map(depth(number))
+        small_depth = small_maps(depth)
 
         @lru_cache(None)
         def spots(number: int) -> _Spots:

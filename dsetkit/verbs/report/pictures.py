@@ -169,9 +169,7 @@ def _mask(mask: np.ndarray, quality: Quality) -> str:
 
 
 def _instances(instances: np.ndarray, quality: Quality) -> str:
-    zoom = min(1, quality.side_px / max(instances.shape))
-    height, width = (max(1, round(side * zoom)) for side in instances.shape)
-    small = resize_labels(instances, (height, width))
+    small = resize_labels(instances, _fitting_size(instances, quality.side_px))
     return data_uri(encode_asset(colour_instances(small)), "image/png")
 
 
@@ -187,8 +185,14 @@ def data_uri(content: bytes, kind: str) -> str:
 
 def _fit(picture: np.ndarray, side_px: int) -> np.ndarray:
     """Shrinks a picture until its longer side is at most `side_px`."""
-    zoom = side_px / max(picture.shape[:2])
-    if zoom >= 1:
+    size = _fitting_size(picture, side_px)
+    if size == picture.shape[:2]:
         return picture
-    height, width = (max(1, round(side * zoom)) for side in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _fitting_size(picture: np.ndarray, side_px: int) -> tuple[int, int]:
+    """Height and width of a picture that is shrunk until its longer side is at most `side_px`."""
+    height, width = picture.shape[:2]
+    zoom = min(1, side_px / max(height, width))
+    return max(1, round(height * zoom)), max(1, round(width * zoom))
