@@ -11,21 +11,10 @@ from dsetkit.errors import DatasetError, DsetkitError
 from dsetkit.store import manifest as m
 from dsetkit.verbs.splits import split_by_sample
 from dsetkit.verbs.verify import verify
+from tests.helpers.cutting_off import CutOffError, stop_at
 from tests.helpers.generating import generate
 
 SMALL = {"size": 64, "placements": 5, "batch_size": 8, "workers": 0}
-
-
-class CutOffError(Exception):
-    """Cuts a run off."""
-
-
-def stop_at(count: int):
-    def progress(done: int, total: int) -> None:
-        if done >= count:
-            raise CutOffError
-
-    return progress
 
 
 def samples(path: Path) -> list[tuple]:

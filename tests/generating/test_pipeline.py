@@ -25,6 +25,7 @@ from dsetkit.store.lmdb_store import StoreReader
 from dsetkit.store.shards import shard_path
 from dsetkit.teachers import checked_depth, load_teacher
 from dsetkit.verbs.stats import measure
+from tests.helpers.cutting_off import CutOffError, stop_at
 from tests.helpers.gates import plan_of
 from tests.helpers.generating import generate
 from tests.helpers.worlds import draw_background
@@ -83,15 +84,8 @@ def test_a_cut_off_run_goes_on_to_the_same_bytes(
     options = {"num_samples": 60, "teacher": teacher, **SMALL}
     generate(**pictures, output=tmp_path / "whole", **options)
 
-    class CutOffError(Exception):
-        pass
-
-    def cut_off(done: int, total: int) -> None:
-        if done >= kept * 8:
-            raise CutOffError
-
     with pytest.raises(CutOffError):
-        generate(**pictures, output=tmp_path / "cut", **options, progress=cut_off)
+        generate(**pictures, output=tmp_path / "cut", **options, progress=stop_at(kept * 8))
     with pytest.raises(DatasetError, match=f"is not complete: {kept * 8} of 60 samples"):
         Dataset(tmp_path / "cut")
     done = []

@@ -25,6 +25,7 @@ from dsetkit.verbs.merging.merge import merge
 from dsetkit.verbs.verify import verify
 from tests.generating.test_pipeline import contents, same_file
 from tests.generating.test_scene import LAYOUTS, assert_same_samples
+from tests.helpers.cutting_off import CutOffError, stop_at
 from tests.helpers.generating import generate, relabel
 from tests.helpers.rooms import room
 from tests.helpers.worlds import SmoothDepth, draw_foreground, tiny_dataset
@@ -106,15 +107,8 @@ def test_shards_hold_the_same_samples(
 def test_a_cut_off_run_goes_on_to_the_same_bytes(
     worlds: dict[str, Path], make: Callable, tmp_path: Path, layout: str
 ) -> None:
-    class CutOffError(Exception):
-        pass
-
-    def cut_off(done: int, total: int) -> None:
-        if done >= 40:
-            raise CutOffError
-
     with pytest.raises(CutOffError):
-        make(tmp_path / "d", layout=layout, progress=cut_off)
+        make(tmp_path / "d", layout=layout, progress=stop_at(40))
     make(tmp_path / "d", layout=layout)
     assert contents(tmp_path / "d") == contents(worlds[layout])
 

@@ -17,6 +17,7 @@ from dsetkit.verbs.info import as_lines, describe
 from dsetkit.verbs.show import contact_sheet
 from dsetkit.verbs.splits import export_csv, split_by_asset
 from dsetkit.verbs.verify import verify
+from tests.helpers.cutting_off import CutOffError, stop_at
 from tests.helpers.image_sets import (
     BACKGROUNDS,
     FAR,
@@ -118,17 +119,9 @@ def test_a_continued_import_gives_the_same_bytes(tmp_path: Path, imported: Calla
     root, output = as_zip(set_004(), tmp_path / "world.zip"), tmp_path / "cut"
     total = BACKGROUNDS * PER_BACKGROUND
 
-    class CutOffError(Exception):
-        pass
-
     for stop in (20, 45):
-
-        def cut_off(done: int, of: int, stop: int = stop) -> None:
-            if done >= total + stop:
-                raise CutOffError
-
         with pytest.raises(CutOffError):
-            import_images([root], output, system="004", progress=cut_off)
+            import_images([root], output, system="004", progress=stop_at(total + stop))
         with pytest.raises(DatasetError, match=f"is not complete: {stop} of {total} samples"):
             Dataset(output)
     steps = []

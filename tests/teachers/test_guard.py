@@ -18,6 +18,7 @@ from dsetkit.teachers import TeacherOptions, densedepth, load_teacher
 from dsetkit.teachers.flip import FlipAveraged
 from dsetkit.teachers.guard import checked_depth
 from dsetkit.teachers.ranges import RangedTeacher, measure_range
+from tests.helpers.cutting_off import CutOffError, stop_at
 from tests.helpers.generating import generate
 from tests.helpers.worlds import SmoothDepth, draw_background, draw_foreground
 
@@ -154,15 +155,8 @@ def test_a_dataset_goes_on_with_the_range_it_began_with(
     """Even if the network's last bits, and so what would be measured, have changed."""
     use(Nearness(), monkeypatch)
 
-    class CutOffError(Exception):
-        pass
-
-    def cut_off(done: int, total: int) -> None:
-        if done >= 16:
-            raise CutOffError
-
     with pytest.raises(CutOffError):
-        generate(**pictures, output=tmp_path / "d", **SMALL, progress=cut_off)
+        generate(**pictures, output=tmp_path / "d", **SMALL, progress=stop_at(16))
     begun = Dataset(tmp_path / "d", allow_incomplete=True).manifest.teacher["range"]
     monkeypatch.setattr("dsetkit.teachers.ranges.MARGIN", 0.3)
     assert generate(**pictures, output=tmp_path / "d", **SMALL).teacher["range"] == begun

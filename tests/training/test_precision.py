@@ -11,6 +11,7 @@ import torch
 import train_mask
 from dsetkit.errors import RunError
 from models import create_model
+from tests.helpers.trainings import train_small_mask
 from tests.helpers.worlds import tiny_dataset
 from training import fit, loop, precision
 from training.checkpoint import save_state
@@ -128,11 +129,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(dataset: Path, run: Path, *words: str) -> None:
-    train_mask.main([
-        *("--data", str(dataset), "--output", str(run), "--arch", "mask_lite", "--device", "cpu"),
-        *("--img-sizes", "32", "--epochs", "1", "--limit-samples", "16", "--batch-size", "8"),
-        *("--log-to", "none", *words),
-    ])  # fmt: skip
+    train_small_mask(dataset, run, "--epochs", "1", "--log-to", "none", *words)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-import train_mask
 from dsetkit.errors import RunError
+from tests.helpers.trainings import train_small_mask
 from tests.helpers.worlds import tiny_dataset
 from training.run_files import read_log
 from training.trackers import TRACKERS, find_tracker
@@ -21,11 +21,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(dataset: Path, run: Path, *words: str) -> None:
-    train_mask.main([
-        *("--data", str(dataset), "--output", str(run), "--arch", "mask_lite", "--device", "cpu"),
-        *("--img-sizes", "32", "--epochs", "2", "--limit-samples", "16", "--batch-size", "8"),
-        *words,
-    ])  # fmt: skip
+    train_small_mask(dataset, run, "--epochs", "2", *words)
 
 
 class Notebook:

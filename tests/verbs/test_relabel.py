@@ -17,6 +17,7 @@ from dsetkit.store.shards import shard_path
 from dsetkit.verbs import show, teacher_check
 from dsetkit.verbs.stats import measure
 from dsetkit.verbs.verify import verify
+from tests.helpers.cutting_off import CutOffError, stop_at
 from tests.helpers.generating import relabel
 from tests.helpers.worlds import SmoothDepth, replace_record, tiny_dataset, tiny_rgbd
 
@@ -95,15 +96,8 @@ def test_a_continued_run_gives_the_same_bytes(world: Path, tmp_path: Path, kept:
     options = {"teacher": "relative", "batch_size": 8}
     relabel(world, tmp_path / "whole", **options)
 
-    class CutOffError(Exception):
-        pass
-
-    def cut_off(done: int, total: int) -> None:
-        if done >= kept * 8:
-            raise CutOffError
-
     with pytest.raises(CutOffError):
-        relabel(world, tmp_path / "cut", **options, progress=cut_off)
+        relabel(world, tmp_path / "cut", **options, progress=stop_at(kept * 8))
     done = []
     relabel(world, tmp_path / "cut", **options, progress=lambda n, total: done.append(n))
     assert done[0] == (kept + 1) * 8
