@@ -15,6 +15,7 @@ from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
 if __name__ in SCRIPT_NAMES:
     end_while_loading(__name__)
 
+import argparse
 from collections.abc import Sequence
 
 from dsetkit.arguments import SHARE, Parser
@@ -39,6 +40,9 @@ def build_parser() -> Parser:
         help="probability and soft target from which a pixel is foreground (default: 0.5)")
     parser.add_argument("--stress", action="store_true",
         help="score again with changed backgrounds: shifted, brighter, noisy, compressed, wrong")
+    parser.add_argument("--register", action=argparse.BooleanOptionalAction,
+        help="register backgrounds with the composites first, as predict.py does (default: with "
+        "--stress)")
     # fmt: on
     add_average_arguments(parser.add_argument)
     return parser
@@ -83,14 +87,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     backgrounds = tuple(STRESSES) if args.stress else (EXACT,)
     if args.stress and len(pair) < 2:
         raise RunError(f"--stress changes backgrounds: {args.data} has none")
+    register = args.stress if args.register is None else args.register
+    if register and len(pair) < 2:
+        raise RunError(f"--register moves backgrounds: {args.data} has none")
     train_data, limits = args.train_data or args.data, dict[str, float]()
     if len(pair) == 2:
-        limits = tune_difference(train_data, size, backgrounds, threshold=args.threshold)
+        limits = tune_difference(
+            train_data, size, backgrounds, threshold=args.threshold, register=register
+        )
     scorer = MaskScores(
         predict,
         threshold=args.threshold,
         backgrounds=backgrounds,
         limits=limits,
+        register=register,
         published=args.published,
     )
     loader = make_loader(samples, batch_size=args.batch_size, workers=args.workers, shuffle=False)
@@ -112,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         protocol={
             "images": str(len(samples)),
             "input": f"{' + '.join(inputs)} at {size[0]}x{size[1]} px, scored at that size",
+            "backgrounds": "registered with the composites" if register else "as they are",
             **report.describe_mask_scores(args.threshold, BOUNDARY_PX, tta=args.tta),
             "difference": describe_difference(limit, train_data, at_most=TUNING_SAMPLES),
         },
@@ -130,7 +141,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def tune_difference(
-    dataset: str, size: tuple[int, int], backgrounds: Sequence[str], *, threshold: float
+    dataset: str,
+    size: tuple[int, int],
+    backgrounds: Sequence[str],
+    *,
+    threshold: float,
+    register: bool,
 ) -> dict[str, float]:
     """The baseline's thresholds, best on train samples; none when the dataset has no such."""
     from torch.utils.data import Subset
@@ -145,7 +161,9 @@ def tune_difference(
         return {}
     some = Subset(data, evenly_spread(len(data), TUNING_SAMPLES))
     loader = make_loader(some, batch_size=32, shuffle=False)
-    return best_differences(loader, target_threshold=threshold, backgrounds=backgrounds)
+    return best_differences(
+        loader, target_threshold=threshold, backgrounds=backgrounds, register=register
+    )
 
 
 if __name__ == "__main__":

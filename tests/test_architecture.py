@@ -33,6 +33,7 @@ GROUND = {
     *("errors", "files", "console", "processes", "spawning", "stopping"),
     *("streams", "devices", "openmp", "arguments", "memory"),
     *("version", "colours", "numbers", "picture_grid", "extras", "upsampling"),
+    "registration",
 }
 # Packages whose face is their modules: what they do is loaded only when it is asked for.
 OF_MODULES = {"networks", "verbs", "cli"}

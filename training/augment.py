@@ -34,8 +34,12 @@ AUGMENTATIONS: LazyTable[Augmentation] = LazyTable(
         "jpeg": f"{PICTURES}:jpeg",
         "wrong": f"{GEOMETRY}:wrong_background",
         "handheld": f"{GEOMETRY}:handheld",
+        "registered": f"{GEOMETRY}:registered",
         "exposure": f"{PICTURES}:exposure",
         "blur": f"{PICTURES}:blur",
+        "some_exposure": f"{PICTURES}:some_exposure",
+        "some_blur": f"{PICTURES}:some_blur",
+        "some_noise": f"{PICTURES}:some_noise",
         "some_jpeg": f"{PICTURES}:some_jpeg",
     }
 )
@@ -45,7 +49,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "none": (),
     "full": ("flip", "scale", "colour"),
     "honest": ("misalign", "noise", "jpeg"),
-    "camera": ("wrong", "handheld", "exposure", "blur", "noise", "some_jpeg"),
+    "camera": ("wrong", "registered", "some_exposure", "some_blur", "some_noise", "some_jpeg"),
 }
 
 

@@ -85,14 +85,68 @@ def handheld(
     """
     if "background" not in batch:
         return batch
+    motion = _draw_motion(batch, max_shift, max_zoom, max_degrees)
+    return batch | _moved(batch["background"], motion)
+
+
+def registered(
+    batch: Batch,
+    *,
+    max_shift: float = 0.04,
+    max_zoom: float = 0.015,
+    max_degrees: float = 1.0,
+    rest: float = 0.05,
+    exact: float = 0.25,
+    failed: float = 0.15,
+) -> Batch:
+    """Shows the background as `dsetkit.registration` gives it for a camera that was moved a little.
+
+    It is moved as by `handheld`, and then back, nearly. So it is a little blurred, lies a little
+    beside the composite, and repeats its edge where the camera did not see it. A batch without
+    background stays as it is.
+
+    Args:
+        batch: as everywhere in this file.
+        max_shift: as of `handheld`, like the next two.
+        max_zoom: as of `handheld`.
+        max_degrees: as of `handheld`.
+        rest: what is left after registration, a share of the three bounds. (0.05 of a shift is
+            0.26 px at 128 px, three times what was measured there.)
+        exact: share of the samples whose background fits to the pixel.
+        failed: share of the samples that are moved and not brought back.
+    """
+    if "background" not in batch:
+        return batch
+    bounds = (max_shift, max_zoom, max_degrees)
+    away, left = _draw_motion(batch, *bounds), _draw_motion(batch, *(rest * b for b in bounds))
+    fate = uniform(batch, 0, 1)
+    own = batch["background"]
+    moved = _moved(own, away)["background"]
+    back = _moved(moved, left @ torch.linalg.inv_ex(away)[0])["background"]
+    return batch | {
+        "background": torch.where(fate < exact, own, torch.where(fate > 1 - failed, moved, back))
+    }
+
+
+def _draw_motion(
+    batch: Batch, max_shift: float, max_zoom: float, max_degrees: float
+) -> torch.Tensor:
+    """A motion of each sample, (N, 3, 3), in the coordinates of `F.affine_grid`; see `handheld`."""
     extent = uniform(batch, 0, 1)  # (N, 1, 1, 1)
     x, y = (extent * uniform(batch, -2 * max_shift, 2 * max_shift) for _ in range(2))
     zoom = 1 + extent * uniform(batch, -max_zoom, max_zoom)
     angle = extent * uniform(batch, -max_degrees, max_degrees) * (math.pi / 180)
     height, width = batch["background"].shape[-2:]
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
-    rows = [cos, -sin * (height / width), x, sin * (width / height), cos, y]
-    return batch | _sample({"background": batch["background"]}, rows)
+    zero = torch.zeros_like(x)
+    rows = [cos, -sin * (height / width), x, sin * (width / height), cos, y, zero, zero, zero + 1]
+    return torch.stack(rows, dim=-1).view(-1, 3, 3)
+
+
+def _moved(background: torch.Tensor, motion: torch.Tensor) -> Batch:
+    """Backgrounds moved by motions (N, 3, 3); their edges are repeated."""
+    rows = list(motion[:, :2].reshape(-1, 6, 1, 1, 1).unbind(dim=1))
+    return _sample({"background": background}, rows)
 
 
 def wrong_background(batch: Batch, *, share: float = 0.25) -> Batch:

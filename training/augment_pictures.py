@@ -6,7 +6,7 @@ the pixels behind the foreground, and a mask network with both inputs would only
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -176,13 +176,19 @@ def blur(batch: Batch, *, max_sigma: float = 0.005) -> Batch:
     return {name: soften(x) if name in PICTURES else x for name, x in batch.items()}
 
 
-def some_jpeg(batch: Batch, *, share: float = 0.5) -> Batch:
-    """Compresses a share of the pictures, each drawn by itself, as `jpeg` does all of them."""
-    compressed = jpeg(batch)
-    return {
-        name: torch.where(uniform(batch, 0, 1) < share, x, batch[name]) if name in PICTURES else x
-        for name, x in compressed.items()
-    }
+def sometimes(change: Callable[[Batch], Batch], *, share: float = 0.5) -> Callable[[Batch], Batch]:
+    """An augmentation that makes a change to a share of the samples."""
+
+    def change_some(batch: Batch) -> Batch:
+        is_changed = uniform(batch, 0, 1) < share
+        changed = change(batch)
+        return {name: torch.where(is_changed, changed[name], x) for name, x in batch.items()}
+
+    return change_some
+
+
+# Pairs that differ in one way alone, or in none, are frequent like this.
+some_exposure, some_blur, some_noise, some_jpeg = map(sometimes, (exposure, blur, noise, jpeg))
 
 
 def through_jpeg(pictures: torch.Tensor, qualities: Sequence[int]) -> torch.Tensor:

@@ -35,6 +35,13 @@ def add_predict_verb(verbs: Verbs) -> None:
         help="N or HxW that the networks see [px] (default: as they were trained, in the shape of "
         "the picture)",
     )
+    add(
+        "--no-register",
+        dest="register",
+        action="store_false",
+        help="leave backgrounds where they lie (default: they are moved to where the composite "
+        "shows the scene)",
+    )
     add("--batch-size", type=BATCH, default=8, metavar="N", help="pictures seen at once")
     add("--device", type=device, default="auto", help="where they run: auto, cpu, cuda or cuda:N")
 
@@ -98,6 +105,7 @@ def _predict(args: argparse.Namespace) -> None:
         device=args.device,
         size=tuple(args.img_size) if args.img_size else None,
         batch_size=args.batch_size,
+        register=args.register,
     )
     naming = None
     if args.system:

@@ -13,6 +13,7 @@ from dsetkit.errors import AssetError, NetworkError
 from dsetkit.memory import check_memory
 from dsetkit.networks.network import INPUTS, MAPS, Network, NetworkFacts
 from dsetkit.networks.opening import open_network
+from dsetkit.registration import register_background
 from dsetkit.upsampling import enlarge_along_edges
 
 BATCH_SIZE = 8
@@ -50,7 +51,8 @@ class Predictor:
         prediction.mask, prediction.depth
 
     Pictures are shown to a network at the size it was trained at, in their own shape; its answers
-    are brought back to the size of the picture along the picture's edges.
+    are brought back to the size of the picture along the picture's edges. A background is moved
+    first to where the composite shows the scene, because a hand-held camera moves a little.
 
     Args:
         networks: Checkpoints of trainings (`.safetensors`, in a clone) or files of `export-model`
@@ -58,6 +60,7 @@ class Predictor:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         size: Height and width of what the networks see [px]; None = as they were trained.
         batch_size: Pictures that a network sees at once.
+        register: Whether backgrounds are registered with their composites.
         threads: Threads on a CPU; None = `OMP_NUM_THREADS`, or one for each core.
 
     Attributes:
@@ -77,6 +80,7 @@ class Predictor:
         device: str = "auto",
         size: tuple[int, int] | None = None,
         batch_size: int = BATCH_SIZE,
+        register: bool = True,
         threads: int | None = None,
     ) -> None:
         if not networks:
@@ -89,7 +93,7 @@ class Predictor:
         for side in size or ():
             SIDE_PX.check(side, "size", NetworkError)
         self._networks = [open_network(Path(f), device=device, threads=threads) for f in networks]
-        self._size, self._batch_size = size, batch_size
+        self._size, self._batch_size, self._register = size, batch_size, register
         facts = [network.facts for network in self._networks]
         giver: dict[str, NetworkFacts] = {}
         for one in facts:
@@ -186,7 +190,7 @@ class Predictor:
         for network in self._networks:
             size = self._size or shown_size(composites[0].shape[:2], network.facts)
             _check_memory(network.facts, size, len(batch))
-            seen = _seen(batch, network, size)
+            seen = _seen(batch, network, size, register=self._register)
             for name, answers in network(seen).items():
                 if not np.isfinite(answers).all():
                     raise NetworkError(
@@ -238,10 +242,15 @@ def shown_size(picture: tuple[int, ...], facts: NetworkFacts) -> tuple[int, int]
     return height, width
 
 
-def _seen(batch: list[Pair], network: Network, size: tuple[int, int]) -> dict[str, np.ndarray]:
+def _seen(
+    batch: list[Pair], network: Network, size: tuple[int, int], *, register: bool
+) -> dict[str, np.ndarray]:
     """What a network sees of pictures: uint8 (N, h, w, 3) by input; composites in any case."""
-    seen = {"composite": np.stack([resize_image(composite, size) for composite, _ in batch])}
+    composites = [resize_image(composite, size) for composite, _ in batch]
+    seen = {"composite": np.stack(composites)}
     if "background" in network.facts.inputs:
-        backgrounds = [background for _, background in batch if background is not None]
-        seen["background"] = np.stack([resize_image(one, size) for one in backgrounds])
+        backgrounds = [resize_image(one, size) for _, one in batch if one is not None]
+        if register:
+            backgrounds = list(map(register_background, backgrounds, composites))
+        seen["background"] = np.stack(backgrounds)
     return seen

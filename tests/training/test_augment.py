@@ -3,8 +3,10 @@
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from dsetkit.errors import RunError
 from training import augment_geometry as geometry
@@ -263,6 +265,42 @@ def test_a_handheld_camera_zooms_and_turns_about_the_middle(monkeypatch):
     )
 
 
+def smooth_pictures(n: int, side: int) -> torch.Tensor:
+    coarse = torch.rand(n, 3, side // 8, side // 8, generator=torch.Generator().manual_seed(0))
+    return F.interpolate(coarse, (side, side), mode="bicubic").clamp(0, 1)
+
+
+def test_registered_backgrounds_are_exact_nearly_there_or_moved():
+    picture = smooth_pictures(96, 64)
+    batch = {"composite": picture, "background": picture.clone(), "mask": picture[:, :1].clone()}
+    torch.manual_seed(0)
+    after = geometry.registered(batch)
+    assert all(torch.equal(after[field], batch[field]) for field in ("composite", "mask"))
+    torch.manual_seed(0)
+    far = geometry.registered(batch, exact=0, failed=1)["background"]
+    inside = np.s_[:, :, 8:-8, 8:-8]  # of what is beyond the edge nothing is known
+
+    def apart(pictures):
+        return (pictures - picture)[inside].abs().mean(dim=(1, 2, 3))
+
+    is_exact = apart(after["background"]) == 0
+    is_far = (after["background"] == far).flatten(1).all(dim=1)
+    is_near = ~is_exact & ~is_far
+    assert 12 < is_exact.sum() < 40 and 4 < is_far.sum() < 30
+    assert apart(after["background"])[is_near].mean() < 0.25 * apart(far)[is_near].mean()
+
+
+def test_what_is_left_after_registration_grows_with_rest():
+    picture = smooth_pictures(32, 64)
+    batch = {"composite": picture, "background": picture}
+    left = []
+    for rest in (0, 0.1, 0.5):
+        torch.manual_seed(0)
+        after = geometry.registered(batch, rest=rest, exact=0, failed=0)["background"]
+        left.append((after - picture)[..., 8:-8, 8:-8].abs().mean())
+    assert left[0] < left[1] < left[2]
+
+
 def test_a_share_of_the_samples_get_the_background_of_another():
     batch = random_batch(n=200, height=8, width=8)
     torch.manual_seed(0)
@@ -305,12 +343,13 @@ def test_blur_spreads_a_point_by_a_share_of_the_side_and_keeps_its_light():
     assert 0.55 < sigma_px.max() <= 0.005 * 128 + 1e-4 and sigma_px.min() < 0.1
 
 
-def test_some_jpeg_leaves_about_half_of_the_pictures():
-    batch = {name: random_batch(n=64)[name] for name in ("composite", "background")}
-    after = apply("some_jpeg", batch)
-    kept = [(after[name] == batch[name]).flatten(1).all(dim=1) for name in batch]
-    assert all(16 < each.sum() < 48 for each in kept)
-    assert 16 < (kept[0] != kept[1]).sum() < 48
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name.startswith("some_")])
+def test_some_changes_happen_to_half_of_the_samples(name):
+    batch = {field: random_batch(n=64)[field] for field in ("composite", "background")}
+    after = apply(name, batch)
+    is_changed = [(after[field] != batch[field]).flatten(1).any(dim=1) for field in batch]
+    assert torch.equal(*is_changed), "both pictures of a sample, or none"
+    assert 16 < is_changed[0].sum() < 48
 
 
 @pytest.mark.parametrize("quality, least, most", [(95, 0.002, 0.02), (50, 0.04, 0.1)])

@@ -58,3 +58,28 @@ def test_a_wrong_background_is_another_samples(batch: dict) -> None:
 def test_exact_needs_no_background() -> None:
     mask = {"mask": torch.zeros(1, 1, 4, 4)}
     assert stressed(mask, EXACT) == mask
+
+
+def structured(count: int, side: int = 96) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    fine = torch.rand(count, 3, side // 4, side // 4, generator=generator)
+    return torch.nn.functional.interpolate(fine, (side, side), mode="bicubic").clamp(0.1, 0.9)
+
+
+@pytest.mark.parametrize("name", ["shifted 1 px", "shifted 2 px"])
+def test_registration_takes_a_shift_back(name: str) -> None:
+    picture = structured(4)
+    batch = {"composite": picture, "background": picture}
+
+    def apart(register: bool) -> torch.Tensor:
+        changed = stressed(batch, name, register=register)["background"]
+        return (changed - picture)[..., 4:-4, 4:-4].abs().mean(dim=(1, 2, 3))
+
+    assert (apart(True) < 0.15 * apart(False)).all()
+
+
+@pytest.mark.parametrize("name", [EXACT, "noise 5/255", "8 % brighter", "JPEG 60", "wrong"])
+def test_registration_leaves_what_lies_right_to_the_bit(name: str) -> None:
+    batch = {"composite": structured(4), "background": structured(4)}
+    changed = stressed(batch, name)["background"]
+    assert torch.equal(stressed(batch, name, register=True)["background"], changed)

@@ -61,7 +61,7 @@ def mean_depth_map(batches: Batches) -> torch.Tensor:
 
 
 def best_differences(
-    batches: Batches, *, target_threshold: float, backgrounds: Sequence[str]
+    batches: Batches, *, target_threshold: float, backgrounds: Sequence[str], register: bool = False
 ) -> dict[str, float]:
     """The thresholds of `difference` whose masks are best on the batches of a train split.
 
@@ -69,13 +69,15 @@ def best_differences(
         batches: as stored, with composite, background and mask.
         target_threshold: soft target from which a pixel is foreground.
         backgrounds: keys of STRESSES, each with a threshold of its own.
+        register: whether backgrounds are registered with their composites first.
     """
     best = {name: BestThreshold(DIFFERENCES) for name in backgrounds}
 
     def update(batch: Batch) -> None:
         batch = prepare_batch(batch, torch.device("cpu"))
         for name, threshold in best.items():
-            values = difference(batch["composite"], stressed(batch, name)["background"])
+            changed = stressed(batch, name, register=register)
+            values = difference(changed["composite"], changed["background"])
             threshold.update(values, batch["mask"] >= target_threshold)
 
     evaluate(batches, update, total=len(batches), label="baseline on the train split")

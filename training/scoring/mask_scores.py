@@ -24,6 +24,7 @@ class MaskScores:
         threshold: probability and soft target from which a pixel is foreground.
         backgrounds: keys of STRESSES, EXACT first.
         limits: threshold of the baseline for each of them; nothing leaves the baseline out.
+        register: whether backgrounds are registered with their composites first.
         published: whether to keep all predictions for `published_scores`.
     """
 
@@ -34,9 +35,11 @@ class MaskScores:
         threshold: float,
         backgrounds: Sequence[str] = (EXACT,),
         limits: Mapping[str, float],
+        register: bool = False,
         published: bool = False,
     ) -> None:
         self._predict, self._limits, self._published = predict, limits, published
+        self._register = register
         names = (MODEL, DIFFERENCE) if limits else (MODEL,)
         self._metrics = {
             background: {
@@ -49,7 +52,7 @@ class MaskScores:
     def update(self, batch: Batch) -> None:
         """Adds a batch of float fields (N, C, H, W) in 0..1."""
         for background, metrics in self._metrics.items():
-            changed = stressed(batch, background)
+            changed = stressed(batch, background, register=self._register)
             mask = self._predict(changed)
             metrics[MODEL].update(mask, batch["mask"])
             if self._published and background == EXACT:

@@ -6,9 +6,11 @@ threshold on their difference finds nearly everything. Two photographs never agr
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dsetkit.registration import register_background
 from training.augment_pictures import through_jpeg
 from training.loop import Batch
 
@@ -73,13 +75,31 @@ STRESSES: dict[str, Change] = {
 }
 
 
-def stressed(batch: Batch, name: str) -> Batch:
+def stressed(batch: Batch, name: str, *, register: bool = False) -> Batch:
     """A batch with changed backgrounds.
 
     Args:
         batch: Float fields (N, C, H, W) in 0..1.
-        name: A key of STRESSES; EXACT needs no `background`.
+        name: A key of STRESSES; EXACT needs no `background`, unless `register`.
+        register: Whether the changed backgrounds are registered with the composites, as
+            `dsetkit predict` does.
     """
-    if name == EXACT:
-        return batch
-    return batch | {"background": STRESSES[name](batch["background"])}
+    if name != EXACT:
+        batch = batch | {"background": STRESSES[name](batch["background"])}
+    return registered(batch) if register else batch
+
+
+def registered(batch: Batch) -> Batch:
+    """A batch whose backgrounds lie where its composites show the scene, on the CPU by OpenCV."""
+    composites, backgrounds = (_levels(batch[name]) for name in ("composite", "background"))
+    result = batch["background"].clone()
+    for number, (background, composite) in enumerate(zip(backgrounds, composites, strict=True)):
+        moved = register_background(background, composite)
+        if moved is not background:  # otherwise it need not be rounded to 8 bits
+            result[number] = torch.from_numpy(moved).to(result).permute(2, 0, 1) / 255
+    return batch | {"background": result}
+
+
+def _levels(pictures: torch.Tensor) -> np.ndarray:
+    """Pictures (N, 3, H, W) in 0..1 as uint8 (N, H, W, 3)."""
+    return pictures.mul(255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -1,0 +1,122 @@
+"""Registers a background with its composite: where two photographs of a scene lie to each other.
+
+Between the two photographs a hand-held camera moves by a few pixels. Corners of the background are
+found again in the composite by the optical flow of Lucas and Kanade, there and back. One shift,
+turn and zoom is fitted to them by RANSAC, so that those behind the foreground do not count.
+Both pictures are brought to one local brightness and contrast first, so that exposure, shadows and
+vignettes matter little.
+
+Source: B. D. Lucas, T. Kanade, An Iterative Image Registration Technique, IJCAI 1981; M. A.
+Fischler, R. C. Bolles, Random Sample Consensus, CACM 24(6), 1981; both as OpenCV has them.
+"""
+
+import math
+
+import cv2
+import numpy as np
+
+CORNERS = 300  # at most
+CORNER_QUALITY = 0.05  # of the best corner's
+CORNERS_APART_PX = 4
+NEAR_PX = 9  # side of the window of local brightness and contrast
+CONTRAST, LEAST_CONTRAST = 40.0, 6.0  # grey levels: to which contrast is brought; which is noise
+WINDOW_PX = 21  # of the flow, at each level
+COARSEST_PX = 32  # shorter side at the pyramid's coarsest level: a third of it can be followed
+FLOW_STEPS, FLOW_PX = 20, 0.01  # the flow ends after so many steps, or at a step so small
+RETURNS_PX = 0.5  # a corner counts if the flow there and back ends this near
+FITS_PX = 1.0  # a corner fits a motion this exactly
+LEAST_CORNERS = 8  # that must fit
+# Share of the corners that must fit. Measured at 128 px: 0.5 and more for the same view with other
+# exposure, noise and compression; 0.1 and less for another view.
+LEAST_SHARE = 0.3
+LEAST_MOTION_PX = 0.25  # of some corner of the picture; less is left as it is
+GREATEST_MOTION = 0.15  # of the diagonal; more is not believed
+
+
+def find_motion(composite: np.ndarray, background: np.ndarray) -> np.ndarray | None:
+    """Where the pixels of a composite lie in its background.
+
+    The same pictures give the same motion.
+
+    Args:
+        composite: uint8 (H, W, 3) RGB.
+        background: The same view without the foreground, of the same size.
+
+    Returns:
+        float64 (2, 3): the background shows at M @ (x, y, 1) what the composite shows at (x, y), in
+        px. None if no motion can be told: too few corners, or another view.
+    """
+    before, after = _local_contrast(background), _local_contrast(composite)
+    corners = cv2.goodFeaturesToTrack(before, CORNERS, CORNER_QUALITY, CORNERS_APART_PX)
+    if corners is None:
+        return None
+    there, was_found = _follow(before, after, corners)
+    back, was_found_again = _follow(after, before, there)
+    returns = np.linalg.norm(back - corners, axis=2)[:, 0] < RETURNS_PX
+    is_known = (was_found & was_found_again)[:, 0].astype(bool) & returns
+    if is_known.sum() < LEAST_CORNERS:
+        return None
+    cv2.setRNGSeed(0)
+    motion, fits = cv2.estimateAffinePartial2D(
+        there[is_known], corners[is_known], method=cv2.RANSAC, ransacReprojThreshold=FITS_PX
+    )
+    if motion is None or fits.sum() < max(LEAST_CORNERS, LEAST_SHARE * len(corners)):
+        return None
+    greatest = GREATEST_MOTION * math.hypot(*before.shape)
+    return motion if _greatest_motion(motion, before.shape) < greatest else None
+
+
+def register_background(background: np.ndarray, composite: np.ndarray) -> np.ndarray:
+    """Moves a background to where its composite shows the scene.
+
+    Args:
+        background: uint8 (H, W, 3) RGB.
+        composite: The same view with a foreground, of the same size.
+
+    Returns:
+        The moved background; beyond its edge, the edge is repeated. The same array if no motion can
+        be told, if the motion is too small to be told from noise, or if the moved background
+        resembles the composite less. So an exact background stays as it is.
+    """
+    motion = find_motion(composite, background)
+    if motion is None or _greatest_motion(motion, background.shape) < LEAST_MOTION_PX:
+        return background
+    moved = cv2.warpAffine(
+        background,
+        motion,
+        background.shape[1::-1],
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    target, *both = (_local_contrast(pixels) for pixels in (composite, background, moved))
+    before, after = (cv2.norm(target, one, cv2.NORM_L1) for one in both)
+    return moved if after < before else background
+
+
+def _local_contrast(pixels: np.ndarray) -> np.ndarray:
+    """Grey levels (H, W) uint8, with the mean 128 and about the same contrast everywhere."""
+    levels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    mean = cv2.blur(levels, (NEAR_PX, NEAR_PX))
+    variance = cv2.blur(levels * levels, (NEAR_PX, NEAR_PX)) - mean * mean
+    contrast = np.sqrt(np.maximum(variance, 0) + LEAST_CONTRAST**2)
+    return np.clip(128 + CONTRAST * (levels - mean) / contrast, 0, 255).astype(np.uint8)
+
+
+def _follow(
+    first: np.ndarray, second: np.ndarray, corners: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where corners of the first picture are in the second, and whether they were found."""
+    ends = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, FLOW_STEPS, FLOW_PX)
+    window = (WINDOW_PX, WINDOW_PX)
+    halvings = max(0, round(math.log2(min(first.shape) / COARSEST_PX)))
+    there, was_found, _ = cv2.calcOpticalFlowPyrLK(
+        first, second, corners, None, winSize=window, maxLevel=halvings, criteria=ends
+    )
+    return there, was_found
+
+
+def _greatest_motion(motion: np.ndarray, shape: tuple[int, ...]) -> float:
+    """How far a corner of the picture moves at most, in px."""
+    height, width = shape[:2]
+    corners = np.array([(0, 0, 1), (width, 0, 1), (0, height, 1), (width, height, 1)], float)
+    return float(np.linalg.norm(corners @ motion.T - corners[:, :2], axis=1).max())
