@@ -110,7 +110,7 @@ def _follow(
     window = (WINDOW_PX, WINDOW_PX)
     halvings = max(0, round(math.log2(min(first.shape) / COARSEST_PX)))
     there, was_found, _ = cv2.calcOpticalFlowPyrLK(
-        first, second, corners, None, winSize=window, maxLevel=halvings, criteria=ends
+        first, second, corners, corners.copy(), winSize=window, maxLevel=halvings, criteria=ends
     )
     return there, was_found
 

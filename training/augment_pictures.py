@@ -187,8 +187,11 @@ def sometimes(change: Callable[[Batch], Batch], *, share: float = 0.5) -> Callab
     return change_some
 
 
-# Pairs that differ in one way alone, or in none, are frequent like this.
-some_exposure, some_blur, some_noise, some_jpeg = map(sometimes, (exposure, blur, noise, jpeg))
+# With these, pairs that differ in one way alone, or in none, are frequent.
+some_exposure = sometimes(exposure)
+some_blur = sometimes(blur)
+some_noise = sometimes(noise)
+some_jpeg = sometimes(jpeg)
 
 
 def through_jpeg(pictures: torch.Tensor, qualities: Sequence[int]) -> torch.Tensor:
