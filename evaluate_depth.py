@@ -61,7 +61,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
 
     from dsetkit import SampleDataset, make_loader
-    from dsetkit.devices import pick_device, prepare_device
     from models import answer, load_model
     from training.loop import Batch, evaluate, prepare_batch
     from training.preflight import check_has_depth
@@ -69,14 +68,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     from training.scoring.depth_scores import DepthScores, check_scales, scale_of
     from training.scoring.pictures import depth_grid, pictures_of
 
-    device = prepare_device(pick_device(args.device))
-
     # ---- Network and data ----------------------------------------------------------------------
-    net, metadata = load_model(args.checkpoint, device=device, needs="depth")
-    inputs, size = evaluation.network_input(metadata, args.img_size, checkpoint=args.checkpoint)
-    for name in ("depth_kind", "max_depth_m"):
-        evaluation.check_says(metadata, name, checkpoint=args.checkpoint)
-    evaluation.check_memory(size, device, batch_size=args.batch_size, inputs=inputs)
+    says = ("depth_kind", "max_depth_m")
+    network = evaluation.open_network(
+        args, task="depth", load_model=load_model, answer=answer, says=says
+    )
+    metadata, inputs, size = network.metadata, network.inputs, network.size
     pictures = SampleDataset(args.data, split=args.split, size=size, fields=inputs)
     target_size = None if args.native else size
     depths = SampleDataset(args.data, split=args.split, size=target_size, fields=("depth",))
@@ -88,10 +85,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     evaluation.check_has_samples(pictures, args.data, args.split)
     check_has_depth(depths, args.split, name=args.data)
 
-    def predict(batch: Batch) -> torch.Tensor:
-        """(N, 1, h, w): depth as a share of the largest depth, at the network's own size."""
-        return evaluation.predict(lambda x: answer(net, net(x), "depth"), batch, inputs, args.tta)
-
     # ---- Scores of the network and of the baselines --------------------------------------------
     train_data = args.train_data or args.data
     mean_map = train_mean_map(train_data, size, scale)
@@ -101,8 +94,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     scorer = DepthScores("model", protocol, mean_map=mean_map, published=args.published)
 
     def update(batch: Batch) -> None:
-        batch = prepare_batch(batch, device)
-        scorer.update(predict(batch), batch["depth"])
+        batch = prepare_batch(batch, network.device)
+        scorer.update(network.predict(batch), batch["depth"])
 
     # Pictures of different sizes cannot be stacked, so they come one by one.
     batch_size = 1 if args.native and 0 in manifest.size else args.batch_size
@@ -112,7 +105,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     evaluate(batches, update, total=len(loaders[0]), label=f"{args.split} split")
 
     # ---- Result --------------------------------------------------------------------------------
-    seen = f"{' + '.join(inputs)} at {size[0]}x{size[1]} px"
     evaluation.Evaluation(
         checkpoint=args.checkpoint,
         metadata=metadata,
@@ -121,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fingerprint=manifest.fingerprint,
         scores=scorer.compute(dataset=args.data, split=args.split),
         protocol=scorer.describe(
-            len(pictures), inputs=seen, native=args.native, train_data=train_data
+            len(pictures), inputs=network.sees, native=args.native, train_data=train_data
         ),
         cells=report.cell_scores(scorer.metrics, pictures.cells, pictures.CELL_NAMES),
         published=scorer.compute_published(),
@@ -133,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         def draw(stored: Batch, depth: torch.Tensor) -> np.ndarray:
             return depth_grid(pictures_of(stored, inputs), stored["depth"], depth, **scale)
 
-        evaluation.write_grid(args.grid, shown, predict, draw, device=device)
+        evaluation.write_grid(args.grid, shown, network.predict, draw, device=network.device)
 
 
 def train_mean_map(dataset: str, size: tuple[int, int], scale: Scale) -> "torch.Tensor | None":

@@ -56,21 +56,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
 
     from dsetkit import SampleDataset, make_loader
-    from dsetkit.devices import pick_device, prepare_device
     from models import answer, load_model
     from training.loop import Batch, evaluate, prepare_batch
     from training.scoring import evaluation, report
-    from training.scoring.baselines import describe_difference
+    from training.scoring.baselines import best_differences, describe_difference
     from training.scoring.mask_scores import BOUNDARY_PX, MaskScores
     from training.scoring.pictures import mask_grid, pictures_of
     from training.scoring.stress import EXACT, STRESSES
 
-    device = prepare_device(pick_device(args.device))
-
     # ---- Network and data ----------------------------------------------------------------------
-    net, metadata = load_model(args.checkpoint, device=device, needs="mask")
-    inputs, size = evaluation.network_input(metadata, args.img_size, checkpoint=args.checkpoint)
-    evaluation.check_memory(size, device, batch_size=args.batch_size, inputs=inputs)
+    network = evaluation.open_network(args, task="mask", load_model=load_model, answer=answer)
+    inputs, size = network.inputs, network.size
     needed = (*inputs, "mask")
     manifest = SampleDataset(args.data, split=args.split, size=size, fields=needed).manifest
     pair = [name for name in ("composite", "background") if name in manifest.fields]
@@ -78,10 +74,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     samples = SampleDataset(args.data, split=args.split, size=size, fields=fields)
     evaluation.keep_some(samples, args.limit_samples)
     evaluation.check_has_samples(samples, args.data, args.split)
-
-    def predict(batch: Batch) -> torch.Tensor:
-        """(N, 1, H, W): probability of foreground."""
-        return evaluation.predict(lambda x: answer(net, net(x), "mask"), batch, inputs, args.tta)
 
     # ---- Scores of the network and of the baseline ---------------------------------------------
     backgrounds = tuple(STRESSES) if args.stress else (EXACT,)
@@ -92,11 +84,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise RunError(f"--register moves backgrounds: {args.data} has none")
     train_data, limits = args.train_data or args.data, dict[str, float]()
     if len(pair) == 2:
-        limits = tune_difference(
-            train_data, size, backgrounds, threshold=args.threshold, register=register
+        train = SampleDataset(train_data, split="train", size=size, fields=(*pair, "mask"))
+        evaluation.keep_some(train, TUNING_SAMPLES)
+        limits = best_differences(
+            make_loader(train, batch_size=32, shuffle=False),
+            target_threshold=args.threshold,
+            backgrounds=backgrounds,
+            register=register,
         )
     scorer = MaskScores(
-        predict,
+        network.predict,
         threshold=args.threshold,
         backgrounds=backgrounds,
         limits=limits,
@@ -106,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     loader = make_loader(samples, batch_size=args.batch_size, workers=args.workers, shuffle=False)
     evaluate(
         loader,
-        lambda batch: scorer.update(prepare_batch(batch, device)),
+        lambda batch: scorer.update(prepare_batch(batch, network.device)),
         total=len(loader),
         label=f"{args.split} split",
     )
@@ -115,13 +112,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     limit = limits.get(EXACT)
     evaluation.Evaluation(
         checkpoint=args.checkpoint,
-        metadata=metadata,
+        metadata=network.metadata,
         dataset=args.data,
         split=args.split,
         fingerprint=manifest.fingerprint,
         protocol={
             "images": str(len(samples)),
-            "input": f"{' + '.join(inputs)} at {size[0]}x{size[1]} px, scored at that size",
+            "input": f"{network.sees}, scored at that size",
             "backgrounds": "registered with the composites" if register else "as they are",
             **report.describe_mask_scores(args.threshold, BOUNDARY_PX, tta=args.tta),
             "difference": describe_difference(limit, train_data, at_most=TUNING_SAMPLES),
@@ -137,33 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         def draw(stored: Batch, mask: torch.Tensor) -> np.ndarray:
             return mask_grid(pictures_of(stored, inputs), stored["mask"] / 255, mask)
 
-        evaluation.write_grid(args.grid, samples, predict, draw, device=device)
-
-
-def tune_difference(
-    dataset: str,
-    size: tuple[int, int],
-    backgrounds: Sequence[str],
-    *,
-    threshold: float,
-    register: bool,
-) -> dict[str, float]:
-    """The baseline's thresholds, best on train samples; none when the dataset has no such."""
-    from torch.utils.data import Subset
-
-    from dsetkit import SampleDataset, make_loader
-    from dsetkit.numbers import evenly_spread
-    from training.scoring.baselines import best_differences
-
-    fields = ("composite", "background", "mask")
-    data = SampleDataset(dataset, split="train", size=size, fields=fields)
-    if len(data) == 0:
-        return {}
-    some = Subset(data, evenly_spread(len(data), TUNING_SAMPLES))
-    loader = make_loader(some, batch_size=32, shuffle=False)
-    return best_differences(
-        loader, target_threshold=threshold, backgrounds=backgrounds, register=register
-    )
+        evaluation.write_grid(args.grid, samples, network.predict, draw, device=network.device)
 
 
 if __name__ == "__main__":

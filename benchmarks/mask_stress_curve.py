@@ -4,10 +4,12 @@
         --without-background FILE --output stress.png
 
 The background is shifted, turned, exposed otherwise, or another sample's; or the object throws a
-shadow that the background does not show. Beside the network stand subtraction, whose threshold is
-tuned on the train split for each strength anew, and the floor: the same network trained without a
-background, which a wrong background cannot mislead. Scored are the test samples whose background
-and foreground no training saw. Writes the picture and the numbers beside it as JSON.
+shadow that the background does not show. Backgrounds are registered with their composites, as
+predict.py does, unless --no-register is given. Beside the network stand subtraction, whose
+threshold is tuned on the train split for each strength anew, and the floor: the same network
+trained without a background, which a wrong background cannot mislead. Scored are the test samples
+whose background and foreground no training saw. Writes the picture and the numbers beside it as
+JSON.
 """
 
 import dsetkit.openmp  # noqa: F401  (before torch)
@@ -36,7 +38,7 @@ from training.scoring import evaluation
 from training.scoring.baselines import DIFFERENCES, BestThreshold, difference
 from training.scoring.metrics import MaskMetrics
 from training.scoring.report import BOTH_UNSEEN, write_picture
-from training.scoring.stress import another
+from training.scoring.stress import another, registered
 
 SCRIPT = "mask_stress_curve"
 FIELDS = ("composite", "background", "mask")
@@ -142,6 +144,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="picture to write; the numbers go into FILE.json")
     add("--img-size", type=image_size, metavar="SIZE",
         help="N or HxW [px] (default: as the network with background was trained)")
+    add("--no-register", dest="register", action="store_false",
+        help="leave backgrounds where they lie")
     add("--limit-samples", type=COUNT, default=300, metavar="N",
         help="test samples to score, and train samples to tune on (default: 300)")
     add("--batch-size", type=BATCH, default=32, metavar="N", help="(default: 32)")
@@ -160,8 +164,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         _loader(args.data, split, size, at_most=args.limit_samples, batch_size=args.batch_size)
         for split in ("test", "train")
     )
-    limits = tune(train)
-    scores = score(test, networks, limits, device=device)
+    limits = tune(train, register=args.register)
+    scores = score(test, networks, limits, register=args.register, device=device)
     write_picture(args.output, line_charts(_panels(scores), columns=3))
     content = {
         "with_background": str(args.with_background),
@@ -169,6 +173,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "dataset": args.data,
         "images": len(test.dataset),
         "size_px": list(size),
+        "registered": args.register,
         "iou": scores,
         "subtraction_thresholds": limits,
     }
@@ -203,7 +208,7 @@ def _loader(dataset: str, split: str, size: tuple[int, int], *, at_most: int, ba
     return make_loader(samples, batch_size=batch_size, shuffle=False)
 
 
-def tune(batches) -> dict[str, dict[str, float]]:
+def tune(batches, *, register: bool) -> dict[str, dict[str, float]]:
     """Change -> strength -> the threshold of subtraction with the best IoU on these samples."""
     best = {
         name: {f"{strength:g}": BestThreshold(DIFFERENCES) for strength in change.strengths}
@@ -212,7 +217,7 @@ def tune(batches) -> dict[str, dict[str, float]]:
 
     def update(stored: Batch) -> None:
         batch = prepare_batch(stored, torch.device("cpu"))
-        for name, key, changed in _changed(batch):
+        for name, key, changed in _changed(batch, register=register):
             values = difference(changed["composite"], changed["background"])
             best[name][key].update(values, batch["mask"] >= THRESHOLD)
 
@@ -225,6 +230,7 @@ def score(
     networks: Mapping[str, Predict],
     limits: Mapping[str, Mapping[str, float]],
     *,
+    register: bool,
     device: torch.device,
 ) -> Curves:
     """IoU, mean over images, of the networks and of subtraction.
@@ -233,6 +239,7 @@ def score(
         batches: as stored.
         networks: who -> batch of floats -> probability of foreground.
         limits: what `tune` gave.
+        register: whether backgrounds are registered with their composites first.
         device: of the networks.
     """
     metrics = {
@@ -244,7 +251,7 @@ def score(
 
     def update(stored: Batch) -> None:
         batch = prepare_batch(stored, device)
-        for name, key, changed in _changed(batch):
+        for name, key, changed in _changed(batch, register=register):
             for who, predict in networks.items():
                 metrics[name, who, key].update(predict(changed), batch["mask"])
             differs = difference(changed["composite"], changed["background"]) > limits[name][key]
@@ -258,11 +265,12 @@ def score(
     return curves
 
 
-def _changed(batch: Batch):
+def _changed(batch: Batch, *, register: bool):
     """(change, strength as text, changed batch), for all strengths of all changes."""
     for name, change in CHANGES.items():
         for strength in change.strengths:
-            yield name, f"{strength:g}", change.apply(batch, strength)
+            changed = change.apply(batch, strength)
+            yield name, f"{strength:g}", registered(changed) if register else changed
 
 
 def _panels(scores: Curves) -> list[Panel]:

@@ -14,19 +14,18 @@ def add_predict_verb(verbs: Verbs) -> None:
         verbs,
         "predict",
         _predict,
-        "masks, cut-outs and depths of pictures, by networks that you trained",
+        "masks, cut-outs and depths of pictures, by trained networks",
     )
     add = parser.add_argument_group("networks").add_argument
     add(
         "--checkpoint",
         "--model",
         dest="networks",
-        type=Path,
         nargs="+",
-        required=True,
         metavar="FILE",
         help="one or two networks: .safetensors of a training (in a clone), or .onnx of "
-        "export-model (needs no torch)",
+        "export-model (needs no torch); or those that come with dsetkit, bundled:mask and "
+        "bundled:depth (default: these, the mask only with backgrounds)",
     )
     add(
         "--img-size",
@@ -97,11 +96,12 @@ def add_predict_verb(verbs: Verbs) -> None:
 
 def _predict(args: argparse.Namespace) -> None:
     from dsetkit.importing import FileNaming
-    from dsetkit.predicting import Predictor
+    from dsetkit.predicting import Predictor, bundled_networks
     from dsetkit.verbs.predict import predict
 
+    has_backgrounds = bool(args.background or args.pairs)
     predictor = Predictor(
-        *args.networks,
+        *(args.networks or bundled_networks(with_background=has_backgrounds)),
         device=args.device,
         size=tuple(args.img_size) if args.img_size else None,
         batch_size=args.batch_size,

@@ -1,5 +1,6 @@
 """What trained networks see in new pictures: masks, cut-outs and depths at the pictures' size."""
 
+from dsetkit.predicting.bundled import bundled_networks
 from dsetkit.predicting.predictor import Prediction, Predictor
 from dsetkit.predicting.shots import Shot, find_shots
 from dsetkit.predicting.writing import FORMATS, ResultWriter, formats_of
@@ -10,6 +11,7 @@ __all__ = [
     "Predictor",
     "ResultWriter",
     "Shot",
+    "bundled_networks",
     "find_shots",
     "formats_of",
 ]

@@ -13,6 +13,7 @@ from dsetkit.errors import AssetError, NetworkError
 from dsetkit.memory import check_memory
 from dsetkit.networks.network import INPUTS, MAPS, Network, NetworkFacts
 from dsetkit.networks.opening import open_network
+from dsetkit.predicting.bundled import FILES, network_file
 from dsetkit.registration import register_background
 from dsetkit.upsampling import enlarge_along_edges
 
@@ -55,8 +56,9 @@ class Predictor:
     first to where the composite shows the scene, because a hand-held camera moves a little.
 
     Args:
-        networks: Checkpoints of trainings (`.safetensors`, in a clone) or files of `export-model`
-            (`.onnx`); together they give a mask, a depth, or one of each.
+        networks: Checkpoints of trainings (`.safetensors`, in a clone), files of `export-model`
+            (`.onnx`), or the names of networks that come with dsetkit (`bundled:mask`,
+            `bundled:depth`); together they give a mask, a depth, or one of each.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         size: Height and width of what the networks see [px]; None = as they were trained.
         batch_size: Pictures that a network sees at once.
@@ -84,7 +86,10 @@ class Predictor:
         threads: int | None = None,
     ) -> None:
         if not networks:
-            raise NetworkError("no network: expected one or two files, .safetensors or .onnx")
+            raise NetworkError(
+                "no network: expected one or two files, .safetensors or .onnx, or "
+                f"{' and '.join(FILES)}"
+            )
         BATCH.check(batch_size, "batch_size", NetworkError)
         if threads is not None:
             JOBS.check(threads, "threads", NetworkError)
@@ -92,7 +97,9 @@ class Predictor:
             raise NetworkError(f"size {size!r}: expected (height, width) in px")
         for side in size or ():
             SIDE_PX.check(side, "size", NetworkError)
-        self._networks = [open_network(Path(f), device=device, threads=threads) for f in networks]
+        self._networks = [
+            open_network(network_file(one), device=device, threads=threads) for one in networks
+        ]
         self._size, self._batch_size, self._register = size, batch_size, register
         facts = [network.facts for network in self._networks]
         giver: dict[str, NetworkFacts] = {}

@@ -70,7 +70,12 @@ def best_differences(
         target_threshold: soft target from which a pixel is foreground.
         backgrounds: keys of STRESSES, each with a threshold of its own.
         register: whether backgrounds are registered with their composites first.
+
+    Returns:
+        Background -> threshold; nothing if there are no batches.
     """
+    if not len(batches):
+        return {}
     best = {name: BestThreshold(DIFFERENCES) for name in backgrounds}
 
     def update(batch: Batch) -> None:

@@ -1,5 +1,6 @@
 """What the evaluation scripts share: predictions with mirrored pictures, and the result."""
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import RunError
 from dsetkit.files import write_json
 from dsetkit.numbers import evenly_spread
@@ -56,35 +58,87 @@ def network_input(
     Raises:
         RunError: the metadata do not say what a training writes.
     """
-    for name in ("inputs", "img_size"):
-        check_says(metadata, name, checkpoint=checkpoint)
+    check_says(metadata, "inputs", "img_size", checkpoint=checkpoint)
     height, width = img_size or metadata["img_size"]
     return metadata["inputs"], (height, width)
 
 
-def check_says(metadata: Mapping[str, Any], name: str, *, checkpoint: Path) -> None:
+def check_says(metadata: Mapping[str, Any], *names: str, checkpoint: Path) -> None:
     """Raises RunError when the metadata of a weights file lack an entry."""
-    if name not in metadata:
-        raise RunError(
-            f"{checkpoint} does not say its {name}: expected a weights file of a training, such as "
-            "best.safetensors"
-        )
+    for name in names:
+        if name not in metadata:
+            raise RunError(
+                f"{checkpoint} does not say its {name}: expected a weights file of a training, "
+                "such as best.safetensors"
+            )
 
 
-def check_memory(
-    size: Sequence[int], device: torch.device, *, batch_size: int, inputs: Sequence[str]
-) -> None:
-    """Raises RunError when the pictures of a batch do not fit into the memory of the device.
+@dataclass(frozen=True, kw_only=True)
+class ScoredNetwork:
+    """A trained network that an evaluation script scores.
+
+    Attributes:
+        metadata: of its weights file.
+        inputs: names of the pictures that it sees.
+        size: their height and width [px].
+        answer: pictures (N, C, H, W) float32 in 0..1 -> map (N, 1, h, w) in 0..1.
+        tta: of `predict`.
+        device: where it is.
+    """
+
+    metadata: Mapping[str, Any]
+    inputs: Sequence[str]
+    size: tuple[int, int]
+    answer: Callable[[torch.Tensor], torch.Tensor]
+    tta: str
+    device: torch.device
+
+    def predict(self, batch: Batch) -> torch.Tensor:
+        """(N, 1, h, w) for a batch of floats; see the function `predict`."""
+        return predict(self.answer, batch, self.inputs, self.tta)
+
+    @property
+    def sees(self) -> str:
+        """What it sees, for people."""
+        return f"{' + '.join(self.inputs)} at {self.size[0]}x{self.size[1]} px"
+
+
+def open_network(
+    args: argparse.Namespace,
+    *,
+    task: str,
+    load_model: Callable[..., tuple[Any, dict[str, Any]]],
+    answer: Callable[[Any, torch.Tensor, str], torch.Tensor],
+    says: Sequence[str] = (),
+) -> ScoredNetwork:
+    """Opens the network of an evaluation script.
 
     Args:
-        size: height and width of the pictures [px].
-        device: where the network is.
-        batch_size: samples of a batch.
-        inputs: names of the pictures that the network sees.
+        args: of `flags.add_evaluation_arguments`.
+        task: "mask" or "depth", the map that is scored.
+        load_model: that of `models`.
+        answer: that of `models`.
+        says: what the metadata must say besides what the network sees.
+
+    Raises:
+        RunError: the metadata lack something, or a batch does not fit into memory.
+        ModelError: as of `load_model`.
+        DsetkitError: there is no such device.
     """
-    height, width = size
-    flags = f"--img-size {height}x{width} with --batch-size {batch_size}"
-    check_batch_memory(size, device, samples=batch_size, channels=3 * len(inputs), flags=flags)
+    device = prepare_device(pick_device(args.device))
+    net, metadata = load_model(args.checkpoint, device=device, needs=task)
+    inputs, size = network_input(metadata, args.img_size, checkpoint=args.checkpoint)
+    check_says(metadata, *says, checkpoint=args.checkpoint)
+    flags = f"--img-size {size[0]}x{size[1]} with --batch-size {args.batch_size}"
+    check_batch_memory(size, device, samples=args.batch_size, channels=3 * len(inputs), flags=flags)
+    return ScoredNetwork(
+        metadata=metadata,
+        inputs=inputs,
+        size=size,
+        answer=lambda pictures: answer(net, net(pictures), task),
+        tta=args.tta,
+        device=device,
+    )
 
 
 def predict(
