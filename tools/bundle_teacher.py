@@ -68,13 +68,6 @@ def bundled_graph(net: nn.Module, metadata: dict) -> ModelProto:
     keep_weights_in_half(model, net)
     model.producer_name, model.producer_version = "dsetkit", ""
     model.doc_string = "dsetkit's bundled depth teacher; research use, see BUNDLED.md"
-    for node in model.graph.node:
-        del node.metadata_props[:]  # where in the source it was: paths of this machine
-        node.doc_string = ""
-    del model.graph.value_info[:]
-    for value in (*model.graph.input, *model.graph.output):
-        del value.metadata_props[:]
-    del model.graph.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
     return model
 

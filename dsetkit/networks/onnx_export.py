@@ -229,7 +229,19 @@ def network_graph(
             "version of torch or onnxscript"
         ) from error
     assert program is not None  # it is with dynamo=True
-    return program.model_proto
+    model = program.model_proto
+    _forget_source(model)
+    return model
+
+
+def _forget_source(model: "ModelProto") -> None:
+    """Removes where in the source code each node was, with paths of the machine."""
+    graph = model.graph
+    for part in (*graph.node, *graph.input, *graph.output, graph, model):
+        del part.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+    del graph.value_info[:]
 
 
 def drawn_composites(height: int, width: int) -> list[np.ndarray]:

@@ -48,6 +48,8 @@ def test_the_pair_answers_as_the_checkpoint(
     theirs = open_network(tmp_path / "c.onnx", device="cpu")
     same = ("inputs", "maps", "size", "stride", "depth_kind", "max_depth_m")
     assert all(getattr(ours.facts, name) == getattr(theirs.facts, name) for name in same)
+    graph = (tmp_path / "c.onnx").read_bytes()
+    assert not any(place in graph for place in (b"/models/", b"/torch/")), "the machine's paths"
     shown = pictures(64, 64)
     expected, found = ours(shown), theirs(shown)
     assert set(found) == set(ours.facts.maps)
