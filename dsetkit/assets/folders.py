@@ -26,6 +26,7 @@ from dsetkit.store import decode_with_opencv
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".jpe")  # upper case or lower case
 
 MAX_JOBS = 8  # limits the memory, because each thread may hold a picture of 100 megapixels
+NAMED_IN_AN_ERROR = 5  # files; an error is one line
 
 VAL_SHARE, TEST_SHARE = 0.04, 0.08  # of the assets of a folder; the others are train
 
@@ -169,11 +170,14 @@ def raise_if_bad(*loaded: LoadedAssets, skip_bad: bool = False) -> None:
         skip_bad: Whether to accept unusable files in folders that also have usable ones.
 
     Raises:
-        AssetError: Its message comes from `describe_bad`.
+        AssetError: It names the first of them, in one line.
     """
     has_empty = any(not folder.assets for folder in loaded)
     if has_empty or (not skip_bad and any(folder.bad for folder in loaded)):
-        raise AssetError(describe_bad(*loaded))
+        summary, reasons = _summary_and_reasons(loaded)
+        more = len(reasons) - NAMED_IN_AN_ERROR
+        named = reasons[:NAMED_IN_AN_ERROR] + ([f"and {more:,} more"] if more > 0 else [])
+        raise AssetError(f"{summary} {'; '.join(named)}")
 
 
 def describe_bad(*loaded: LoadedAssets) -> str:
@@ -181,6 +185,12 @@ def describe_bad(*loaded: LoadedAssets) -> str:
 
     The reason against a single file stands in the summary line.
     """
+    summary, reasons = _summary_and_reasons(loaded)
+    return (" " if len(reasons) == 1 else "\n  ").join([summary, *reasons])
+
+
+def _summary_and_reasons(loaded: Sequence[LoadedAssets]) -> tuple[str, list[str]]:
+    """How many files cannot be used, and why each of them cannot."""
     counts = " and ".join(
         f"{len(folder.bad)} of {len(folder.bad) + len(folder.assets)} {folder.kind}"
         for folder in loaded
@@ -190,12 +200,12 @@ def describe_bad(*loaded: LoadedAssets) -> str:
         advice = " (--skip-bad goes on without them)"
     else:
         advice = ", and at least one of each kind is needed"
-    lines = [
+    reasons = [
         f"{printable(folder.folder / bad.name)}: {bad.reason}"
         for folder in loaded
         for bad in folder.bad
     ]
-    return (" " if len(lines) == 1 else "\n  ").join([f"{counts} cannot be used{advice}:", *lines])
+    return f"{counts} cannot be used{advice}:", reasons
 
 
 def _load(

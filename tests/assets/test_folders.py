@@ -12,6 +12,7 @@ from PIL import Image
 from dsetkit.assets.folders import (
     assign_splits,
     decode_asset,
+    describe_bad,
     encode_asset,
     fingerprint,
     load_backgrounds,
@@ -59,15 +60,26 @@ def test_one_error_lists_the_bad_files_of_both_folders(folders):
     found = load_foregrounds(front, max_side=64), load_backgrounds(behind, size=16)
     with pytest.raises(AssetError) as caught:
         raise_if_bad(*found)
-    assert str(caught.value).splitlines() == [
+    assert str(caught.value) == (
         "2 of 3 foregrounds and 1 of 2 backgrounds cannot be used "
-        "(--skip-bad goes on without them):",
-        f"  {front}/opaque.jpg: no alpha: expected a cut-out, PNG or WebP with transparency "
-        "(`dsetkit cut-outs` makes some from pictures and their masks)",
-        f"  {front}/text.png: not a PNG, JPEG or WebP picture",
-        f"  {behind}/text.jpg: not a PNG, JPEG or WebP picture",
-    ]
+        "(--skip-bad goes on without them): "
+        f"{front}/opaque.jpg: no alpha: expected a cut-out, PNG or WebP with transparency "
+        "(`dsetkit cut-outs` makes some from pictures and their masks); "
+        f"{front}/text.png: not a PNG, JPEG or WebP picture; "
+        f"{behind}/text.jpg: not a PNG, JPEG or WebP picture"
+    )
+    assert len(describe_bad(*found).splitlines()) == 4, "a line for each, where there is room"
     raise_if_bad(*found, skip_bad=True)
+
+
+def test_an_error_names_a_few_of_many_bad_pictures(tmp_path):
+    for number in range(30):
+        (tmp_path / f"{number:02}.png").write_text("no picture")
+    with pytest.raises(AssetError) as caught:
+        raise_if_bad(load_foregrounds(tmp_path, max_side=64))
+    message = str(caught.value)
+    assert "30 of 30" in message and "00.png" in message and "29.png" not in message
+    assert message.endswith("; and 25 more") and "\n" not in message
 
 
 def test_skip_bad_needs_at_least_one_usable_picture(folders):
