@@ -189,6 +189,35 @@ def test_workers_change_no_byte_of_harmonised_samples(
     assert same_file(again, harmonised[layout])
 
 
+def test_shards_hold_the_same_harmonised_samples(
+    harmonised: dict[str, Path], make: Callable, tmp_path: Path
+) -> None:
+    parts = make(tmp_path / "d", shards=3, harmonise=HARMONISED)
+    assert_same_samples(parts, harmonised["recipe"])
+    merge([parts], tmp_path / "whole", shards=1)
+    assert_same_samples(tmp_path / "whole", harmonised["recipe"])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_cut_off_run_goes_on_to_the_same_harmonised_bytes(
+    harmonised: dict[str, Path], make: Callable, tmp_path: Path, layout: str
+) -> None:
+    with pytest.raises(CutOffError):
+        make(tmp_path / "d", layout=layout, harmonise=HARMONISED, progress=stop_at(40))
+    make(tmp_path / "d", layout=layout, harmonise=HARMONISED)
+    assert contents(tmp_path / "d") == contents(harmonised[layout])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_ray_changes_no_byte_of_harmonised_samples(
+    harmonised: dict[str, Path], make: Callable, tmp_path: Path, layout: str
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: dsetkit[ray]")
+    again = make(tmp_path / "d", layout=layout, harmonise=HARMONISED, engine="ray", workers=2)
+    assert same_file(again, harmonised[layout])
+
+
 @pytest.mark.parametrize("there, wanted", [LAYOUTS, LAYOUTS[::-1]])
 def test_harmonised_layouts_convert_into_each_other(
     harmonised: dict[str, Path], tmp_path: Path, there: str, wanted: str
