@@ -20,7 +20,7 @@ import torch
 from benchmarks.common import keep, markdown_table, run_python
 from dsetkit import SampleDataset
 from dsetkit.arguments import Parser
-from dsetkit.teachers import load_teacher
+from dsetkit.teachers import load_teacher, settings_of
 from tools.score_teacher import label
 from training.scoring.metrics import DepthMetrics
 
@@ -60,8 +60,9 @@ def score(dataset: Path, *, crop: str) -> dict:
         crop: a name in `training.scoring.protocols.CROPS`.
 
     Returns:
-        Number of frames, median measured and answered depth [m], and for each of WAYS the
-        milliseconds of CPU time for a frame and, for each of FITS, score -> value, low, high.
+        The teacher's settings, the number of frames, the median measured and answered depth [m];
+        and for each of WAYS the milliseconds of CPU time for a frame and, for each of FITS,
+        score -> value, low, high.
     """
     teacher = load_teacher("bundled", device="cpu", threads=1)
     assert teacher is not None
@@ -86,7 +87,7 @@ def score(dataset: Path, *, crop: str) -> dict:
                 metrics[way, fit].update(torch.from_numpy(depth)[:, None] / most_m, target)
         measured.append(float(target[target > 0].median()) * most_m)
         answered.append(float(np.median(depth)))
-    result: dict = {"frames": len(data)}
+    result: dict = {"teacher": settings_of(teacher), "frames": len(data)}
     result |= {"median_m": float(np.median(measured)), "answered_m": float(np.median(answered))}
     for way in WAYS:
         result[way] = {"cpu_ms": 1000 * seconds[way] / len(data)}
@@ -112,12 +113,12 @@ def table(cameras: dict[str, dict]) -> str:
     heads += ["δ1", "RMSE [m]", "AbsRel", "δ1, scale fitted", "RMSE [m], scale fitted"]
     rows = []
     for name, found in cameras.items():
-        for way in WAYS:
+        for way, flip in WAYS.items():
             metres, shape = (found[way][fit] for fit in FITS)
             rows.append(
                 [
                     *(name, found["frames"], f"{found['median_m']:.2f}"),
-                    *(f"{found['answered_m']:.2f}", "yes" if WAYS[way] else "no"),
+                    *(f"{found['answered_m']:.2f}", "yes" if flip else "no"),
                     f"{found[way]['cpu_ms']:.1f}",
                     *(interval(metres[score]) for score in SCORES),
                     *(interval(shape[score]) for score in SCORES[:2]),
