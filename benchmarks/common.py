@@ -87,14 +87,14 @@ def report(
     table = Table(title=title)
     for heading in ("what", "samples/s (median)", "lowest..highest", "µs/sample", *columns):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for name, (median, low, high) in rates.items():
-        more = [texts.get(name, "") for texts in columns.values()]
+    for case, (median, low, high) in rates.items():
+        more = [texts.get(case, "") for texts in columns.values()]
         numbers = (f"{median:,.0f}", f"{low:,.0f}..{high:,.0f}", f"{1e6 / median:,.0f}")
-        table.add_row(name, *numbers, *more)
+        table.add_row(case, *numbers, *more)
     console = Console(width=100)
     console.print(table)
-    for name, text in notes.items():
-        console.print(f"{name}: {text}")
+    for note, text in notes.items():
+        console.print(f"{note}: {text}")
     content = {"title": title, "samples_per_s": rates, **columns, "notes": notes}
     name = name or title.split(":", maxsplit=1)[0].strip().replace(" ", "_")
     keep(name, content, seeds=seeds)

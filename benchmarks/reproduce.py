@@ -232,6 +232,7 @@ class Reproduction:
                 return f"a command ended with status {status}: see {log}"
         for name in stage.results:
             if not self._result(name).exists():
+                self._record_file(stage).unlink()  # to begin anew the next time
                 return f"{name}.json was not written: see {log}"
             self._complete(self._result(name), stage, record)
         write_json(self._record_file(stage), record | {"done": True})

@@ -26,6 +26,15 @@ def test_kept_results_say_how_they_were_made(
     assert kept["rows"] == [["scored on c", 1.5, None]]
 
 
+def test_rates_are_kept_under_the_name_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    for name in (None, "other"):
+        common.report("bench_x: of y", {"a": (1.0, 1.0, 1.0)}, {"n": "m"}, seeds=[0], name=name)
+    assert {file.stem for file in tmp_path.iterdir()} == {"bench_x", "other"}
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -105,6 +105,8 @@ def test_a_stage_must_write_its_results(tmp_path: Path, capsys: pytest.CaptureFi
     small = Small(tmp_path, other=Stage("other", "", (NOTE.format("3"),), results=("none",)))
     assert small.run("other") == ["other"]
     assert "none.json was not written" in capsys.readouterr().out
+    assert small.ran() == "3"
+    assert small.run("other") == ["other"] and small.ran() == "3"  # not taken for done
 
 
 def test_a_change_of_commands_runs_a_stage_and_those_that_need_it_anew(tmp_path: Path) -> None:
