@@ -310,7 +310,7 @@ _ALL = (
         pictures=(*BOTH, "nyu", "rgbd", "encoders"),
         hours=1.2,
         results=("teacher_levers",),
-        amounts={"only": ("", "--only 'loss silog'")},
+        amounts={"only": ("", "--only 'loss silog' --limit-samples 16")},
         commands=(
             "-m benchmarks.teacher_levers --pairs {nyu}/train --others {rgbd}"
             " --foregrounds {foregrounds} --photographs {backgrounds}"
