@@ -35,6 +35,7 @@ from dsetkit.arguments import Parser
 from dsetkit.console import GOES_ON, run
 from dsetkit.errors import BusyError, RunError
 from dsetkit.files import read_json, write_json, write_whole
+from dsetkit.spawning import bound_command
 
 SCRIPT = "reproduce"
 SECONDS_TO_SAVE = 60  # that a training has to end its step and save it
@@ -242,12 +243,15 @@ class Reproduction:
     def _call(self, words: list[str], log: Path) -> int:
         """Run `python WORDS` with its output in a log; return its exit status."""
         words = continued(words)
-        environment = os.environ | {"DSETKIT_RESULTS": str(self._results)}
+        # Trainings and verbs end with this process, however it ends; of others, Ctrl-C ends all.
+        is_ours = words[0].endswith(".py") or words[:2] == ["-m", "dsetkit"]
+        options = bound_command() if is_ours else {"env": dict(os.environ)}
+        options["env"]["DSETKIT_RESULTS"] = str(self._results)
         with log.open("a") as file:
             file.write(f"$ python {' '.join(words)}\n")
             file.flush()
             child = subprocess.Popen(
-                [sys.executable, *words], cwd=REPOSITORY, env=environment, stdout=file, stderr=file
+                [sys.executable, *words], cwd=REPOSITORY, stdout=file, stderr=file, **options
             )
             try:
                 return child.wait()
