@@ -755,11 +755,7 @@ def simulated_cache(content: Content) -> str:
 
 
 def simulated_nodes(content: Content) -> str:
-    ways = [
-        "block = 1 shard, room for 24",
-        "block = 1 shard, room for 128",
-        "whole, room for 128",
-    ]
+    ways = [key for key in content["nodes"][0] if key != "nodes"]
     rows = [
         [row["nodes"], *(f"{row[way]:.2f} ({row['nodes'] * row[way]:,.1f})" for way in ways)]
         for row in content["nodes"]
