@@ -79,7 +79,9 @@ def command() -> str:
         words = ["python", "-m", f"benchmarks.{script.stem}", *sys.argv[1:]]
     else:
         words = ["python", script.name, *sys.argv[1:]]
-    return " ".join(Path(word).name if word.startswith("/") else word for word in words)
+    return " ".join(
+        Path(word).name if word.startswith("/") else without_folders(word) for word in words
+    )
 
 
 def without_folders(text: str) -> str:

@@ -63,7 +63,7 @@ def mean(scores: Content, score: str, form: str = ".3f") -> str:
 def stages() -> str:
     headings = ["stage", "makes", "needs", "about [h]"]
     rows = [
-        [f"`{stage.name}`", stage.makes, " ".join(stage.needs), f"{stage.hours:.1f}"]
+        [f"`{stage.name}`", stage.makes, " ".join(stage.needs), f"{stage.hours:g}"]
         for stage in STAGES.values()
     ]
     total = sum(stage.hours for stage in STAGES.values())

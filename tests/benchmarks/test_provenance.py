@@ -14,11 +14,11 @@ def test_kept_results_say_how_they_were_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(sys, "argv", ["/a/benchmarks/bench_x.py", "--data", "/b/c", "--n", "1"])
+    monkeypatch.setattr(sys, "argv", ["/a/benchmarks/bench_x.py", "--data", "/b/c", "d=/b/c"])
     content = {"path": "/b/c/d.json", "rows": [("scored on /b/c", 1.5, None)], "÷": {"a/b": True}}
     common.keep("x", content, seeds=range(2))
     kept = json.loads((tmp_path / "results/x.json").read_text())
-    assert kept["made"]["command"] == "python -m benchmarks.bench_x --data c --n 1"
+    assert kept["made"]["command"] == "python -m benchmarks.bench_x --data c d=c"
     assert kept["made"]["seeds"] == [0, 1] and kept["made"]["seconds"] >= 0
     assert kept["made"].keys() >= {"commit", "dirty"}
     assert kept["machine"]["cores"] and kept["machine"]["torch"]
