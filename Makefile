@@ -1,4 +1,4 @@
-# make demo | test | test-all | lint | docs | clean
+# make demo | test | test-all | lint | docs | figures | clean
 # make test K=store runs tests/store alone.
 
 PYTHON ?= python3
@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 K ?=
 
-.PHONY: demo test test-all lint docs clean
+.PHONY: demo test test-all lint docs figures clean
 
 demo: .venv/run-ready
 	$(BIN)/python -m dsetkit demo --output demo
@@ -24,6 +24,9 @@ lint: .venv/test-ready
 
 docs: .venv/test-ready
 	$(BIN)/python -m tools.build_site
+
+figures: .venv/test-ready
+	$(BIN)/python -m benchmarks.reproduce --drawn --quick --work build/figures
 
 clean:
 	rm -rf .venv .cache demo build dist site *.egg-info

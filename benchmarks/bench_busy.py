@@ -66,7 +66,8 @@ def main() -> None:
         times = measure(works, args.busy, rounds=args.rounds)
     amounts = {"pictures": args.pictures, "steps": args.steps, "samples": args.samples}
     print(table(times))
-    keep("bench_busy", {"amounts": amounts, "rounds": args.rounds, "wall and CPU [s]": times})
+    content = {"amounts": amounts, "rounds": args.rounds, "wall and CPU [s]": times}
+    keep("bench_busy", content, seeds=[0])
 
 
 # ---- the work ----------------------------------------------------------------------------------

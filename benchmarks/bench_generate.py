@@ -164,6 +164,7 @@ def main() -> None:
             "the seeds' way": "no depth; starting and opening pictures left out, as of ours",
             "note": "generate: from its first batch on, reading the pictures and starting left out",
         },
+        seeds=[0],
         columns={
             "÷ the seeds' way": {
                 name: f"{rates[name][0] / rates[SEEDS_WAY][0]:.1f}" for name in plain_runs

@@ -14,6 +14,7 @@ random, and our checksums are verified. Libraries run one thread per process, so
 core. Only two readers use more: make_loader(threads=2), and FFCV, which has no workers.
 """
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -110,6 +111,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep what is made, for next time")
     parser.add_argument("--repeat", type=COUNT, default=5, help="rounds (default: %(default)s)")
+    parser.add_argument("--name", default="bench_read", help="of the JSON (default: %(default)s)")
     args = parser.parse_args()
 
     wanted = () if args.peers is None else args.peers or tuple(PEERS)
@@ -142,6 +144,8 @@ def main() -> None:
         f"bench_read: {len(Dataset(args.data)):,} samples, batches of {BATCH}, random order",
         {case.title: rates[case.title] for case in cases},
         notes,
+        seeds=[0],
+        name=args.name,
         columns={
             "start [s]": {
                 title: f"{statistics.median(seconds):.2f}" for title, seconds in starts.items()
@@ -214,6 +218,8 @@ def make_peers(
                 notes[f"{peer.title} skipped"] = f"its store cannot be built: {error}"
                 continue
             part.rename(store)
+        if peer.distribution:
+            notes[f"version, {peer.title}"] = importlib.metadata.version(peer.distribution)
         notes[f"bytes a sample, {peer.title}"] = f"{disk_bytes(store) / samples:,.0f}"
         readers.append(Reader(peer.title, store, ("--peer", name), is_peer=True))
     return readers

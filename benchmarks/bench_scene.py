@@ -73,7 +73,8 @@ def main() -> None:
             notes[f"{first} ÷ no depth"] = ratio(
                 rates, first, f"read {layout}, no depth, {side} px"
             )
-    report("scene: generation and reading with scene depth and without depth", rates, notes)
+    title = "scene: generation and reading with scene depth and without depth"
+    report(title, rates, notes, seeds=[0])
 
 
 def ratio(rates: dict[str, tuple[float, float, float]], one: str, other: str) -> str:

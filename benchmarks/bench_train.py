@@ -82,6 +82,7 @@ def main() -> None:
     add(
         "--samples", type=STEPS, default=256, help="that are drawn for the loader; 0 = leave it out"
     )
+    add("--name", default="bench_train", help="of the JSON (default: %(default)s)")
     args = parser.parse_args()
     device = pick_device(args.device).type
     rows, left_out, data = [], set(), None
@@ -99,7 +100,8 @@ def main() -> None:
                 rows += measure(cases, steps=args.steps, repeat=args.rounds)
     show(rows)
     print("goal: loader ÷ defaults >= 0.97; not installed:", *sorted(left_out or ["none"]))
-    keep("bench_train", {"settings": vars(args), "rows": rows, "left_out": sorted(left_out)})
+    content = {"settings": vars(args), "rows": rows, "left_out": sorted(left_out)}
+    keep(args.name, content, seeds=[0])
 
 
 def draw_dataset(folder: Path, samples: int, size: int) -> Path:

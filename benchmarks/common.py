@@ -1,42 +1,23 @@
-"""Helpers of the benchmarks: the name of the machine, interleaved rounds, tables, JSON."""
+"""Helpers of the benchmarks: commands, interleaved rounds, tables, and results as JSON."""
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-REPOSITORY = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.provenance import REPOSITORY, machine, made, without_folders
+from dsetkit.files import write_whole
 
-
-def machine() -> dict:
-    """Return the machine, and the versions of the libraries that matter."""
-    import cv2
-    import lmdb
-    import numpy
-    import torch
-
-    model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":")[1].strip()
-            break
-    versions = {module.__name__: module.__version__ for module in (torch, cv2, lmdb, numpy)}
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "python": platform.python_version(),
-        **versions,
-    }
+# `reproduce --quick` keeps its figures elsewhere: they say that the code runs, no more.
+RESULTS = Path(os.environ.get("DSETKIT_RESULTS") or Path(__file__).parent / "results")
 
 
 def run_python(*words: object) -> None:
@@ -88,43 +69,65 @@ def report(
     rates: dict[str, tuple[float, float, float]],
     notes: dict[str, str],
     *,
+    seeds: Sequence[int],
+    name: str | None = None,
     columns: dict[str, dict[str, str]] | None = None,
 ) -> None:
-    """Print a table of rates with the machine, and write both as JSON to results/.
+    """Print a table of rates, and keep it as JSON.
 
     Args:
-        title: Title of the table; the part before its colon names the file.
+        title: Title of the table.
         rates: The result of `rounds`.
         notes: Name -> text, printed below the table.
+        seeds: See `keep`.
+        name: Of the file; None takes the part of the title before its colon.
         columns: Heading -> name in `rates` -> text, further columns on the right.
     """
     columns = columns or {}
     table = Table(title=title)
     for heading in ("what", "samples/s (median)", "lowest..highest", "µs/sample", *columns):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for name, (median, low, high) in rates.items():
-        more = [texts.get(name, "") for texts in columns.values()]
+    for case, (median, low, high) in rates.items():
+        more = [texts.get(case, "") for texts in columns.values()]
         numbers = (f"{median:,.0f}", f"{low:,.0f}..{high:,.0f}", f"{1e6 / median:,.0f}")
-        table.add_row(name, *numbers, *more)
+        table.add_row(case, *numbers, *more)
     console = Console(width=100)
     console.print(table)
-    for name, text in notes.items():
-        console.print(f"{name}: {text}")
+    for note, text in notes.items():
+        console.print(f"{note}: {text}")
     content = {"title": title, "samples_per_s": rates, **columns, "notes": notes}
-    keep(title.split(":", maxsplit=1)[0].strip().replace(" ", "_"), content)
+    name = name or title.split(":", maxsplit=1)[0].strip().replace(" ", "_")
+    keep(name, content, seeds=seeds)
 
 
-def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Format a table for the documents: first column left-aligned, others right-aligned."""
-    lines = [headings, ["---"] + ["--:"] * (len(headings) - 1), *rows]
+def markdown_table(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1
+) -> str:
+    """Format a table for the documents: the first columns left-aligned, others right-aligned."""
+    rule = ["---"] * left + ["--:"] * (len(headings) - left)
+    lines = [headings, rule, *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def keep(name: str, content: dict) -> None:
-    """Write results and the machine as JSON to results/, and print the path."""
-    RESULTS.mkdir(exist_ok=True)
+def keep(name: str, content: dict, *, seeds: Sequence[int]) -> None:
+    """Write results as JSON to results/, with the machine and how they were made.
+
+    Args:
+        name: Of the file, without `.json`.
+        content: JSON values. Absolute paths in them are cut to their last part.
+        seeds: Those that decide samples, trainings and choices.
+    """
+    RESULTS.mkdir(exist_ok=True, parents=True)
     path = RESULTS / f"{name}.json"
-    content = {"machine": machine(), **content}
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    content = {"machine": machine(), "made": made(seeds=seeds), **_plain(content)}
+    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
     print("machine: " + ", ".join(f"{key} {value}" for key, value in machine().items()))
     print(f"kept in {path}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return without_folders(value) if isinstance(value, str) else value

@@ -108,7 +108,8 @@ def main() -> None:
     print(table(scores, args.kinds, args.seeds))
     settings = {name: getattr(args, name) for name in ("samples", "steps", "batch_size", "lr")}
     kinds = {kind: KINDS[kind] for kind in args.kinds}
-    keep("compare_labels", {"settings": settings, "kinds": kinds, "scores": scores})
+    content = {"settings": settings, "kinds": kinds, "scores": scores}
+    keep("compare_labels", content, seeds=args.seeds)
 
 
 # ---- datasets ----------------------------------------------------------------------------------

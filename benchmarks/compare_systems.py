@@ -96,6 +96,7 @@ def main() -> None:
     keep(
         "_".join(["compare_systems", *args.forms]),
         {"settings": settings, "rows": [*baselines, *rows]},
+        seeds=[0],
     )
 
 

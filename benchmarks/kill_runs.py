@@ -524,7 +524,7 @@ def main() -> None:
     if args.output:
         args.output.write_text(json.dumps(content, indent=2) + "\n")
     else:
-        keep("kill_runs", content)
+        keep("kill_runs", content, seeds=[args.seed])
 
 
 def _campaign(name: str, job: Job, world: Any, folder: Path, args: argparse.Namespace) -> Row:

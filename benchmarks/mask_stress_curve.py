@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from benchmarks.common import markdown_table
+from benchmarks.common import keep, markdown_table
 from benchmarks.line_charts import Panel, line_charts
 from dsetkit import SampleDataset, make_loader
 from dsetkit.arguments import BATCH, COUNT, Parser, image_size
@@ -150,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="test samples to score, and train samples to tune on (default: 300)")
     add("--batch-size", type=BATCH, default=32, metavar="N", help="(default: 32)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    add("--keep", action="store_true", help="the numbers among the results of benchmarks, too")
     # fmt: on
     args = parser.parse_args(argv)
     if args.output.suffix != ".png":
@@ -178,6 +179,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "subtraction_thresholds": limits,
     }
     write_json(args.output.with_suffix(".json"), content)
+    if args.keep:
+        keep(SCRIPT, content, seeds=[])
     for name, of in scores.items():
         heads = [f"{name} [{CHANGES[name].axis}]", *next(iter(of.values()))]
         rows = [[who, *(f"{iou:.3f}" for iou in line.values())] for who, line in of.items()]

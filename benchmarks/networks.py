@@ -39,6 +39,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     device = prepare_device(pick_device("auto"))
+    torch.manual_seed(0)
     seconds: dict[str, list[float]] = {name: [] for name in args.networks}
     facts = {}
     steps = {}
@@ -62,7 +63,8 @@ def main() -> None:
         for name, (heads, count, gflop) in facts.items()
     ]  # fmt: skip
     print(markdown_table(HEADINGS, rows))
-    keep("networks", {"arguments": vars(args), "headings": HEADINGS, "rows": rows})
+    content = {"arguments": vars(args), "headings": HEADINGS, "rows": rows}
+    keep("networks", content, seeds=[0])
 
 
 def step_of(net: torch.nn.Module, pictures: torch.Tensor):

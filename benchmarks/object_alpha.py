@@ -13,9 +13,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.common import keep, markdown_table
 from dsetkit.arguments import COUNT, Parser
 from dsetkit.compositing import compositor
 from dsetkit.compositing.recipe import Canvas
@@ -50,15 +49,21 @@ def main() -> None:
             spread=Spread(workers=0),
         )
         dataset = Dataset(Path(folder) / "d")
-        table = Table("size [px]", "[%]", *map(str, THRESHOLDS), title="objects drawn from alpha")
-        for size in SIZES:
-            scores = {drawn: scores_of(dataset, drawn, size) for drawn in THRESHOLDS}
-            for number, edge in enumerate(EDGES):
-                shown = (f"{100 * scores[drawn][number]:.1f}" for drawn in THRESHOLDS)
-                table.add_row(str(size), f"recall, edge at {edge}", *shown)
-            areas = (f"{100 * scores[drawn][-1]:+.1f}" for drawn in THRESHOLDS)
-            table.add_row(str(size), "area beyond alpha", *areas)
-    Console().print(table)
+        names = [*(f"recall, edge at {edge}" for edge in EDGES), "area beyond alpha"]
+        scores = {
+            f"{size} px": {
+                f"{drawn}": dict(zip(names, scores_of(dataset, drawn, size), strict=True))
+                for drawn in THRESHOLDS
+            }
+            for size in SIZES
+        }
+    rows = [
+        [size, drawn, *(f"{100 * found[name]:.1f} %" for name in names)]
+        for size, by_threshold in scores.items()
+        for drawn, found in by_threshold.items()
+    ]
+    print(markdown_table(["labels of", "objects drawn from alpha", *names], rows))
+    keep("object_alpha", {"samples": args.samples, "scores": scores}, seeds=[0])
 
 
 def scores_of(dataset: Dataset, drawn: int, size: int) -> list[float]:

@@ -102,7 +102,7 @@ def main() -> None:
         content["nodes"] = compare_nodes(shards=256 // scale, per_shard=1024)
     if "memory" in args.parts:
         content["memory"] = count_memory(placements=50 // scale)
-    keep("simulate_scale", content)
+    keep("simulate_scale", content, seeds=range(SEEDS))
 
 
 # ---- shards ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from benchmarks.common import keep, link_into, markdown_table, run_python
-from dsetkit.arguments import Parser
+from dsetkit.arguments import COUNT, Parser
 from dsetkit.demo.scenes import write_rgbd
 
 STRETCH = 25  # neighbouring frames, which often show one room
@@ -51,6 +51,7 @@ def main() -> None:
         help="ImageNet weights of EfficientNet-Lite, named as published")  # fmt: skip
     add("--output", type=Path, required=True, metavar="DIR", help="what is there is kept")
     add("--only", nargs="+", metavar="NAME", help="these settings alone")
+    add("--limit-samples", type=COUNT, metavar="N", help="of trainings and scores, for a look")
     args = parser.parse_args()
 
     encoders = {f"lite{path.name.split('-lite')[1][0]}": path for path in args.encoders}
@@ -68,11 +69,12 @@ def main() -> None:
             print(f"{name}: left out, no pictures for it")
             continue
         run = args.output / "runs" / name.replace(" ", "-").replace(",", "")
-        rows[name] = _score(run, BASE | changed, trained_on, encoders, data["test"])
+        flags = BASE | changed
+        rows[name] = _score(run, flags, trained_on, encoders, data["test"], args.limit_samples)
         print(f"{name}: δ1 {rows[name]['delta_1']:.3f}, RMSE {rows[name]['rmse_m']:.3f} m")
     table = [(name, f"{row['delta_1']:.3f}", f"{row['rmse_m']:.3f}") for name, row in rows.items()]
     print(markdown_table(["setting", "δ1", "RMSE [m]"], table))
-    keep("teacher_levers", {"title": "teacher_levers", "scores": rows})
+    keep("teacher_levers", {"title": "teacher_levers", "scores": rows}, seeds=[0, 1])
 
 
 def settings(encoders: dict[str, Path]) -> dict[str, dict[str, list]]:
@@ -151,18 +153,24 @@ def _import(pairs: Path, dataset: Path, *flags: object, split: str = "train") ->
 
 
 def _score(
-    run: Path, flags: dict[str, list], data: list[Path], encoders: dict[str, Path], test: Path
+    run: Path,
+    flags: dict[str, list],
+    data: list[Path],
+    encoders: dict[str, Path],
+    test: Path,
+    at_most: int | None,
 ) -> dict[str, float]:
     scores = run / "scores.json"
+    limit = ["--limit-samples", at_most] if at_most else []
     if not scores.exists():
         encoder = flags["--arch-options"][0].split("=")[1]
         words = [word for flag, values in flags.items() for word in (flag, *values)]
-        begin = ["--data", *data, "--pretrained", encoders[encoder], *words]
+        begin = ["--data", *data, "--pretrained", encoders[encoder], *words, *limit]
         rest = ["--resume"] if (run / "state.pt").exists() else begin
         run_python("train_depth.py", "--output", run, *rest)
         run_python("evaluate_depth.py", "--data", test, "--train-data", data[0], "--checkpoint",
                    run / "last.safetensors", "--native", "--protocol", "nyu", "--output", scores,
-                   )  # fmt: skip
+                   *limit)  # fmt: skip
     model = json.loads(scores.read_text())["scores"]["model"]
     return {"delta_1": model["delta_1_per_image"], "rmse_m": model["rmse_m_per_image"]}
 

@@ -24,23 +24,28 @@ class Peer:
         title: Its own name.
         library: The module that must be importable.
         install: The command that installs it.
+        distribution: Its name on PyPI, whose version is noted; "" notes none.
     """
 
     title: str
     library: str
     install: str
+    distribution: str = ""
 
 
 PEERS = {  # file in this folder -> peer
     "files": Peer("plain files", "cv2", ""),
     "lmdb_msgpack": Peer("plain LMDB + msgpack", "lmdb", "pip install lmdb msgpack"),
-    "web_dataset": Peer("WebDataset", "webdataset", "pip install webdataset"),
-    "hf_arrow": Peer("HF datasets (arrow)", "datasets", "pip install datasets"),
-    "lit_data": Peer("LitData", "litdata", "pip install litdata"),
-    "mosaic": Peer("MosaicML Streaming", "streaming", "pip install mosaicml-streaming"),
+    "web_dataset": Peer("WebDataset", "webdataset", "pip install webdataset", "webdataset"),
+    "hf_arrow": Peer("HF datasets (arrow)", "datasets", "pip install datasets", "datasets"),
+    "lit_data": Peer("LitData", "litdata", "pip install litdata", "litdata"),
+    "mosaic": Peer(
+        "MosaicML Streaming", "streaming", "pip install mosaicml-streaming", "mosaicml-streaming"
+    ),
     "ffcv_beton": Peer(
         "FFCV",
         "ffcv",
         "apt install g++ pkg-config libopencv-dev libturbojpeg0-dev && pip install numba ffcv",
+        "ffcv",
     ),
 }

@@ -69,7 +69,8 @@ def test_links_in_code_are_none() -> None:
 
 def test_the_readme_is_short_and_shows_the_tree_of_the_repository() -> None:
     readme = PAGES[PurePosixPath("README.md")]
-    assert len(readme.splitlines()) <= LONGEST_README
+    lines = [line for line in readme.splitlines() if not line.startswith("<!--")]
+    assert len(lines) <= LONGEST_README
     (tree,) = INDENTED.findall(readme.split("## The repository")[1])
     assert len(tree.splitlines()) <= LONGEST_TREE
     top = {path.name for path in REPOSITORY.iterdir() if path.is_dir()}

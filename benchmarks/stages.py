@@ -1,0 +1,490 @@
+"""The stages of `benchmarks.reproduce`: which commands make which figures.
+
+A command is what follows `python`. In its text
+
+    {foregrounds} {backgrounds} {nyu} {rgbd} {encoders}     are the folders that were given,
+    {here}                                                  is the folder of the stage itself,
+    {data} and other names of stages in `needs`             are the folders of those stages,
+    {samples} and other names in `amounts`                  are amounts, which --quick makes small.
+"""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PICTURES = ("foregrounds", "backgrounds", "nyu", "rgbd", "encoders")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the figures.
+
+    Attributes:
+        name: As --only takes it.
+        makes: What it makes, for people.
+        commands: See above.
+        pictures: The folders of pictures that it needs.
+        hours: About how long it takes on two cores with AVX-512.
+        results: Names of the JSON files that it writes, without `.json`.
+        needs: Stages that come before it.
+        amounts: Name -> (in a whole run, with --quick).
+    """
+
+    name: str
+    makes: str
+    commands: tuple[str, ...]
+    pictures: tuple[str, ...] = ()
+    hours: float = 0.1
+    results: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    amounts: Mapping[str, tuple[object, object]] = field(default_factory=dict)
+
+    def texts(self, *, quick: bool) -> list[str]:
+        """Return the commands with their amounts; the folders are still names."""
+        texts = []
+        for text in self.commands:
+            for name, amounts in self.amounts.items():
+                text = text.replace(f"{{{name}}}", str(amounts[quick]))
+            texts.append(" ".join(text.split()))
+        return texts
+
+    def words(self, places: Mapping[str, Path], *, quick: bool) -> list[list[str]]:
+        """Return the words of each command; `*` in a word stands for files that are there."""
+        commands = []
+        for text in self.texts(quick=quick):
+            words = [word.format(**places) for word in shlex.split(text)]
+            commands.append([part for word in words for part in _files_of(word)])
+        return commands
+
+
+def _files_of(word: str) -> list[str]:
+    path = Path(word)
+    return sorted(map(str, path.parent.glob(path.name))) if "*" in word else [word]
+
+
+FOLDERS = "--foregrounds {foregrounds} --backgrounds {backgrounds}"
+GENERATE = f"-m dsetkit generate {FOLDERS}"
+BOTH = ("foregrounds", "backgrounds")
+NO_LIMIT = ("", "--limit-samples 32")
+
+_ALL = (
+    # ---- data ----------------------------------------------------------------------------------
+    Stage(
+        name="data",
+        makes="the datasets that several stages share",
+        pictures=BOTH,
+        amounts={"samples": (2000, 160), "many": (8000, 320)},
+        commands=(
+            f"{GENERATE} --output {{here}}/photos --num-samples {{samples}} --teacher-edges 0",
+            f"{GENERATE} --output {{here}}/mine --num-samples {{samples}}",
+            f"{GENERATE} --output {{here}}/photos-8k --num-samples {{many}}",
+        ),
+    ),
+    # ---- trained networks ----------------------------------------------------------------------
+    Stage(
+        name="mask-autoencoder",
+        makes="Mask: mask_autoencoder",
+        hours=1.4,
+        results=("mask_autoencoder",),
+        needs=("data",),
+        amounts={
+            "epochs": ("6 8", 1),
+            "epochs_128": (3, 1),
+            "epochs_alone": ("4 6", 1),
+            "warm_up": (100, 1),
+            "warm_up_128": (50, 1),
+            "limit": NO_LIMIT,
+        },
+        commands=(
+            "train_mask.py --data {data}/photos --output {here}/mask --inputs composite background"
+            " --img-sizes 32 64 --epochs {epochs} --batch-size 8 --lr 1e-3"
+            " --warmup-steps {warm_up} --clip-grad 1 --amp none --no-channels-last --ema 0.995"
+            " {limit}",
+            "train_mask.py --data {data}/photos --output {here}/mask-128"
+            " --inputs composite background --init-from {here}/mask/best.safetensors"
+            " --img-sizes 128 --epochs {epochs_128} --batch-size 4 --lr 5e-4"
+            " --warmup-steps {warm_up_128} --clip-grad 1 --amp none --no-channels-last --ema 0.995"
+            " {limit}",
+            "train_mask.py --data {data}/photos --output {here}/alone --inputs composite"
+            " --img-sizes 32 64 --epochs {epochs_alone} --batch-size 16 --lr 1e-3"
+            " --warmup-steps {warm_up} --clip-grad 1 --amp bf16 --ema 0.99 {limit}",
+            *(
+                "evaluate_mask.py --data {data}/photos --batch-size 8 {limit}"
+                f" --checkpoint {{here}}/mask-128/best.safetensors --img-size {size}"
+                f" --output {{here}}/{size}.json"
+                for size in (64, 128, 224)
+            ),
+            "evaluate_mask.py --data {data}/photos {limit}"
+            " --checkpoint {here}/alone/best.safetensors --output {here}/alone.json",
+            "-m benchmarks.keep_scores mask_autoencoder 64={here}/64.json 128={here}/128.json"
+            " 224={here}/224.json alone={here}/alone.json",
+        ),
+    ),
+    Stage(
+        name="resnet50-upproj",
+        makes="Depth: resnet50_upproj",
+        pictures=(*BOTH, "nyu"),
+        hours=1.8,
+        results=("resnet50_upproj",),
+        needs=("data",),
+        amounts={
+            "pieces": ("14 3", "1 1"),
+            "photos": (12_000, 100),
+            "scenes": (10_000, 100),  # 8,000 of them for training
+            "crops": (25_000, 100),  # 20,000 of them
+            "epochs": ("20 6", 1),
+            "warm_up": (100, 1),
+            "limit": NO_LIMIT,
+        },
+        commands=(
+            f"-m benchmarks.more_scenes {FOLDERS} --frames {{nyu}}/train --output {{here}}/pictures"
+            " --pieces {pieces}",
+            f"{GENERATE} --output {{here}}/photos-12k --num-samples {{photos}} --seed 0"
+            " --layout recipe --teacher-edges 0",
+            *(
+                "-m dsetkit generate --foregrounds {here}/pictures/train-foregrounds"
+                f" --backgrounds {{here}}/pictures/{name} --output {{here}}/{name}"
+                f" --num-samples {{{name}}} --seed {seed} --layout recipe --teacher-edges 0"
+                for name, seed in (("scenes", 0), ("crops", 1))
+            ),
+            "train_depth.py --data {data}/photos --output {here}/depth-1 --img-sizes 32 64"
+            " --epochs {epochs} --batch-size 16 --loss berhu --augment flip+colour --lr 7e-4"
+            " --warmup-steps {warm_up} --clip-grad 1 --ema 0.99 --amp none {limit}",
+            *(
+                f"train_depth.py --data {{here}}/photos-12k {{here}}/{more}"
+                f" --output {{here}}/depth-{number} --init-from {{here}}/depth-{number - 1}/"
+                f"best.safetensors --ema {ema} --img-sizes 64 --epochs 1 --batch-size 16"
+                " --loss berhu --augment flip+colour --lr 5e-4 --warmup-steps {warm_up}"
+                " --clip-grad 1 --amp none {limit}"
+                for number, more, ema in ((2, "scenes", 0.995), (3, "crops", 0.997))
+            ),
+            *(
+                "evaluate_depth.py --data {data}/photos --img-size 64 {limit} --checkpoint"
+                f" {{here}}/depth-{number}/best.safetensors --output {{here}}/{number}.json"
+                for number in (1, 2, 3)
+            ),
+            "evaluate_depth.py --data {data}/photos-8k --img-size 64 {limit} --checkpoint"
+            " {here}/depth-3/best.safetensors --output {here}/8k.json",
+            "-m benchmarks.keep_scores resnet50_upproj first={here}/1.json second={here}/2.json"
+            " network={here}/3.json photos-8k={here}/8k.json",
+        ),
+    ),
+    Stage(
+        name="small-pair",
+        makes="The small pair: mask_lite and depth_lite",
+        hours=0.35,
+        results=("small_pair",),
+        needs=("data",),
+        amounts={"epochs": ("", "--epochs 1"), "limit": NO_LIMIT},
+        commands=(
+            "train_mask.py --data {data}/mine --output {here}/mask --preset small {epochs} {limit}",
+            "train_depth.py --data {data}/mine --output {here}/depth --preset small"
+            " {epochs} {limit}",
+            "evaluate_mask.py --data {data}/mine --checkpoint {here}/mask/best.safetensors --stress"
+            " {limit} --output {here}/mask.json",
+            "evaluate_depth.py --data {data}/mine --checkpoint {here}/depth/best.safetensors"
+            " {limit} --output {here}/depth.json",
+            "-m benchmarks.keep_scores small_pair mask={here}/mask.json depth={here}/depth.json",
+        ),
+    ),
+    Stage(
+        name="mask-slim",
+        makes="Masks for a real camera: mask_slim, and the same without a background",
+        pictures=BOTH,
+        hours=0.9,
+        results=("mask_slim", "mask_stress_curve"),
+        amounts={
+            "samples": (24_000, 200),
+            "epochs": ("2 1", 1),
+            "warm_up": (100, 1),
+            "warm_up_128": (50, 1),
+            "train_limit": ("--limit-samples 12800", "--limit-samples 32"),
+            "limit": NO_LIMIT,
+            "scored": (800, 32),
+            "curve": (150, 32),
+        },
+        commands=(
+            f"{GENERATE} --output {{here}}/masks --teacher none --layout recipe --size 160"
+            " --num-samples {samples}",
+            *(
+                f"train_mask.py --data {{here}}/masks --inputs {inputs} --arch mask_slim --amp bf16"
+                f" --batch-size 16 --clip-grad 1 --output {{here}}/{name}-64 --img-sizes 64 128"
+                " --epochs {epochs} --lr 3e-3 --warmup-steps {warm_up} --ema 0.995 {limit}"
+                for name, inputs in (("both", "composite background"), ("alone", "composite"))
+            ),
+            *(
+                "-m torch.distributed.run --nproc-per-node 2 train_mask.py --data {here}/masks"
+                f" --inputs {inputs} --arch mask_slim --amp bf16 --batch-size 16 --clip-grad 1"
+                f" --output {{here}}/{name} --init-from {{here}}/{name}-64/best.safetensors"
+                " --img-sizes 128 --epochs 1 {train_limit} --lr 2e-3 --warmup-steps {warm_up_128}"
+                " --ema 0.99"
+                for name, inputs in (("both", "composite background"), ("alone", "composite"))
+            ),
+            "evaluate_mask.py --data {here}/masks --checkpoint {here}/both/best.safetensors"
+            " --stress --limit-samples {scored} --output {here}/mask.json",
+            "-m benchmarks.keep_scores mask_slim mask={here}/mask.json",
+            "-m benchmarks.mask_stress_curve --data {here}/masks"
+            " --with-background {here}/both/best.safetensors"
+            " --without-background {here}/alone/best.safetensors"
+            " --limit-samples {curve} --output {here}/stress.png --keep",
+        ),
+    ),
+    Stage(
+        name="bundled-teacher",
+        makes="the scores of the bundled teacher on NYU test frames; not its training",
+        pictures=("nyu",),
+        hours=0.2,
+        results=("bundled_teacher",),
+        amounts={"limit": NO_LIMIT},
+        commands=(
+            "-m dsetkit import-rgbd --root {nyu}/train --output {here}/nyu-all --split train",
+            "-m dsetkit import-rgbd --root {nyu}/test_dev --output {here}/nyu_test --split test",
+            *(
+                "evaluate_depth.py --data {here}/nyu_test --train-data {here}/nyu-all --native"
+                " --checkpoint models/checkpoints/bundled_teacher.safetensors {limit}"
+                f" --protocol {protocol} --align {align} --tta {tta}"
+                f" --output {{here}}/{protocol}-{align}-{tta}.json"
+                for protocol, align, tta in (
+                    ("nyu", "none", "flip"),
+                    ("nyu", "none", "none"),
+                    ("full", "none", "flip"),
+                    ("eigen", "none", "flip"),
+                    ("nyu", "median", "flip"),
+                    ("nyu", "scale-shift", "flip"),
+                )
+            ),
+            "-m benchmarks.keep_scores bundled_teacher nyu={here}/nyu-none-flip.json"
+            " nyu-no-flip={here}/nyu-none-none.json full={here}/full-none-flip.json"
+            " eigen={here}/eigen-none-flip.json nyu-median={here}/nyu-median-flip.json"
+            " nyu-scale-shift={here}/nyu-scale-shift-flip.json",
+        ),
+    ),
+    # ---- comparisons that train ----------------------------------------------------------------
+    Stage(
+        name="systems",
+        makes="Reference systems: all five, as meant and alike",
+        hours=0.9,
+        results=("compare_systems_meant", "compare_systems_alike"),
+        needs=("data",),
+        amounts={
+            "epochs": (3, 1),
+            "limit": (1200, 16),
+            "meant": ("000 001 002 003 004", "000"),
+            "alike": ("000 001 002 003", "000"),
+        },
+        commands=tuple(
+            "-m benchmarks.compare_systems --data {data}/mine --output {here}"
+            f" --img-size 32 --epochs {{epochs}} --batch-size 8 --limit-samples {{limit}}"
+            f" --systems {{{form}}} --forms {form}"
+            for form in ("meant", "alike")
+        ),
+    ),
+    Stage(
+        name="chain",
+        makes="One dataset after another, or all at once?",
+        pictures=BOTH,
+        hours=0.3,
+        results=("chain_or_all",),
+        amounts={"samples": (600, 100), "epochs": (5, 1)},
+        commands=(
+            f"-m benchmarks.chain_or_all {FOLDERS} --output {{here}} --samples {{samples}}"
+            " --epochs {epochs}",
+        ),
+    ),
+    Stage(
+        name="labels",
+        makes="What networks learn from either kind of label",
+        pictures=(*BOTH, "nyu"),
+        hours=2.0,
+        results=("compare_labels",),
+        amounts={"samples": (12_800, 64), "steps": (8000, 4), "seeds": ("0 1", 0)},
+        commands=(
+            f"-m benchmarks.compare_labels {FOLDERS} --nyu {{nyu}} --work {{here}}"
+            " --samples {samples} --steps {steps} --seeds {seeds} --kinds composite scene weighted",
+        ),
+    ),
+    Stage(
+        name="levers",
+        makes="What moves the bundled teacher's scores",
+        pictures=(*BOTH, "nyu", "rgbd", "encoders"),
+        hours=1.2,
+        results=("teacher_levers",),
+        amounts={"only": ("", "--only 'loss silog' --limit-samples 16")},
+        commands=(
+            "-m benchmarks.teacher_levers --pairs {nyu}/train --others {rgbd}"
+            " --foregrounds {foregrounds} --photographs {backgrounds}"
+            " --encoders {encoders}/efficientnet-lite*.pth --output {here} {only}",
+        ),
+    ),
+    # ---- speed ---------------------------------------------------------------------------------
+    Stage(
+        name="networks",
+        makes="The networks",
+        results=("networks",),
+        amounts={"steps": (5, 1), "only": ("", "--networks depth_lite mask_lite mask_slim")},
+        commands=("-m benchmarks.networks --steps {steps} {only}",),
+    ),
+    Stage(
+        name="reading",
+        makes="Speed: Reading",
+        hours=0.6,
+        results=("bench_read", "bench_read_workers"),
+        needs=("data",),
+        amounts={
+            "sizes": ("64 224", 64),
+            "rounds": (2, 1),
+            "peers": ("", "files lmdb_msgpack"),
+        },
+        commands=(
+            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --sizes {sizes}"
+            " --peers {peers} --workers 0 --threads 1 --repeat {rounds}",
+            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --sizes {sizes}"
+            " --peers {peers} --workers 2 --repeat 1 --name bench_read_workers",
+        ),
+    ),
+    Stage(
+        name="generation",
+        makes="Speed: Generation",
+        pictures=BOTH,
+        hours=0.15,
+        results=("bench_generate",),
+        amounts={"samples": (512, 64), "plain": (4096, 256), "rounds": (3, 1)},
+        commands=(
+            f"-m benchmarks.bench_generate {FOLDERS} --samples {{samples}}"
+            " --plain-samples {plain} --repeat {rounds}",
+        ),
+    ),
+    Stage(
+        name="scale",
+        makes="Speed: Scale",
+        pictures=BOTH,
+        hours=0.15,
+        results=("bench_scale",),
+        amounts={"sizes": ("1000 10000 100000 424320", "100 200"), "openings": (3, 1)},
+        commands=(
+            f"-m benchmarks.bench_scale {FOLDERS} --sizes {{sizes}} --canvas 224"
+            " --repeat {openings} --work {here}",
+        ),
+    ),
+    Stage(
+        name="shards",
+        makes="Speed: Shards, with Ray where it is installed",
+        pictures=BOTH,
+        hours=0.25,
+        results=("bench_shards",),
+        amounts={
+            "samples": (20_000, 200),
+            "recipes": (400_000, 400),
+            "shards": ("1 10 100 1000", "1 4"),
+            "read": (16_000, 128),
+            "rounds": (2, 1),
+            "ray": ("", "--no-ray"),
+        },
+        commands=(
+            f"-m benchmarks.bench_shards {FOLDERS} --samples {{samples}}"
+            " --recipe-samples {recipes} --shards {shards} --read-samples {read}"
+            " --repeat {rounds} {ray} --work {here}",
+        ),
+    ),
+    Stage(
+        name="training",
+        makes="Speed: Training",
+        hours=0.5,
+        results=("bench_train", "bench_train_224"),
+        amounts={
+            "models": ("resnet50_upproj mask_autoencoder fcrn depth_lite mask_lite", "depth_lite"),
+            "rounds": (3, 1),
+        },
+        commands=(
+            "-m benchmarks.bench_train --models {models} --sizes 64 --threads 1 --rounds {rounds}"
+            " --steps 1 --batch-size 8",
+            "-m benchmarks.bench_train --models {models} --sizes 224 --threads 1 --rounds {rounds}"
+            " --steps 1 --batch-size 2 --name bench_train_224",
+        ),
+    ),
+    Stage(
+        name="busy",
+        makes="Speed: Beside other work",
+        results=("bench_busy",),
+        amounts={"busy": ("1 3", 1), "rounds": (4, 1)},
+        commands=("-m benchmarks.bench_busy --busy {busy} --pictures 8 --rounds {rounds}",),
+    ),
+    Stage(
+        name="headline",
+        makes="Speed: The whole job",
+        pictures=BOTH,
+        hours=0.8,
+        results=("headline",),
+        amounts={"share": (50, 4000), "batch": (16, 8)},
+        commands=(
+            f"-m benchmarks.headline {FOLDERS} --output {{here}} --share {{share}} --epochs 1"
+            " --batch-size {batch}",
+        ),
+    ),
+    Stage(
+        name="scene",
+        makes="Scene depth: speed",
+        pictures=BOTH,
+        hours=0.15,
+        results=("scene",),
+        amounts={"samples": (2048, 64), "rounds": (3, 1)},
+        commands=(
+            f"-m benchmarks.bench_scene {FOLDERS} --samples {{samples}} --repeat {{rounds}}",
+        ),
+    ),
+    Stage(
+        name="teachers",
+        makes="Labels and teachers: images/s of each teacher",
+        hours=0.2,
+        results=("bench_teachers",),
+        amounts={"rounds": (3, 1), "only": ("", "--teachers bundled")},
+        commands=("-m benchmarks.bench_teachers --batch-size 2 --repeat {rounds} {only}",),
+    ),
+    # ---- labels and reliability ----------------------------------------------------------------
+    Stage(
+        name="object-alpha",
+        makes="Labels and teachers: from which alpha on an object has its depth",
+        pictures=BOTH,
+        hours=0.15,
+        results=("object_alpha",),
+        amounts={"samples": (500, 8)},
+        commands=(f"-m benchmarks.object_alpha {FOLDERS} --samples {{samples}}",),
+    ),
+    Stage(
+        name="flips",
+        makes="Reliability: flipped bits",
+        hours=0.2,
+        results=("flip_bits",),
+        amounts={"flips": (10_000, 40)},
+        commands=("-m benchmarks.flip_bits --flips {flips}",),
+    ),
+    Stage(
+        name="kills",
+        makes="Reliability: kills",
+        hours=0.4,
+        results=("kill_runs",),
+        amounts={
+            "verbs": ("generate 'generate --shards' import-rgbd import-images convert", "convert"),
+            "kills": (24, 2),
+            "stops": (16, 2),
+        },
+        commands=(
+            "-m benchmarks.kill_runs --only {verbs} --kills {kills} --stops {stops}",
+        ),
+    ),
+    Stage(
+        name="simulation",
+        makes="Scale: what a billion samples would take; nothing is timed",
+        results=("simulate_scale",),
+        amounts={"small": ("", "--small")},
+        commands=("-m benchmarks.simulate_scale {small}",),
+    ),
+)  # fmt: skip
+STAGES = {stage.name: stage for stage in _ALL}
+
+
+def stage_of(result: str) -> str:
+    """Return the name of the stage that writes a result."""
+    (name,) = [stage.name for stage in _ALL if result in stage.results]
+    return name
