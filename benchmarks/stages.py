@@ -260,6 +260,17 @@ _ALL = (
             " nyu-scale-shift={here}/nyu-scale-shift-flip.json",
         ),
     ),
+    Stage(
+        name="teacher-card",
+        makes="the scores of the bundled teacher by camera, with intervals",
+        pictures=("nyu", "rgbd"),
+        results=("teacher_card",),
+        amounts={"limit": ("", "--limit-frames 4")},
+        commands=(
+            "-m benchmarks.teacher_card --nyu {nyu}/test_dev --cameras {rgbd} --work {here}"
+            " {limit}",
+        ),
+    ),
     # ---- comparisons that train ----------------------------------------------------------------
     Stage(
         name="systems",

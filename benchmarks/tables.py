@@ -303,6 +303,33 @@ def bundled_teacher_protocols(content: Content) -> str:
     return markdown_table(headings, rows)
 
 
+CAMERAS = {
+    "nyu": "NYU Depth V2 (Kinect), toolbox crop",
+    "7scenes_redkitchen": "7-Scenes, red kitchen (Kinect)",
+    "hololens_office": "HoloLens, an office",
+    "replica_office0": "Replica, a scanned office, rendered",
+    "uoc_tabletop": "table tops, seen from near",
+}
+
+
+def teacher_card(content: Content) -> str:
+    rows = []
+    for name, camera in content["cameras"].items():
+        medians = (f"{camera[key]:.2f}" for key in ("median_m", "answered_m"))
+        first = [CAMERAS.get(name, name), str(camera["frames"]), *medians]
+        for way, label in (("once", "no"), ("flip", "yes")):
+            metres, shape = camera[way]["metres"], camera[way]["shape"]
+            scores = (metres["delta_1"], metres["rmse_m"], shape["delta_1"])
+            row = [label, f"{camera[way]['cpu_ms']:.1f}", *map(_interval, scores)]
+            rows.append([*(first if way == "once" else [""] * len(first)), *row])
+    headings = ["camera", "frames", "median depth [m]", "answered [m]", "flip", "CPU [ms/frame]"]
+    return markdown_table([*headings, "δ1", "RMSE [m]", "δ1, scale fitted"], rows)
+
+
+def _interval(value: Sequence[float]) -> str:
+    return "{:.3f} ({:.3f} to {:.3f})".format(*value)
+
+
 # ---- comparisons that train --------------------------------------------------------------------
 
 
@@ -794,6 +821,7 @@ TABLES: dict[str, Table] = {
     "mask_slim": _of(mask_slim, "mask_slim"),
     "bundled teacher": _of(bundled_teacher, "bundled_teacher"),
     "bundled teacher by protocol": _of(bundled_teacher_protocols, "bundled_teacher"),
+    "bundled teacher by camera": _of(teacher_card, "teacher_card"),
     "systems": _of(compare_systems, "compare_systems_meant", "compare_systems_alike"),
     "chain or all": _of(chain_or_all, "chain_or_all"),
     "labels": _of(compare_labels, "compare_labels"),

@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.common import keep, markdown_table, run_python
+from benchmarks.common import keep, run_python
+from benchmarks.tables import teacher_card
 from dsetkit import SampleDataset
-from dsetkit.arguments import Parser
+from dsetkit.arguments import COUNT, Parser
 from dsetkit.teachers import load_teacher, settings_of
 from tools.score_teacher import label
+from training.scoring.evaluation import keep_some
 from training.scoring.metrics import DepthMetrics
 
 DRAWS = 2000  # of the bootstrap
@@ -37,6 +39,7 @@ def main() -> None:
     add("--nyu", type=Path, required=True, metavar="DIR", help="pairs of NYU test frames")
     add("--cameras", type=Path, required=True, metavar="DIR", help="a folder of pairs for each")
     add("--work", type=Path, required=True, metavar="DIR", help="what is made on the way")
+    add("--limit-frames", type=COUNT, metavar="N", help="of each camera (default: all)")
     args = parser.parse_args()
     folders = {"nyu": args.nyu} | {
         folder.name: folder for folder in sorted(args.cameras.iterdir()) if folder.is_dir()
@@ -47,17 +50,20 @@ def main() -> None:
         if not data.exists():
             words = ("-m", "dsetkit", "import-rgbd", "--root", folder, "--output", data)
             run_python(*words, "--split", "test", "--skip-bad")
-        cameras[name] = score(data, crop=CROPS.get(name, "none"))
-    print(table(cameras))
-    keep("teacher_card", {"bootstrap_draws": DRAWS, "cameras": cameras})
+        crop = CROPS.get(name, "none")
+        cameras[name] = score(data, crop=crop, at_most=args.limit_frames)
+    content = {"bootstrap_draws": DRAWS, "cameras": cameras}
+    print(teacher_card(content))
+    keep("teacher_card", content, seeds=[0])
 
 
-def score(dataset: Path, *, crop: str) -> dict:
+def score(dataset: Path, *, crop: str, at_most: int | None) -> dict:
     """The scores of the bundled teacher on the test split of a dataset of pairs.
 
     Args:
         dataset: as `import-rgbd` writes it.
         crop: a name in `training.scoring.protocols.CROPS`.
+        at_most: frames, spread over the dataset; None = all.
 
     Returns:
         The teacher's settings, the number of frames, the median measured and answered depth [m];
@@ -67,6 +73,7 @@ def score(dataset: Path, *, crop: str) -> dict:
     teacher = load_teacher("bundled", device="cpu", threads=1)
     assert teacher is not None
     data = SampleDataset(str(dataset), split="test", size=None, fields=("composite", "depth"))
+    keep_some(data, at_most)
     most_m = data.manifest.max_depth_m
     metrics = {
         (way, fit): DepthMetrics(most_m, crop=crop, align=how)
@@ -105,31 +112,6 @@ def with_intervals(metric: DepthMetrics, frames: int) -> dict[str, Sequence[floa
         name: (found[key], *np.quantile([one[key] for one in draws], (0.025, 0.975)).tolist())
         for name, key in names.items()
     }
-
-
-def table(cameras: dict[str, dict]) -> str:
-    """A row for each camera and way."""
-    heads = ["camera", "frames", "median depth [m]", "answered [m]", "flip", "CPU time [ms/frame]"]
-    heads += ["δ1", "RMSE [m]", "AbsRel", "δ1, scale fitted", "RMSE [m], scale fitted"]
-    rows = []
-    for name, found in cameras.items():
-        for way, flip in WAYS.items():
-            metres, shape = (found[way][fit] for fit in FITS)
-            rows.append(
-                [
-                    *(name, found["frames"], f"{found['median_m']:.2f}"),
-                    *(f"{found['answered_m']:.2f}", "yes" if flip else "no"),
-                    f"{found[way]['cpu_ms']:.1f}",
-                    *(interval(metres[score]) for score in SCORES),
-                    *(interval(shape[score]) for score in SCORES[:2]),
-                ]
-            )
-    return markdown_table(heads, rows)
-
-
-def interval(value: Sequence[float]) -> str:
-    """A value with its interval, for people."""
-    return "{:.3f} ({:.3f} to {:.3f})".format(*value)
 
 
 if __name__ == "__main__":
