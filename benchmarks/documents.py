@@ -27,7 +27,7 @@ from dsetkit.arguments import Parser
 from dsetkit.errors import RunError
 from dsetkit.files import write_whole
 
-PLACES = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "dsetkit/teachers/BUNDLED.md")
+PLACES = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "dsetkit/**/BUNDLED*.md")
 BLOCK = re.compile(
     r"^<!-- table: (?P<name>[^\n]+) -->\n(?P<content>.*?)^<!-- end of table -->$",
     re.MULTILINE | re.DOTALL,

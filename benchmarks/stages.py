@@ -231,6 +231,22 @@ _ALL = (
         ),
     ),
     Stage(
+        name="bundled-mask",
+        makes="the bundled mask network anew, and its scores; the bundled file stays",
+        pictures=BOTH,
+        hours=0.7,
+        results=("bundled_mask",),
+        amounts={
+            "samples": (80_000, 200),
+            "tested": (2000, 32),
+            "quick": ("", "--quick --train-on '*[0-4].*'"),  # of drawn pictures, too
+        },
+        commands=(
+            f"-m tools.bundle_mask {FOLDERS} --work {{here}} --output {{here}}/mask.onnx"
+            " --samples {samples} --test-samples {tested} {quick}",
+        ),
+    ),
+    Stage(
         name="bundled-teacher",
         makes="the scores of the bundled teacher on NYU test frames; not its training",
         pictures=("nyu",),

@@ -254,6 +254,16 @@ def mask_slim(content: Content) -> str:
     return markdown_table([*headings, "threshold, boundary F"], rows)
 
 
+def bundled_mask(content: Content) -> str:
+    stress = content["parts"]["mask"]["stress"]
+    columns = [(who, score) for score in ("iou", "boundary_f") for who in ("model", "difference")]
+    rows = [
+        [name, *(mean(stress[name][who], score) for who, score in columns)] for name in STRESSES
+    ]
+    headings = ["background", "IoU", "best threshold on the difference", "boundary F (2 px)"]
+    return markdown_table([*headings, "threshold, boundary F"], rows)
+
+
 TEACHER_SCORES = (
     ("δ1", "delta_1", ".3f"),
     ("δ2", "delta_2", ".3f"),
@@ -819,6 +829,7 @@ TABLES: dict[str, Table] = {
     "small pair: depth": _of(small_pair_depth, "small_pair"),
     "small pair by cell": _of(small_pair_cells, "small_pair"),
     "mask_slim": _of(mask_slim, "mask_slim"),
+    "bundled mask": _of(bundled_mask, "bundled_mask"),
     "bundled teacher": _of(bundled_teacher, "bundled_teacher"),
     "bundled teacher by protocol": _of(bundled_teacher_protocols, "bundled_teacher"),
     "bundled teacher by camera": _of(teacher_card, "teacher_card"),

@@ -66,7 +66,7 @@ def find_motion(composite: np.ndarray, background: np.ndarray) -> np.ndarray | N
     return motion if _greatest_motion(motion, before.shape) < greatest else None
 
 
-def register_background(background: np.ndarray, composite: np.ndarray) -> np.ndarray:
+def register_background(background: np.ndarray, composite: np.ndarray) -> tuple[np.ndarray, bool]:
     """Moves a background to where its composite shows the scene.
 
     Args:
@@ -74,13 +74,14 @@ def register_background(background: np.ndarray, composite: np.ndarray) -> np.nda
         composite: The same view with a foreground, of the same size.
 
     Returns:
-        The moved background; beyond its edge, the edge is repeated. The same array if no motion can
-        be told, if the motion is too small to be told from noise, or if the moved background
-        resembles the composite less. So an exact background stays as it is.
+        The moved background; beyond its edge, the edge is repeated. It is the same array if no
+        motion can be told, if the motion is too small to be told from noise, or if the moved
+        background resembles the composite less. So an exact background stays as it is. And whether
+        a motion could be told: otherwise the view is another one, or too plain.
     """
     motion = find_motion(composite, background)
     if motion is None or _greatest_motion(motion, background.shape) < LEAST_MOTION_PX:
-        return background
+        return background, motion is not None
     moved = cv2.warpAffine(
         background,
         motion,
@@ -90,7 +91,7 @@ def register_background(background: np.ndarray, composite: np.ndarray) -> np.nda
     )
     target, *both = (_local_contrast(pixels) for pixels in (composite, background, moved))
     before, after = (cv2.norm(target, one, cv2.NORM_L1) for one in both)
-    return moved if after < before else background
+    return (moved if after < before else background), True
 
 
 def _local_contrast(pixels: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ PLACES = {
     PurePosixPath("CONTRIBUTING.md"): PurePosixPath("contributing.md"),
     PurePosixPath("CHANGELOG.md"): PurePosixPath("changelog.md"),
     PurePosixPath("dsetkit/teachers/BUNDLED.md"): PurePosixPath("bundled-teacher.md"),
+    PurePosixPath("dsetkit/predicting/BUNDLED_MASK.md"): PurePosixPath("bundled-mask.md"),
     PurePosixPath("README.md"): PurePosixPath("index.md"),
 }
 FILES = PurePosixPath("files")  # folder of the site for files that are no pages

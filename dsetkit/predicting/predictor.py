@@ -38,10 +38,14 @@ class Prediction:
         mask: float32 (H, W) in 0..1, the share of the foreground; None without a mask network.
         depth: float32 (H, W): metres, or inverse depth in 0..1 (larger is nearer) if the network's
             depth is relative; None without a depth network.
+        same_view: Whether the background was recognised as the same view; otherwise it shows
+            another scene, or is too plain to tell, and the mask may be wrong. None if backgrounds
+            are not seen, or not registered.
     """
 
     mask: np.ndarray | None = None
     depth: np.ndarray | None = None
+    same_view: bool | None = None
 
 
 class Predictor:
@@ -194,10 +198,15 @@ class Predictor:
         """Predictions for pictures of one size."""
         composites = [composite for composite, _ in batch]
         maps: dict[str, list[np.ndarray]] = {}
+        same_view: list[bool | None] = [None] * len(batch)
         for network in self._networks:
             size = self._size or shown_size(composites[0].shape[:2], network.facts)
             _check_memory(network.facts, size, len(batch))
-            seen = _seen(batch, network, size, register=self._register)
+            seen = _seen(batch, network, size)
+            if self._register and "background" in seen:
+                registered = map(register_background, seen["background"], seen["composite"])
+                backgrounds, same_view = zip(*registered, strict=True)
+                seen["background"] = np.stack(backgrounds)
             for name, answers in network(seen).items():
                 if not np.isfinite(answers).all():
                     raise NetworkError(
@@ -211,7 +220,8 @@ class Predictor:
                     )
                 ]
         for index in range(len(batch)):
-            yield Prediction(**{name: found[index] for name, found in maps.items()})
+            found = {name: answers[index] for name, answers in maps.items()}
+            yield Prediction(**found, same_view=same_view[index])
 
 
 def _check_memory(facts: NetworkFacts, size: tuple[int, int], pictures: int) -> None:
@@ -249,15 +259,10 @@ def shown_size(picture: tuple[int, ...], facts: NetworkFacts) -> tuple[int, int]
     return height, width
 
 
-def _seen(
-    batch: list[Pair], network: Network, size: tuple[int, int], *, register: bool
-) -> dict[str, np.ndarray]:
+def _seen(batch: list[Pair], network: Network, size: tuple[int, int]) -> dict[str, np.ndarray]:
     """What a network sees of pictures: uint8 (N, h, w, 3) by input; composites in any case."""
-    composites = [resize_image(composite, size) for composite, _ in batch]
-    seen = {"composite": np.stack(composites)}
+    seen = {"composite": np.stack([resize_image(composite, size) for composite, _ in batch])}
     if "background" in network.facts.inputs:
-        backgrounds = [resize_image(one, size) for _, one in batch if one is not None]
-        if register:
-            backgrounds = list(map(register_background, backgrounds, composites))
-        seen["background"] = np.stack(backgrounds)
+        backgrounds = [background for _, background in batch if background is not None]
+        seen["background"] = np.stack([resize_image(one, size) for one in backgrounds])
     return seen

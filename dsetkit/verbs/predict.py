@@ -23,6 +23,7 @@ class Predicted:
         sheet: The sheet of the first pictures.
         seconds: How long the pictures took, without loading the networks [s].
         skipped: Reason for each picture that was left out.
+        other_views: Pictures whose background was not recognised as the same view.
     """
 
     count: int
@@ -30,6 +31,7 @@ class Predicted:
     sheet: Path | None
     seconds: float
     skipped: list[str]
+    other_views: list[str]
 
 
 def predict(
@@ -85,6 +87,7 @@ def predict(
         skipped.append(reason)
 
     waiting: list[Shot] = []  # read, not predicted yet
+    other_views: list[str] = []
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         for shot in shots.read(refuse):
@@ -99,9 +102,13 @@ def predict(
     start = time.monotonic()
     progress(0, shots.count)  # starts the clock of the rate
     for prediction in predictor.predict(pairs()):
-        writer.write(waiting.pop(0), prediction)
+        shot = waiting.pop(0)
+        if prediction.same_view is False:
+            other_views.append(printable(shot.source))
+        writer.write(shot, prediction)
         progress(writer.count, max(shots.count, writer.count))
     seconds = time.monotonic() - start
     if not writer.count:
         raise AssetError(f"no picture could be used: {skipped[0] if skipped else 'no frames'}")
-    return Predicted(writer.count, formats, writer.write_sheet(), seconds, skipped)
+    sheet = writer.write_sheet()
+    return Predicted(writer.count, formats, sheet, seconds, skipped, other_views)

@@ -18,7 +18,7 @@ DOCUMENTS = documents()
 KEPT = sorted(RESULTS.glob("*.json"))
 # Pages of figures: there every table with a number that was measured has a source.
 EVIDENCE = ("docs/results.md", "docs/reference-systems.md", "docs/reliability.md",
-            "dsetkit/teachers/BUNDLED.md")  # fmt: skip
+            "dsetkit/teachers/BUNDLED.md", "dsetkit/predicting/BUNDLED_MASK.md")  # fmt: skip
 TABLE = re.compile(r"(?:^\|[^\n]*\n)+", re.MULTILINE)
 MEASURED = re.compile(r"\| *\**\d+\.\d+\** *\|")  # a cell with decimals
 NO_SOURCE = re.compile(

@@ -94,7 +94,7 @@ def registered(batch: Batch) -> Batch:
     composites, backgrounds = (_levels(batch[name]) for name in ("composite", "background"))
     result = batch["background"].clone()
     for number, (background, composite) in enumerate(zip(backgrounds, composites, strict=True)):
-        moved = register_background(background, composite)
+        moved, _ = register_background(background, composite)
         if moved is not background:  # otherwise it need not be rounded to 8 bits
             result[number] = torch.from_numpy(moved).to(result).permute(2, 0, 1) / 255
     return batch | {"background": result}
