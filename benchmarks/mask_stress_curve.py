@@ -136,6 +136,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(prog=SCRIPT, description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", required=True, metavar="DATASET", help="with backgrounds and masks")
+    add("--train-data", metavar="DATASET",
+        help="whose train split tunes the threshold of subtraction (default: --data)")
     add("--with-background", required=True, type=Path, metavar="FILE",
         help="mask network that sees composite and background (.safetensors)")
     add("--without-background", type=Path, metavar="FILE",
@@ -162,8 +164,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.without_background:
         networks[FLOOR] = open_network(args.without_background, sees_background=False)[1]
     test, train = (
-        _loader(args.data, split, size, at_most=args.limit_samples, batch_size=args.batch_size)
-        for split in ("test", "train")
+        _loader(data, split, size, at_most=args.limit_samples, batch_size=args.batch_size)
+        for data, split in ((args.data, "test"), (args.train_data or args.data, "train"))
     )
     limits = tune(train, register=args.register)
     scores = score(test, networks, limits, register=args.register, device=device)

@@ -189,48 +189,6 @@ _ALL = (
         ),
     ),
     Stage(
-        name="mask-slim",
-        makes="Masks for a real camera: mask_slim, and the same without a background",
-        pictures=BOTH,
-        hours=0.9,
-        results=("mask_slim", "mask_stress_curve"),
-        amounts={
-            "samples": (24_000, 200),
-            "epochs": ("2 1", 1),
-            "warm_up": (100, 1),
-            "warm_up_128": (50, 1),
-            "train_limit": ("--limit-samples 12800", "--limit-samples 32"),
-            "limit": NO_LIMIT,
-            "scored": (800, 32),
-            "curve": (150, 32),
-        },
-        commands=(
-            f"{GENERATE} --output {{here}}/masks --teacher none --layout recipe --size 160"
-            " --num-samples {samples}",
-            *(
-                f"train_mask.py --data {{here}}/masks --inputs {inputs} --arch mask_slim --amp bf16"
-                f" --batch-size 16 --clip-grad 1 --output {{here}}/{name}-64 --img-sizes 64 128"
-                " --epochs {epochs} --lr 3e-3 --warmup-steps {warm_up} --ema 0.995 {limit}"
-                for name, inputs in (("both", "composite background"), ("alone", "composite"))
-            ),
-            *(
-                "-m torch.distributed.run --nproc-per-node 2 train_mask.py --data {here}/masks"
-                f" --inputs {inputs} --arch mask_slim --amp bf16 --batch-size 16 --clip-grad 1"
-                f" --output {{here}}/{name} --init-from {{here}}/{name}-64/best.safetensors"
-                " --img-sizes 128 --epochs 1 {train_limit} --lr 2e-3 --warmup-steps {warm_up_128}"
-                " --ema 0.99"
-                for name, inputs in (("both", "composite background"), ("alone", "composite"))
-            ),
-            "evaluate_mask.py --data {here}/masks --checkpoint {here}/both/best.safetensors"
-            " --stress --limit-samples {scored} --output {here}/mask.json",
-            "-m benchmarks.keep_scores mask_slim mask={here}/mask.json",
-            "-m benchmarks.mask_stress_curve --data {here}/masks"
-            " --with-background {here}/both/best.safetensors"
-            " --without-background {here}/alone/best.safetensors"
-            " --limit-samples {curve} --output {here}/stress.png --keep",
-        ),
-    ),
-    Stage(
         name="bundled-mask",
         makes="the bundled mask network anew, and its scores; the bundled file stays",
         pictures=BOTH,
@@ -244,6 +202,30 @@ _ALL = (
         commands=(
             f"-m tools.bundle_mask {FOLDERS} --work {{here}} --output {{here}}/mask.onnx"
             " --samples {samples} --test-samples {tested} {quick}",
+        ),
+    ),
+    Stage(
+        name="mask-floor",
+        makes="Masks for a real camera: the same network without a background, and the curve",
+        hours=0.7,
+        results=("mask_stress_curve",),
+        needs=("bundled-mask",),
+        amounts={
+            "epochs": ("1 2", "1 1"),
+            "warm_up": (200, 1),
+            "limit": NO_LIMIT,
+            "curve": (300, 32),
+        },
+        commands=(
+            "-m torch.distributed.run --nproc-per-node 2 train_mask.py --data {bundled-mask}/data"
+            " --output {here}/alone --arch mask_slim --inputs composite --batch-size 16"
+            " --clip-grad 1 --img-sizes 64 128 --epochs {epochs} --lr 3e-3"
+            " --warmup-steps {warm_up} --ema 0.999 --amp none {limit}",
+            "-m benchmarks.mask_stress_curve --data {bundled-mask}/test-data"
+            " --train-data {bundled-mask}/data"
+            " --with-background {bundled-mask}/run/best.safetensors"
+            " --without-background {here}/alone/best.safetensors"
+            " --limit-samples {curve} --output {here}/stress.png --keep",
         ),
     ),
     Stage(

@@ -237,23 +237,6 @@ def small_pair_cells(content: Content) -> str:
     return markdown_table(["cell", "mask IoU", "difference", "depth RMSE [m]", "own mean"], rows)
 
 
-def mask_slim(content: Content) -> str:
-    mask = content["parts"]["mask"]
-    headings = ["background", "IoU", "best threshold on the difference", "boundary F (2 px)"]
-    rows = []
-    for name in STRESSES:
-        if name == "wrong":  # neighbours may share a background: see the text
-            continue
-        whole, unseen = mask["stress"][name], mask["stress_cells"][name][UNSEEN_BOTH]
-        cells = [
-            f"{mean(whole[who], score)} ({mean(unseen[who], score)})"
-            for score in ("iou", "boundary_f")
-            for who in ("model", "difference")
-        ]
-        rows.append([name, *cells])
-    return markdown_table([*headings, "threshold, boundary F"], rows)
-
-
 def bundled_mask(content: Content) -> str:
     stress = content["parts"]["mask"]["stress"]
     columns = [(who, score) for score in ("iou", "boundary_f") for who in ("model", "difference")]
@@ -828,7 +811,6 @@ TABLES: dict[str, Table] = {
     "small pair, short": Table(small_pair_short, ("small_pair",), has_source=False),
     "small pair: depth": _of(small_pair_depth, "small_pair"),
     "small pair by cell": _of(small_pair_cells, "small_pair"),
-    "mask_slim": _of(mask_slim, "mask_slim"),
     "bundled mask": _of(bundled_mask, "bundled_mask"),
     "bundled teacher": _of(bundled_teacher, "bundled_teacher"),
     "bundled teacher by protocol": _of(bundled_teacher_protocols, "bundled_teacher"),

@@ -4,8 +4,8 @@ A session has the part of ONNX Runtime's interface that this project uses. Its a
 to the bit for any number of threads and any size of batch. Figures are in BUNDLED.md.
 """
 
-import importlib
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from dsetkit.errors import NetworkError, one_line
 from dsetkit.extras import extra_module
 from dsetkit.networks.sessions import default_threads
 
+TELEMETRY = "openvino_telemetry"
 BF16, FLOAT32 = "bf16", "f32"  # as OpenVINO calls them
 
 
@@ -50,9 +51,7 @@ class OpenVinoSession:
     """
 
     def __init__(self, model: Path, *, name: str, threads: int | None = None) -> None:
-        extra_module(
-            "openvino", extra="openvino", purpose=f"{name} with OpenVINO", error=NetworkError
-        )
+        _openvino(f"{name} with OpenVINO")
         if not model.is_file():
             raise NetworkError(f"{name}: no file {model}: expected an .onnx model")
         self.precision = BF16 if has_bf16() else FLOAT32
@@ -93,7 +92,29 @@ def has_bf16() -> bool:
 
 @cache
 def _core() -> Any:
-    return importlib.import_module("openvino").Core()
+    return _openvino("bf16 on the CPU").Core()
+
+
+def _openvino(purpose: str) -> Any:
+    """The package, loaded so that it reports to nobody.
+
+    It reports its use to Google Analytics if it can import `openvino_telemetry`, which comes with
+    it. A module that is None in `sys.modules` cannot be imported.
+
+    Args:
+        purpose: As of `extra_module`.
+
+    Raises:
+        NetworkError: It is not installed.
+    """
+    is_free = TELEMETRY not in sys.modules
+    if is_free:
+        sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        return extra_module("openvino", extra="openvino", purpose=purpose, error=NetworkError)
+    finally:
+        if is_free:
+            del sys.modules[TELEMETRY]
 
 
 def _node(port: Any) -> Node:

@@ -76,6 +76,25 @@ def test_openvino_answers_nearly_as_onnx_runtime_and_the_manifest_tells_them_apa
     assert other.settings["engine"].split() in (["openvino", "bf16"], ["openvino", "f32"])
 
 
+def test_openvino_reports_to_nobody() -> None:
+    pytest.importorskip("openvino")
+    program = (
+        "import socket, sys\n"
+        "looked_up = []\n"
+        "look_up = socket.getaddrinfo\n"
+        "socket.getaddrinfo = lambda host, *more, **named: (\n"
+        "    looked_up.append(host), look_up(host, *more, **named))[1]\n"
+        "from dsetkit.teachers import TeacherOptions, load_teacher\n"
+        "load_teacher('bundled', device='cpu', options=TeacherOptions(engine='openvino'))\n"
+        "import concurrent.futures.thread as threads\n"
+        "threads._python_exit()\n"  # waits for what was begun in the background
+        "print(looked_up, [name for name in sys.modules if 'openvino_telemetry' in name])\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout.split("\n")[-2] == "[] []"
+
+
 @pytest.mark.parametrize(
     ("installed", "native", "device", "expected"),
     [
