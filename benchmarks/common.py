@@ -106,7 +106,7 @@ def report(
         more = [texts.get(name, "") for texts in columns.values()]
         numbers = (f"{median:,.0f}", f"{low:,.0f}..{high:,.0f}", f"{1e6 / median:,.0f}")
         table.add_row(name, *numbers, *more)
-    console = Console(width=100)
+    console = Console(width=160)
     console.print(table)
     for name, text in notes.items():
         console.print(f"{name}: {text}")
