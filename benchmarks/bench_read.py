@@ -8,6 +8,10 @@ the rendered layout as `generate` writes it, the rendered layout with zstd for m
 depths, the recipe layout, a cache at each size, and the stores of the peers (`benchmarks/peers`).
 A format that exists in DIR is not made again.
 
+Peers that store encoded bytes have two rows: with the decoder that their users take, and with
+dsetkit's. Three columns say what else a reader gives; each is found out by a trial on a small
+dataset that is drawn for it (`reader_facts`), and none is asserted.
+
 Each figure comes from a process of its own (`read_once`), which reads a warm epoch and then a
 measured one. The readers take turns, round after round. The page cache is warm, the order is
 random, and our checksums are verified. Libraries run one thread per process, so "1 thread" is one
@@ -29,13 +33,14 @@ from pathlib import Path
 
 from benchmarks.common import REPOSITORY, report, rounds
 from benchmarks.peers import PEERS
-from benchmarks.peers.shared import BATCH, FIELDS
+from benchmarks.peers.shared import BATCH, FIELDS, OURS
 from dsetkit import SampleDataset
 from dsetkit.arguments import COUNT, SIDE_PX, WORKERS, Parser
 from dsetkit.datasets.reader import Dataset
 from dsetkit.loading.plane_cache import cache_path
 from dsetkit.store.codecs import DEFAULT_CODECS
 from dsetkit.verbs.convert import convert
+from tests.helpers.worlds import tiny_dataset
 
 TIERS = {  # name -> settings of `convert`
     "rendered": {"layout": "rendered", "codecs": DEFAULT_CODECS},
@@ -51,6 +56,8 @@ ONE_THREAD = {  # FFCV uses as many of Numba's threads as it is asked to
     "NUMBA_NUM_THREADS": str(max(8, os.cpu_count() or 1)),
     "NUMBA_THREADING_LAYER": "omp",  # with Numba's default, TBB, a process may hang when it ends
 }
+
+FACTS = ("exact pixels", "flipped bytes noticed", "resumes in an epoch")
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,9 @@ def main() -> None:
         "--peers", nargs="*", choices=PEERS, metavar="NAME",
         help=f"compare with these, or, without a name, with all: {', '.join(PEERS)}",
     )  # fmt: skip
+    parser.add_argument(
+        "--no-facts", action="store_true", help="leave out the columns that are found by trials"
+    )
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep what is made, for next time")
     parser.add_argument("--repeat", type=COUNT, default=5, help="rounds (default: %(default)s)")
     parser.add_argument("--name", default="bench_read", help="of the JSON (default: %(default)s)")
@@ -121,6 +131,7 @@ def main() -> None:
         notes: dict[str, str] = {}
         rendered, ours = make_tiers(args.data, work, args.tiers, args.sizes, notes)
         others = make_peers(rendered, work, wanted, notes)
+        tried = {} if args.no_facts else facts_of_all(Path(temporary), args.tiers, wanted)
         cases = [
             Case(reader, size, workers, threads)
             for size in args.sizes
@@ -131,8 +142,9 @@ def main() -> None:
         ]
         failed: dict[str, str] = {}
         starts: dict[str, list[float]] = {}
+        cpus: dict[str, list[float]] = {}
         rates = rounds(
-            {case.title: partial(one_figure, case, failed, starts) for case in cases},
+            {case.title: partial(one_figure, case, failed, starts, cpus) for case in cases},
             repeat=args.repeat, warm_up=0,
         )  # fmt: skip
 
@@ -150,7 +162,16 @@ def main() -> None:
             "start [s]": {
                 title: f"{statistics.median(seconds):.2f}" for title, seconds in starts.items()
             },
+            "CPU µs/sample": {
+                title: f"{1e6 * statistics.median(seconds):,.0f}" for title, seconds in cpus.items()
+            },
             **({"÷ fastest peer": shares(cases, rates)} if others else {}),
+            **{
+                heading: {
+                    case.title: tried.get(case.reader.name, {}).get(heading, "") for case in cases
+                }
+                for heading in (FACTS if tried else ())
+            },
         },
     )
 
@@ -221,8 +242,36 @@ def make_peers(
         if peer.distribution:
             notes[f"version, {peer.title}"] = importlib.metadata.version(peer.distribution)
         notes[f"bytes a sample, {peer.title}"] = f"{disk_bytes(store) / samples:,.0f}"
-        readers.append(Reader(peer.title, store, ("--peer", name), is_peer=True))
+        for decoder in dict.fromkeys((peer.decoder, OURS)) if peer.decoder else ("",):
+            title = f"{peer.title}, {decoder}" if decoder else peer.title
+            chosen = ("--decoder", decoder) if decoder else ()
+            readers.append(Reader(title, store, ("--peer", name, *chosen), is_peer=True))
     return readers
+
+
+def facts_of_all(
+    folder: Path, tiers: Iterable[str], peers: Iterable[str]
+) -> dict[str, dict[str, str]]:
+    """Try each reader on a small dataset; return name of the reader -> heading -> text."""
+    data = tiny_dataset(folder / "tiny")
+    work = folder / "tiny-stores"
+    work.mkdir()
+    _, ours = make_tiers(data, work, tiers, [], {})
+    found = {}
+    for reader in (*ours, *make_peers(data, work, peers, {})):
+        try:
+            facts = run_once(reader.store, *reader.arguments, "--facts", data)
+        except RuntimeError as error:
+            found[reader.name] = dict.fromkeys(FACTS, f"not found out: {error}")
+            continue
+        flips, exact = facts["flips"], facts["exact"]
+        seen = f"{flips['noticed']} of {sum(flips.values())}"
+        found[reader.name] = {
+            "exact pixels": "all" if exact == list(FIELDS) else ", ".join(exact) or "none",
+            "flipped bytes noticed": seen + f", {flips['died']} died" * (flips["died"] > 0),
+            "resumes in an epoch": "yes" if facts["resumes"] else "no",
+        }
+    return found
 
 
 def disk_bytes(store: Path) -> int:
@@ -234,7 +283,10 @@ def disk_bytes(store: Path) -> int:
 
 
 def one_figure(
-    case: Case, failed: dict[str, str], starts: dict[str, list[float]]
+    case: Case,
+    failed: dict[str, str],
+    starts: dict[str, list[float]],
+    cpus: dict[str, list[float]],
 ) -> tuple[int, float]:
     """Return the samples and seconds of one new process.
 
@@ -242,6 +294,8 @@ def one_figure(
         case: What to read.
         failed: Title -> reason. A peer that fails is added here and not run again.
         starts: Title -> the seconds that each process took to start an epoch; added to.
+        cpus: Title -> the seconds of CPU time that each process took for a sample; added to, where
+            no others read for it.
     """
     if case.title in failed:
         return 0, 1.0
@@ -254,6 +308,8 @@ def one_figure(
         failed[case.title] = str(error)
         return 0, 1.0
     starts.setdefault(case.title, []).append(result["start_s"])
+    if not case.workers:
+        cpus.setdefault(case.title, []).append(result["cpu_s"] / result["samples"])
     return result["samples"], result["seconds"]
 
 

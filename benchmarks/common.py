@@ -91,7 +91,7 @@ def report(
         more = [texts.get(case, "") for texts in columns.values()]
         numbers = (f"{median:,.0f}", f"{low:,.0f}..{high:,.0f}", f"{1e6 / median:,.0f}")
         table.add_row(case, *numbers, *more)
-    console = Console(width=100)
+    console = Console(width=160)
     console.print(table)
     for note, text in notes.items():
         console.print(f"{note}: {text}")

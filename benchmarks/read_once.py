@@ -2,7 +2,9 @@
 
     python -m benchmarks.read_once STORE --size 64 --threads 2                 a dataset of ours
     python -m benchmarks.read_once STORE --size 64 --workers 2 --peer ffcv_beton
+    python -m benchmarks.read_once STORE --size 64 --peer files --decoder Pillow
     python -m benchmarks.read_once STORE --peer ffcv_beton --build DATASET     writes that store
+    python -m benchmarks.read_once STORE --facts DATASET       what a reader gives besides speed
 
 `bench_read` starts it for every figure. The clock starts when each worker has delivered its first
 batch; the time to start workers is reported separately. Freed memory is kept for all readers, as
@@ -11,13 +13,18 @@ the trainings on a CPU do (dsetkit/devices.py). It prints one line of JSON.
 
 import importlib
 import json
+import shutil
+import tempfile
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
-from benchmarks.peers.shared import BATCH, FIELDS, EncodedSamples
+from benchmarks.peers.shared import BATCH, DECODERS, FIELDS, EncodedSamples
+from benchmarks.reader_facts import facts
 from dsetkit import SampleDataset, make_loader
 from dsetkit.arguments import JOBS, SIDE_PX, WORKERS, Parser
+from dsetkit.datasets.reader import Dataset
 from dsetkit.devices import keep_freed_memory
 
 SECONDS = 1.0  # least measured time: some tiers read thousands of samples in milliseconds
@@ -31,9 +38,13 @@ def our_batches(
     return make_loader(data, BATCH, workers=workers, threads=threads)
 
 
-def peer_batches(peer: str, store: Path, *, size: int, workers: int) -> Iterable[dict]:
+def peer_batches(
+    peer: str, store: Path, *, size: int, workers: int, decoder: str = "OpenCV"
+) -> Iterable[dict]:
     """Return the batches of a peer; see `benchmarks.peers` for their content."""
-    return importlib.import_module(f"benchmarks.peers.{peer}").batches(store, workers, size)
+    decode = DECODERS.get(decoder)  # None for a peer that decodes by itself
+    module = importlib.import_module(f"benchmarks.peers.{peer}")
+    return module.batches(store, workers, size, decode)
 
 
 def build(peer: str, dataset: Path, store: Path) -> dict:
@@ -53,13 +64,13 @@ def measure(batches: Iterable[dict], *, workers: int, seconds: float = SECONDS) 
         seconds: Least measured time [s].
 
     Returns:
-        `samples` and `seconds` that were measured; `epoch`, the samples of an epoch; `start_s`, the
-        median time until the clock started.
+        `samples` and `seconds` that were measured, and `cpu_s`, the CPU time of this process in
+        them; `epoch`, the samples of an epoch; `start_s`, the median time until the clock started.
     """
     for _ in batches:
         pass
     lead = max(1, workers)
-    counted, spent, starts, epochs = 0, 0.0, [], 0
+    counted, spent, cpu_s, starts, epochs = 0, 0.0, 0.0, [], 0
     while spent < seconds:
         begin, samples, before = time.perf_counter(), 0, 0
         started = None
@@ -67,14 +78,17 @@ def measure(batches: Iterable[dict], *, workers: int, seconds: float = SECONDS) 
             samples += len(batch["composite"])
             if number == lead:
                 started, before = time.perf_counter(), samples
+                cpu_started = time.process_time()
         end = time.perf_counter()
         if started is None or samples == before:
             raise ValueError(f"{samples} samples are no more than {lead} batches: it takes more")
         counted, spent, epochs = counted + samples - before, spent + end - started, epochs + 1
+        cpu_s += time.process_time() - cpu_started
         starts.append(started - begin)
     return {
         "samples": counted,
         "seconds": spent,
+        "cpu_s": cpu_s,
         "epoch": samples,
         "start_s": sorted(starts)[epochs // 2],
     }
@@ -89,21 +103,37 @@ def main() -> None:
     parser.add_argument("--fields", nargs="+", default=FIELDS)
     parser.add_argument("--cache", type=Path, metavar="DIR")
     parser.add_argument("--peer")
+    parser.add_argument("--decoder", choices=DECODERS, help="of a peer that stores encoded bytes")
     parser.add_argument("--build", type=Path, metavar="DATASET")
+    parser.add_argument("--facts", type=Path, metavar="DATASET", help="of which STORE was made")
     args = parser.parse_args()
 
     keep_freed_memory()
     if args.build:
         print(json.dumps(build(args.peer, args.build, args.store)))
         return
-    if args.peer:
-        batches = peer_batches(args.peer, args.store, size=args.size, workers=args.workers)
-    else:
-        batches = our_batches(
-            args.store, size=args.size, workers=args.workers, threads=args.threads,
-            fields=args.fields, cache=args.cache,
+
+    def open_batches(store: Path, cache: Path | None, *, size: int) -> Iterable[dict]:
+        if args.peer:
+            return peer_batches(
+                args.peer, store, size=size, workers=args.workers, decoder=args.decoder
+            )
+        return our_batches(
+            store, size=size, workers=args.workers, threads=args.threads,
+            fields=args.fields, cache=cache,
         )  # fmt: skip
-    print(json.dumps(measure(batches, workers=args.workers)))
+
+    if not args.facts:
+        batches = open_batches(args.store, args.cache, size=args.size)
+        print(json.dumps(measure(batches, workers=args.workers)))
+        return
+    if args.peer:  # here, once, and not in each of the processes that read
+        importlib.import_module(f"benchmarks.peers.{args.peer}")
+    with tempfile.TemporaryDirectory() as folder:  # of a copy: its bytes will be changed
+        store = shutil.copytree(args.store, Path(folder) / "store")
+        cache = Path(folder) / "cache" if args.cache else None
+        found = facts(partial(open_batches, store, cache), cache or store, Dataset(args.facts))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import cv2
 
+from dsetkit.devices import keep_freed_memory
 from dsetkit.errors import DatasetError
 from dsetkit.spawning import SPAWN, BoundProcess
 
@@ -197,6 +198,7 @@ def _serve(work: Callable[[Any], Any], connection: Connection) -> None:
     global _connection
     _connection = connection
     cv2.setNumThreads(1)  # the processes already use all cores
+    keep_freed_memory()  # tasks are alike: each takes as much as the last
     try:
         while (asked := connection.recv())[0] == "task":
             connection.send_bytes(_answer(work, asked[1]))
@@ -204,16 +206,16 @@ def _serve(work: Callable[[Any], Any], connection: Connection) -> None:
         pass  # the process that started this one has ended, or asked it to stop
 
 
-def _answer(work: Callable[[Any], Any], task: Any) -> bytes:
+def _answer(work: Callable[[Any], Any], task: Any) -> memoryview:
     """The result of a task, or its error, as `Connection.recv` reads it."""
     try:
-        return bytes(ForkingPickler.dumps(("result", work(task))))
+        return ForkingPickler.dumps(("result", work(task)))
     except Exception as error:
         error.add_note(f"in a worker process: {traceback.format_exc()}")
         try:
-            return bytes(ForkingPickler.dumps(("error", error)))
+            return ForkingPickler.dumps(("error", error))
         except Exception:  # an error that cannot be pickled
-            return bytes(ForkingPickler.dumps(("error", RuntimeError(traceback.format_exc()))))
+            return ForkingPickler.dumps(("error", RuntimeError(traceback.format_exc())))
 
 
 def send_news(news: Any) -> None:

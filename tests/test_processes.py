@@ -1,9 +1,12 @@
 """Work in worker processes: its results, its errors, and processes that die."""
 
 import os
+import platform
+import resource
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dsetkit.errors import DatasetError
@@ -30,6 +33,18 @@ def work(task: object) -> object:
     if task == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     return task
+
+
+def page_faults(size: int) -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(size, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_a_task_gets_the_memory_that_the_last_one_freed() -> None:
+    *_, last = in_processes(page_faults, [1 << 26] * 3, jobs=1)
+    assert last < 16  # the first takes 16,384 pages, or 32 huge pages
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])

@@ -38,7 +38,7 @@ def build(samples: EncodedSamples, root: Path) -> None:
     writer.from_indexed_dataset(_Rows(samples))
 
 
-def batches(root: Path, workers: int, size: int) -> "_Batches":
+def batches(root: Path, workers: int, size: int, decode: None) -> "_Batches":
     loader = Loader(
         str(root / FILE),
         batch_size=BATCH,

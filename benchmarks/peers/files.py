@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.peers.shared import FIELDS, SUFFIXES, EncodedSamples, decode, shuffled
+from benchmarks.peers.shared import FIELDS, SUFFIXES, Decode, EncodedSamples, shuffled
 
 
 def build(samples: EncodedSamples, root: Path) -> None:
@@ -14,8 +14,8 @@ def build(samples: EncodedSamples, root: Path) -> None:
             _path(root, index, name).write_bytes(encoded)
 
 
-def batches(root: Path, workers: int, size: int) -> DataLoader:
-    return shuffled(_Files(root, size), workers)
+def batches(root: Path, workers: int, size: int, decode: Decode) -> DataLoader:
+    return shuffled(_Files(root, size, decode), workers)
 
 
 def _path(root: Path, index: int, name: str) -> Path:
@@ -23,8 +23,8 @@ def _path(root: Path, index: int, name: str) -> Path:
 
 
 class _Files(Dataset):
-    def __init__(self, root: Path, size: int) -> None:
-        self.root, self.size = root, size
+    def __init__(self, root: Path, size: int, decode: Decode) -> None:
+        self.root, self.size, self.decode = root, size, decode
         self.count = sum(1 for _ in root.iterdir()) // len(FIELDS)
 
     def __len__(self) -> int:
@@ -32,4 +32,4 @@ class _Files(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         read = {name: _path(self.root, index, name).read_bytes() for name in FIELDS}
-        return decode(read, self.size)
+        return self.decode(read, self.size)

@@ -8,7 +8,7 @@ from pathlib import Path
 import datasets
 from torch.utils.data import DataLoader
 
-from benchmarks.peers.shared import FIELDS, EncodedSamples, decode, shuffled
+from benchmarks.peers.shared import FIELDS, Decode, EncodedSamples, shuffled
 
 
 def build(samples: EncodedSamples, root: Path) -> None:
@@ -21,9 +21,9 @@ def build(samples: EncodedSamples, root: Path) -> None:
         made.save_to_disk(root)
 
 
-def batches(root: Path, workers: int, size: int) -> DataLoader:
+def batches(root: Path, workers: int, size: int, decode: Decode) -> DataLoader:
     data = datasets.load_from_disk(root)
-    return shuffled(data.with_transform(partial(_decode, size=size)), workers)
+    return shuffled(data.with_transform(partial(_decoded, size=size, decode=decode)), workers)
 
 
 def _rows(samples: EncodedSamples) -> Iterator[dict[str, bytes]]:
@@ -31,7 +31,7 @@ def _rows(samples: EncodedSamples) -> Iterator[dict[str, bytes]]:
         yield samples[index]
 
 
-def _decode(columns: dict[str, list[bytes]], size: int) -> dict[str, list]:
+def _decoded(columns: dict[str, list[bytes]], size: int, decode: Decode) -> dict[str, list]:
     rows = zip(*(columns[name] for name in FIELDS), strict=True)
     decoded = [decode(dict(zip(FIELDS, row, strict=True)), size) for row in rows]
     return {name: [sample[name] for sample in decoded] for name in FIELDS}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import litdata
 
-from benchmarks.peers.shared import BATCH, EncodedSamples, collate, decode
+from benchmarks.peers.shared import BATCH, Decode, EncodedSamples, collate
 
 
 def build(samples: EncodedSamples, root: Path) -> None:
@@ -17,9 +17,9 @@ def build(samples: EncodedSamples, root: Path) -> None:
     )
 
 
-def batches(root: Path, workers: int, size: int) -> litdata.StreamingDataLoader:
+def batches(root: Path, workers: int, size: int, decode: Decode) -> litdata.StreamingDataLoader:
     return litdata.StreamingDataLoader(
-        _Decoded(root, size),
+        _Decoded(root, size, decode),
         batch_size=BATCH,
         num_workers=workers,
         collate_fn=collate,
@@ -28,9 +28,9 @@ def batches(root: Path, workers: int, size: int) -> litdata.StreamingDataLoader:
 
 
 class _Decoded(litdata.StreamingDataset):
-    def __init__(self, root: Path, size: int) -> None:
+    def __init__(self, root: Path, size: int, decode: Decode) -> None:
         super().__init__(str(root), shuffle=True, drop_last=False)
-        self.pixels_a_side = size
+        self.pixels_a_side, self.decode = size, decode
 
     def __getitem__(self, index: int) -> dict:
-        return decode(super().__getitem__(index), self.pixels_a_side)
+        return self.decode(super().__getitem__(index), self.pixels_a_side)

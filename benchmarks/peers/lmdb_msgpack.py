@@ -6,7 +6,7 @@ import lmdb
 import msgpack
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.peers.shared import EncodedSamples, decode, shuffled
+from benchmarks.peers.shared import Decode, EncodedSamples, shuffled
 
 MAP_SIZE = 1 << 40  # bytes; the greatest size, not that of the file
 SAMPLES_PER_COMMIT = 1000
@@ -20,8 +20,8 @@ def build(samples: EncodedSamples, root: Path) -> None:
                     txn.put(_key(index), msgpack.packb(samples[index]), append=True)
 
 
-def batches(root: Path, workers: int, size: int) -> DataLoader:
-    return shuffled(_Store(root, size), workers)
+def batches(root: Path, workers: int, size: int, decode: Decode) -> DataLoader:
+    return shuffled(_Store(root, size, decode), workers)
 
 
 def _key(index: int) -> bytes:
@@ -33,8 +33,8 @@ def _open(root: Path) -> lmdb.Environment:
 
 
 class _Store(Dataset):
-    def __init__(self, root: Path, size: int) -> None:
-        self.root, self.size = root, size
+    def __init__(self, root: Path, size: int, decode: Decode) -> None:
+        self.root, self.size, self.decode = root, size, decode
         self.txn: lmdb.Transaction | None = None
         with _open(root) as env:
             self.count = env.stat()["entries"]
@@ -45,4 +45,4 @@ class _Store(Dataset):
     def __getitem__(self, index: int) -> dict:
         if self.txn is None:  # opened in each process: it can be neither pickled nor forked
             self.txn = _open(self.root).begin(buffers=True)
-        return decode(msgpack.unpackb(self.txn.get(_key(index))), self.size)
+        return self.decode(msgpack.unpackb(self.txn.get(_key(index))), self.size)

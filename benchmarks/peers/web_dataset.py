@@ -5,7 +5,7 @@ from pathlib import Path
 
 import webdataset as wds
 
-from benchmarks.peers.shared import BATCH, FIELDS, SUFFIXES, EncodedSamples, collate, decode
+from benchmarks.peers.shared import BATCH, FIELDS, SUFFIXES, Decode, EncodedSamples, collate
 
 SHARDS = 8
 SHUFFLE_BUFFER = 1000  # samples
@@ -22,12 +22,13 @@ def build(samples: EncodedSamples, root: Path) -> None:
             writer.write({"__key__": f"{index:08d}"} | files)
 
 
-def batches(root: Path, workers: int, size: int) -> wds.WebLoader:
+def batches(root: Path, workers: int, size: int, decode: Decode) -> wds.WebLoader:
     urls = sorted(str(path) for path in root.glob("*.tar"))
     data = wds.WebDataset(urls, shardshuffle=SHARDS).shuffle(SHUFFLE_BUFFER)
-    data = data.map(partial(_decode, size=size)).batched(BATCH, collation_fn=collate)
+    data = data.map(partial(_decoded, size=size, decode=decode))
+    data = data.batched(BATCH, collation_fn=collate)
     return wds.WebLoader(data, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
 
 
-def _decode(sample: dict, size: int) -> dict:
+def _decoded(sample: dict, size: int, decode: Decode) -> dict:
     return decode({name: sample[member] for name, member in _MEMBERS.items()}, size)

@@ -223,4 +223,7 @@ def encode_fields(
         for name, pixels in fields.items()
         if name in codecs
     }
-    return replace(record, fields=encoded | record.fields, pixels=None)
+    # Not by `replace`, which takes three times as long.
+    return Record(
+        record.background, record.objects, encoded | record.fields, record.index, record.name
+    )

@@ -211,7 +211,7 @@ class Compositor:
         mask[here] = alpha if order == 1 else covered(mask[here], alpha)
         if len(fields) == len(COMPOSITED):
             return
-        is_object = np.ascontiguousarray(alpha) >= OBJECT_ALPHA
+        is_object = alpha >= OBJECT_ALPHA
         if "depth" in fields or "depth_share" in fields:
             if plane is None:
                 raise DatasetError("an object has no plane, so its depth is not known")

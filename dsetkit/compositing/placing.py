@@ -123,9 +123,7 @@ def place(
         placed = cv2.flip(placed, 1)
     if retouch is not None:
         placed = retouch(placed)
-    rows, columns = slice(y, y + height), slice(x, x + width)
-    image[rows, columns] = alpha_over(image[rows, columns], placed)
-    return placed[..., 3]
+    return alpha_over(image[y : y + height, x : x + width], placed)
 
 
 def covered(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -138,7 +136,6 @@ def covered(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Returns:
         uint8 (H,W).
     """
-    alpha = np.ascontiguousarray(alpha)
     behind = cv2.multiply(mask, cv2.bitwise_not(alpha), scale=1 / 255)
     return cv2.add(behind, alpha)
 
@@ -162,17 +159,19 @@ def scaled_box(box: Box, canvas: tuple[int, int], size: tuple[int, int]) -> Box:
     return left, top, max(1, right - left), max(1, bottom - top)
 
 
-def alpha_over(background: np.ndarray, premultiplied: np.ndarray) -> np.ndarray:
-    """Composites premultiplied RGBA over a background of the same size.
+def alpha_over(image: np.ndarray, premultiplied: np.ndarray) -> np.ndarray:
+    """Composites premultiplied RGBA over an image of the same size, in place.
 
     The sum cannot exceed 255, because a premultiplied colour is at most its alpha.
 
     Args:
-        background: uint8 (h,w,3) RGB.
+        image: The background, uint8 (h,w,3) RGB, or a part of one; becomes the composite.
         premultiplied: uint8 (h,w,4).
 
     Returns:
-        uint8 (h,w,3) RGB.
+        The alpha: uint8 (h,w).
     """
-    behind = _times(background, cv2.bitwise_not(premultiplied[..., 3]))
-    return cv2.add(behind, cv2.cvtColor(premultiplied, cv2.COLOR_RGBA2RGB))
+    alpha = cv2.extractChannel(premultiplied, 3)
+    behind = _times(image, cv2.bitwise_not(alpha))
+    cv2.add(behind, cv2.cvtColor(premultiplied, cv2.COLOR_RGBA2RGB), dst=image)
+    return alpha

@@ -11,6 +11,7 @@ import numpy as np
 
 from dsetkit.compositing import AssetPixels, BatchCompositor, CompositeBatch
 from dsetkit.datasets import DatasetWriter
+from dsetkit.devices import keep_freed_memory
 from dsetkit.errors import DatasetError, DsetkitError
 from dsetkit.generating.plan import Plan
 from dsetkit.labels import label_batches
@@ -67,6 +68,7 @@ def write(
         compositing_workers: Processes that composite; 0 = this one does.
         progress: Called with (samples done, samples in all) of what is written here.
     """
+    keep_freed_memory()  # each batch, and each commit, takes as much as the last
     with _writer(plan, stored or {}, only=only) as writer:
         first = 0 if only is None else shard_ranges(plan.manifest)[only].start
         # Commits fall between batches, so a dataset that was cut off goes on with a whole batch.

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from dsetkit.loading.device_compositing import DeviceCompositor, Placements
+from dsetkit.loading.plane_cache import DEPTH_STEP
 from dsetkit.loading.samples import Batch, ReadBatch, Sample, SampleDataset
 from dsetkit.processes import in_order
 from dsetkit.spawning import SPAWN, main_is_guarded
@@ -159,6 +160,41 @@ class SampleLoader(DataLoader[Sample]):
         return _pinned(batch) if self.pin_memory else batch
 
 
+class CacheToDevice(SampleLoader):
+    """Reads batches from a cache and moves them to a device.
+
+    Depth goes there as the cache holds it, in half the bytes, and becomes float32 there.
+
+    Args:
+        data: A SampleDataset with a cache, or a Subset of one; see `is_cached`.
+        batches: Which samples make which batch.
+        device: Where to.
+        threads: Threads that read ahead.
+    """
+
+    def __init__(
+        self,
+        data: Dataset[Sample],
+        batches: EpochBatches,
+        *,
+        device: torch.device | str,
+        threads: int,
+    ) -> None:
+        self._device = torch.device(device)
+        super().__init__(data, batches, threads=threads, pin_memory=self._device.type == "cuda")
+        self._source, self._positions = _our_source(data)
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as in SampleLoader
+        def read(positions: list[int]) -> Batch:
+            batch = self._source.read_cached([self._positions[number] for number in positions])
+            return _pinned(batch) if self.pin_memory else batch
+
+        def move(batch: Batch) -> Batch:
+            return _moved(batch, self._device)
+
+        return _read_ahead(read, move, self._batches, threads=self.threads)
+
+
 class DeviceLoader(SampleLoader):
     """Composites batches of recipes on a device; the batches stay there.
 
@@ -179,10 +215,7 @@ class DeviceLoader(SampleLoader):
     ) -> None:
         self._device = torch.device(device)
         super().__init__(data, batches, threads=threads, pin_memory=self._device.type == "cuda")
-        source, self._positions = _unwrapped(data)
-        if not isinstance(source, SampleDataset):
-            raise TypeError(f"{type(source).__name__}: expected a SampleDataset with recipes")
-        self._source = source
+        self._source, self._positions = _our_source(data)
         self._compositor: DeviceCompositor | None = None  # made when the first batch is asked for
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as in SampleLoader
@@ -205,7 +238,7 @@ class DeviceLoader(SampleLoader):
                 batch |= compositor.composite(placements, composited)
             if "background" in fields:
                 batch["background"] = compositor.backgrounds(placements)
-            return {name: batch[name].to(self._device, non_blocking=True) for name in fields}
+            return _moved({name: batch[name] for name in fields}, self._device)
 
         return _read_ahead(read, composite, self._batches, threads=self.threads)
 
@@ -236,6 +269,14 @@ def _read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    """A batch on a device, where depth of a cache becomes float32."""
+    moved = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
+    if "depth" in moved and moved["depth"].dtype == torch.uint16:
+        moved["depth"] = moved["depth"].float().mul_(float(DEPTH_STEP))  # as `cached_share`
+    return moved
+
+
 def _pinned(batch: Batch) -> Batch:
     return {name: values.pin_memory() for name, values in batch.items()}
 
@@ -259,6 +300,20 @@ def can_composite_on_device(data: Dataset[Any]) -> bool:
     """Whether `DeviceLoader` can read `data`: a SampleDataset with recipes, or a Subset of one."""
     source, _ = _unwrapped(data)
     return isinstance(source, SampleDataset) and source.has_recipes
+
+
+def is_cached(data: Dataset[Any]) -> bool:
+    """Whether `CacheToDevice` can read `data`: a SampleDataset with a cache, or a Subset of one."""
+    source, _ = _unwrapped(data)
+    return isinstance(source, SampleDataset) and source.is_cached
+
+
+def _our_source(data: Dataset[Any]) -> tuple[SampleDataset, Sequence[int]]:
+    """The SampleDataset below a Subset, and the positions in it."""
+    source, positions = _unwrapped(data)
+    if not isinstance(source, SampleDataset):
+        raise TypeError(f"{type(source).__name__}: expected a SampleDataset")
+    return source, positions
 
 
 def _unwrapped(data: Dataset[Any]) -> tuple[Dataset[Any], Sequence[int]]:
@@ -313,8 +368,8 @@ def make_loader(
         drop_last: Leave out an incomplete last batch.
         place: (rank, world size) of this process among those that share each batch; see
             `EpochBatches`.
-        device: Where the network is. If it is a CUDA device and the dataset holds recipes, samples
-            are composited there, and the batches lie there.
+        device: Where the network is. If it is a CUDA device, batches of a cache lie there. So do
+            those of recipes, which are composited there.
     """
     if workers and not main_is_guarded():
         log.warning(
@@ -334,8 +389,11 @@ def make_loader(
         place=place,
     )
     on_cuda = device is not None and torch.device(device).type == "cuda"
-    if device is not None and on_cuda and not workers and can_composite_on_device(data):
-        return DeviceLoader(data, batches, device=device, threads=threads)
+    if device is not None and on_cuda and not workers:
+        if can_composite_on_device(data):
+            return DeviceLoader(data, batches, device=device, threads=threads)
+        if is_cached(data):
+            return CacheToDevice(data, batches, device=device, threads=threads)
     return SampleLoader(
         data, batches, threads=threads, workers=workers, pin_memory=torch.cuda.is_available()
     )

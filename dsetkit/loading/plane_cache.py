@@ -43,7 +43,8 @@ VERSION = 2  # version 1 held depths that were shrunk by another filter
 _BLOCK = 4096
 SAMPLES_PER_TASK = 256
 _DEPTH_SCALE = np.float32(65535)
-_DEPTH_STEP = 1 / _DEPTH_SCALE  # multiplying is faster than dividing
+_VALUES_AT_ONCE = 1 << 15  # of depth, turned to float32
+DEPTH_STEP = 1 / _DEPTH_SCALE  # multiplying is faster than dividing
 
 
 def open_cache(
@@ -122,13 +123,25 @@ class PlaneCache:
         """A field of many samples; see `CachedFields.read`.
 
         Returns:
-            uint8 (N,H,W,3) RGB colours, uint8 (N,H,W) mask, float32 (N,H,W) depth in [0, 1].
+            uint8 (N,H,W,3) RGB colours, uint8 (N,H,W) mask, uint16 (N,H,W) depth.
         """
         if field == "background":
             ids = self._parts["ids"].take(indices)
             return self._parts["background"].take(ids, axis=0)
-        values = self._parts[field].take(indices, axis=0)
-        return values * _DEPTH_STEP if field == "depth" else values
+        return self._parts[field].take(indices, axis=0)
+
+
+def cached_share(stored: np.ndarray) -> np.ndarray:
+    """Depth of a cache, uint16, as float32 in [0, 1] of the same shape, 0 = invalid."""
+    # numpy's own product of uint16 and float32 takes twice the time of these two passes, if what
+    # the first one wrote is still in the CPU's cache.
+    share = np.empty(stored.shape, np.float32)
+    values, shares = stored.reshape(-1), share.reshape(-1)
+    for start in range(0, len(values), _VALUES_AT_ONCE):
+        part = shares[start : start + _VALUES_AT_ONCE]
+        part[:] = values[start : start + _VALUES_AT_ONCE]
+        part *= DEPTH_STEP
+    return share
 
 
 # ---- making a cache ----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 from dsetkit.datasets import Dataset
 from dsetkit.errors import DatasetError
 from dsetkit.loading.device_compositing import EFFECTS, DeviceCompositor
+from dsetkit.loading.plane_cache import cached_share
 from dsetkit.loading.sources import (
     CachedFields,
     Location,
@@ -117,9 +118,25 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         """
         indices = self.indices[list(positions)]
         if self._cache is not None:
-            return _cached(self._cache, indices, self.fields)
+            batch = _cached(self._cache, indices, self.fields)
+            if "depth" in batch:
+                batch["depth"] = torch.from_numpy(cached_share(batch["depth"].numpy()))
+            return batch
         samples = self._source.samples(indices.tolist(), self.fields, self.size)
         return _stacked(samples, self.fields, len(indices))
+
+    def read_cached(self, positions: Sequence[int]) -> Batch:
+        """Reads samples as `read_batch`, but for depth, which stays uint16 as the cache holds it.
+
+        Args:
+            positions: Positions in this view.
+
+        Raises:
+            ValueError: `is_cached` is false.
+        """
+        if self._cache is None:
+            raise ValueError("expected a cache")
+        return _cached(self._cache, self.indices[list(positions)], self.fields)
 
     # ---- recipes -------------------------------------------------------------------------------
 
@@ -140,7 +157,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
             fields: Fields to decode besides.
 
         Returns:
-            The records, and `fields` as `read_batch` gives them.
+            The records, and `fields` as `read_batch` gives them; depth of a cache stays uint16.
         """
         dataset, size = self._recipe_dataset()
         indices = self.indices[list(positions)]
@@ -176,6 +193,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
 
 
 def _cached(cache: CachedFields, indices: np.ndarray, fields: Sequence[str]) -> Batch:
+    """Samples of a cache; their depth is uint16, as the cache holds it."""
     return {name: _as_tensor(cache.read(name, indices)) for name in fields}
 
 

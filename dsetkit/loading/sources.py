@@ -60,14 +60,15 @@ class CachedFields(Protocol):
     """A cache of resized pixels, of one dataset or of several read as one."""
 
     def read(self, field: str, indices: np.ndarray) -> np.ndarray:
-        """A field of many samples.
+        """A field of many samples, as the cache holds it.
 
         Args:
             field: Of `background`, `composite`, `mask`, `depth`.
             indices: int (N,), indices of the samples.
 
         Returns:
-            uint8 (N,H,W,3) RGB colours, uint8 (N,H,W) mask, float32 (N,H,W) depth in [0, 1].
+            uint8 (N,H,W,3) RGB colours, uint8 (N,H,W) mask, uint16 (N,H,W) depth, whose
+            share is `plane_cache.cached_share`.
         """
 
 

@@ -74,6 +74,9 @@ class OpenVinoSession:
     def get_outputs(self) -> list[Node]:
         return [_node(port) for port in self._compiled.outputs]
 
+    def get_providers(self) -> list[str]:
+        return ["CPUExecutionProvider"]
+
     def run(self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """The named outputs for the named inputs."""
         answers = self._compiled(dict(feeds))

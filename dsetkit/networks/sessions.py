@@ -17,6 +17,7 @@ from typing import Any
 from dsetkit.arguments import JOBS, SIDE_PX
 from dsetkit.errors import NetworkError, one_line
 
+CUDA = "CUDAExecutionProvider"  # as ONNX Runtime calls it
 Session = Any  # onnxruntime.InferenceSession, which has no type hints
 
 
@@ -51,12 +52,17 @@ def open_session(
         raise NetworkError(
             f"{name} cannot be opened ({one_line(error)}): expected an ONNX model"
         ) from None
-    if device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
+    if device.startswith("cuda") and not is_on_cuda(session):
         raise NetworkError(
             f"--device {device}: onnxruntime-gpu cannot start CUDA here: check the driver and the "
             "CUDA libraries that it needs, or use --device cpu"
         )
     return session
+
+
+def is_on_cuda(session: Session) -> bool:
+    """Whether a session runs on a GPU."""
+    return CUDA in session.get_providers()
 
 
 def fixed_side(side: Any, name: str) -> int | None:
@@ -86,7 +92,7 @@ def _providers(device: str, available: list[str]) -> list[str | tuple[str, dict[
     match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
     if match is None:
         raise NetworkError(f"--device {device}: expected auto, cpu, cuda or cuda:N")
-    has_cuda = "CUDAExecutionProvider" in available
+    has_cuda = CUDA in available
     if device.startswith("cuda") and not has_cuda:
         raise NetworkError(
             f"--device {device}: the installed ONNX Runtime has no CUDA: pip install "
@@ -94,7 +100,7 @@ def _providers(device: str, available: list[str]) -> list[str | tuple[str, dict[
         )
     if device == "cpu" or not has_cuda:
         return ["CPUExecutionProvider"]
-    return [("CUDAExecutionProvider", {"device_id": int(match[1] or 0)}), "CPUExecutionProvider"]
+    return [(CUDA, {"device_id": int(match[1] or 0)}), "CPUExecutionProvider"]
 
 
 def has_cuda() -> bool:
@@ -103,7 +109,7 @@ def has_cuda() -> bool:
         import onnxruntime
     except ImportError:
         return False
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    return CUDA in onnxruntime.get_available_providers()
 
 
 def _onnxruntime(name: str) -> ModuleType:

@@ -46,7 +46,12 @@ def test_alpha_over_is_the_formula_to_within_rounding() -> None:
     rgba = rng.integers(0, 256, (64, 64, 4), np.uint8)
     alpha = rgba[..., 3:] / 255
     exact = alpha * rgba[..., :3] + (1 - alpha) * background
-    assert np.abs(alpha_over(background, premultiply(rgba)) - exact).max() <= 1
+    image = np.zeros((80, 70, 3), np.uint8)
+    image[3:67, 5:69] = background
+    assert np.array_equal(alpha_over(image[3:67, 5:69], premultiply(rgba)), rgba[..., 3])
+    assert np.abs(image[3:67, 5:69] - exact).max() <= 1
+    image[3:67, 5:69] = 0
+    assert not image.any()  # nothing was written beside it
 
 
 def test_an_opaque_foreground_covers_and_a_transparent_one_does_not() -> None:

@@ -17,6 +17,7 @@ from dsetkit.networks.resizing import RESIZE_GRAPH, OnnxResizer
 from dsetkit.networks.sessions import default_threads
 from dsetkit.teachers import TeacherOptions, load_teacher
 from dsetkit.teachers.bundled import BUNDLED, fastest_engine
+from dsetkit.teachers.onnx_file import PICTURES_AT_ONCE_ON_CPU
 from tools.bundle_teacher import CHECKPOINT, SIZES
 from tools.resize_graph import resize_graph
 
@@ -57,12 +58,29 @@ def test_its_file_keeps_weights_in_half_and_names_no_place_of_its_making() -> No
 
 @pytest.mark.parametrize("engine", [ONNX_RUNTIME, OPENVINO])
 def test_labels_do_not_depend_on_the_number_of_threads_or_pictures(engine: str) -> None:
-    composites = drawn_composites(96, 96)[1]
+    composites = np.concatenate(drawn_composites(96, 96) * 2)[: PICTURES_AT_ONCE_ON_CPU + 1]
     one, three = (load(engine, threads=count) for count in (1, 3))
     depth = one(composites)
     np.testing.assert_array_equal(depth, three(composites))
     np.testing.assert_array_equal(depth, one(composites))
     np.testing.assert_array_equal(depth[:1], one(composites[:1]))
+
+
+@pytest.mark.parametrize("engine", [ONNX_RUNTIME, OPENVINO])
+def test_memory_does_not_grow_with_the_batch(engine: str) -> None:
+    program = (
+        "import resource, sys, numpy as np\n"
+        "from dsetkit.teachers import TeacherOptions, load_teacher\n"
+        "options = TeacherOptions(engine=sys.argv[1])\n"
+        "teacher = load_teacher('bundled', device='cpu', options=options, threads=1)\n"
+        "for count in (PICTURES_AT_ONCE_ON_CPU, 10 * PICTURES_AT_ONCE_ON_CPU):\n"
+        "    teacher(np.zeros((count, 224, 224, 3), np.uint8))\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    ).replace("PICTURES_AT_ONCE_ON_CPU", str(PICTURES_AT_ONCE_ON_CPU))
+    command = [sys.executable, "-c", program, engine]
+    answer = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    few, many = map(int, answer.stdout.split())
+    assert many < 1.2 * few  # whole batches of 40 take 2 to 4 times as much
 
 
 def test_openvino_answers_nearly_as_onnx_runtime_and_the_manifest_tells_them_apart(

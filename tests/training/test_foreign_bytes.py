@@ -318,7 +318,8 @@ def test_foreign_side_files_of_onnx_are_one_error(
     about = {"kind": "relative", "range": [0.0, 1.0], "height": 32, "width": None, "stride": 8}
     about |= {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "max_depth_m": 10.0}
     picture = type("Input", (), {"name": "x", "type": "tensor(float)", "shape": ["N", 3, "h", "w"]})
-    session = type("Session", (), {"get_inputs": lambda self: [picture]})
+    asked = {"get_inputs": lambda self: [picture], "get_providers": lambda self: []}
+    session = type("Session", (), asked)
     session.get_outputs = session.get_inputs
     monkeypatch.setattr(
         "dsetkit.teachers.onnx_file.open_session", lambda *names, **options: session()
