@@ -50,8 +50,12 @@ def main() -> None:
         (work / "pieces-new").rename(pieces)
     generate(work / "data", work / "train" / "foregrounds", pieces, args.samples)
     test = work / "test-data"
-    generate(test, work / "test" / "foregrounds", work / "test" / "backgrounds", args.test_samples)
-    run_python("-m", "dsetkit", "split", test, "--split-by", "sample", "--shares", 0, 0, 1)
+    if not test.exists():
+        made = work / "test-data-new"
+        others = work / "test"
+        generate(made, others / "foregrounds", others / "backgrounds", args.test_samples)
+        run_python("-m", "dsetkit", "split", made, "--split-by", "sample", "--shares", 0, 0, 1)
+        made.rename(test)
     best = train(work / "run", work / "data", is_quick=args.quick)
     run_python("-m", "dsetkit", "export-model", best, "--any-size", "--output", args.output)
     scores = work / "scores.json"
