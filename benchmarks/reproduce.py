@@ -220,7 +220,7 @@ class Reproduction:
         log = self._work / f"{stage.name}.log"
         begun = list(zip(stage.texts(quick=self._quick), self._commands(stage), strict=True))
         for text, words in begun[len(record["commands"]) :]:
-            start, status = time.perf_counter(), None
+            start, status, code = time.perf_counter(), None, commit()
             try:
                 status = self._call(words, log)
             finally:
@@ -228,7 +228,7 @@ class Reproduction:
                 if status == 0:
                     seconds = record["seconds"] - sum(one["seconds"] for one in record["commands"])
                     told = {"command": text, "seconds": round(seconds, 1)}
-                    record["commands"].append(told | commit())
+                    record["commands"].append(told | code)
                 write_json(self._record_file(stage), record)
             if status:
                 return f"a command ended with status {status}: see {log}"

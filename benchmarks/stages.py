@@ -234,7 +234,7 @@ _ALL = (
         name="bundled-teacher",
         makes="the scores of the bundled teacher on NYU test frames; not its training",
         pictures=("nyu",),
-        hours=0.2,
+        hours=0.1,
         results=("bundled_teacher",),
         amounts={"limit": NO_LIMIT},
         commands=(
@@ -332,14 +332,14 @@ _ALL = (
         results=("bench_read", "bench_read_workers"),
         needs=("data",),
         amounts={
-            "sizes": ("64 224", 64),
+            "tiers": ("rendered 'rendered, zstd and pco' recipe cache", "recipe cache"),
             "rounds": (2, 1),
-            "peers": ("", "files lmdb_msgpack"),
+            "peers": ("", "files"),
         },
         commands=(
-            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --sizes {sizes}"
+            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
             " --peers {peers} --workers 0 --threads 1 --repeat {rounds}",
-            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --sizes {sizes}"
+            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
             " --peers {peers} --workers 2 --repeat 1 --name bench_read_workers",
         ),
     ),
@@ -359,7 +359,7 @@ _ALL = (
         name="scale",
         makes="Speed: Scale",
         pictures=BOTH,
-        hours=0.15,
+        hours=0.1,
         results=("bench_scale",),
         amounts={"sizes": ("1000 10000 100000 424320", "100 200"), "openings": (3, 1)},
         commands=(
@@ -406,6 +406,7 @@ _ALL = (
     Stage(
         name="busy",
         makes="Speed: Beside other work",
+        hours=0.05,
         results=("bench_busy",),
         amounts={"busy": ("1 3", 1), "rounds": (4, 1)},
         commands=("-m benchmarks.bench_busy --busy {busy} --pictures 8 --rounds {rounds}",),
@@ -446,7 +447,7 @@ _ALL = (
         name="object-alpha",
         makes="Labels and teachers: from which alpha on an object has its depth",
         pictures=BOTH,
-        hours=0.15,
+        hours=0.05,
         results=("object_alpha",),
         amounts={"samples": (500, 8)},
         commands=(f"-m benchmarks.object_alpha {FOLDERS} --samples {{samples}}",),
@@ -454,7 +455,7 @@ _ALL = (
     Stage(
         name="flips",
         makes="Reliability: flipped bits",
-        hours=0.2,
+        hours=0.05,
         results=("flip_bits",),
         amounts={"flips": (10_000, 40)},
         commands=("-m benchmarks.flip_bits --flips {flips}",),
@@ -462,7 +463,7 @@ _ALL = (
     Stage(
         name="kills",
         makes="Reliability: kills",
-        hours=0.4,
+        hours=0.2,
         results=("kill_runs",),
         amounts={
             "verbs": ("generate 'generate --shards' import-rgbd import-images convert", "convert"),
@@ -476,6 +477,7 @@ _ALL = (
     Stage(
         name="simulation",
         makes="Scale: what a billion samples would take; nothing is timed",
+        hours=0.02,
         results=("simulate_scale",),
         amounts={"small": ("", "--small")},
         commands=("-m benchmarks.simulate_scale {small}",),
