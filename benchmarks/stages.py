@@ -417,9 +417,9 @@ _ALL = (
         pictures=BOTH,
         hours=0.8,
         results=("headline",),
-        amounts={"share": (50, 4000), "batch": (16, 8)},
+        amounts={"size": ("--share 50", "--at-most 100"), "batch": (16, 8)},
         commands=(
-            f"-m benchmarks.headline {FOLDERS} --output {{here}} --share {{share}} --epochs 1"
+            f"-m benchmarks.headline {FOLDERS} --output {{here}} {{size}} --epochs 1"
             " --batch-size {batch}",
         ),
     ),
