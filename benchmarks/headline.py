@@ -35,11 +35,14 @@ def main() -> None:
         metavar="K",
         help="make a K-th of the full set (default: 1)",
     )
+    add("--at-most", type=COUNT, metavar="N", help="make no more samples than this, for a look")
     add("--epochs", type=COUNT, default=10, metavar="N", help="of each stage (default: 10, as 002)")
     add("--batch-size", type=BATCH, default=256, metavar="N", help="of trainings (default: 256)")
     args = parser.parse_args()
 
-    count = _full_set(args.foregrounds, args.backgrounds) // args.share
+    full_set = _full_set(args.foregrounds, args.backgrounds)
+    count = min(full_set // args.share, args.at_most or full_set)
+    share = full_set // count
     args.output.mkdir(parents=True, exist_ok=True)
     dataset, cache = args.output / "dataset", args.output / "cache"
     schedule = ["--img-sizes", "32", "64", "--epochs", str(args.epochs), str(args.epochs)]
@@ -68,11 +71,11 @@ def main() -> None:
     for name, taken in seconds.items():
         print(f"{name:16} {taken:10.1f} s")
     print(f"{'in all':16} {total:10.1f} s, {count:,} samples")
-    notes = {"samples": count, "share": args.share, "epochs": args.epochs}
-    if args.share > 1:
-        notes["extrapolated to the full set, in proportion [s]"] = round(total * args.share)
+    notes = {"samples": count, "share": share, "epochs": args.epochs}
+    if share > 1:
+        notes["extrapolated to the full set, in proportion [s]"] = round(total * share)
         print(
-            f"in proportion the full set would take {total * args.share / 3600:.1f} h with as many "
+            f"in proportion the full set would take {total * share / 3600:.1f} h with as many "
             "epochs; not measured"
         )
     keep("headline", {"title": "headline", "seconds": seconds, "notes": notes}, seeds=[0])

@@ -504,6 +504,13 @@ def main() -> None:
     add("--seed", type=int, default=0, help="of the moments (default: 0)")
     add("--output", type=Path, metavar="FILE.json", help="(default: benchmarks/results)")
     args = parser.parse_args()
+    # What is ignored is inherited, as from `nohup` or a job in the background: nothing would stop.
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["PYTHONPATH"] = str(REPOSITORY)
     _load_everything()

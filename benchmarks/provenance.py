@@ -13,7 +13,6 @@ REPOSITORY = Path(__file__).parents[1]
 # What does not change a figure: the figures themselves, and the pages that show them.
 NO_CODE = (":!benchmarks/results", ":!*.md")
 FOLDERS = re.compile(r"(?<![^\s:=])/(?:[^\s/]+/)+(?=[^\s/])")
-_STARTED = time.perf_counter()
 
 
 def machine() -> dict:
@@ -45,11 +44,11 @@ def made(*, seeds: Sequence[int]) -> dict:
         seeds: Those that decide samples, trainings and choices.
 
     Returns:
-        The commit (see `commit`), the command with the last part of each path alone, the seeds,
-        and the seconds since the process loaded this module.
+        The commit at which this process began (see `commit`), the command with the last part of
+        each path alone, the seeds, and the seconds since the process loaded this module.
     """
     seconds = round(time.perf_counter() - _STARTED, 1)
-    return {**commit(), "command": command(), "seeds": list(seeds), "seconds": seconds}
+    return {**_COMMIT, "command": command(), "seeds": list(seeds), "seconds": seconds}
 
 
 def commit() -> dict[str, str | bool | None]:
@@ -70,6 +69,10 @@ def _git(*words: str) -> str | None:
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+# When the code is loaded: files may change while it runs.
+_STARTED, _COMMIT = time.perf_counter(), commit()
 
 
 def command() -> str:

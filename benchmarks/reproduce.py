@@ -186,8 +186,9 @@ class Reproduction:
         return DONE if record["done"] else BEGUN
 
     def forget(self, stage: Stage) -> None:
-        """Delete what a stage has made on the way, so that it begins anew."""
-        self._record_file(stage).unlink(missing_ok=True)
+        """Delete what a stage has made in the work folder, so that it begins anew."""
+        for file in (self._record_file(stage), *map(self._result, stage.results)):
+            file.unlink(missing_ok=True)
         shutil.rmtree(self._folder(stage), ignore_errors=True)
 
     def run(self, names: Sequence[str]) -> list[str]:
@@ -213,21 +214,21 @@ class Reproduction:
         if not record:
             self.forget(stage)
             record = {"key": self._key(stage), "done": False, "seconds": 0.0, "commands": []}
+            write_json(self._record_file(stage), record)  # a kill may come before the next time
         self._folder(stage).mkdir(parents=True, exist_ok=True)
         print(f"{where}: {stage.makes}", flush=True)
-        commands, texts = self._commands(stage), stage.texts(quick=self._quick)
         log = self._work / f"{stage.name}.log"
-        for number in range(len(record["commands"]), len(commands)):
-            before, start = record["seconds"], time.perf_counter()
-            status = None
+        begun = list(zip(stage.texts(quick=self._quick), self._commands(stage), strict=True))
+        for text, words in begun[len(record["commands"]) :]:
+            start, status, code = time.perf_counter(), None, commit()
             try:
-                status = self._call(commands[number], log)
+                status = self._call(words, log)
             finally:
-                record["seconds"] = before + time.perf_counter() - start
+                record["seconds"] = round(record["seconds"] + time.perf_counter() - start, 1)
                 if status == 0:
-                    done = sum(one["seconds"] for one in record["commands"])
-                    own = {"command": texts[number], "seconds": record["seconds"] - done}
-                    record["commands"].append(own | commit())
+                    seconds = record["seconds"] - sum(one["seconds"] for one in record["commands"])
+                    told = {"command": text, "seconds": round(seconds, 1)}
+                    record["commands"].append(told | code)
                 write_json(self._record_file(stage), record)
             if status:
                 return f"a command ended with status {status}: see {log}"
@@ -235,6 +236,7 @@ class Reproduction:
             if not self._result(name).exists():
                 self._record_file(stage).unlink()  # to begin anew the next time
                 return f"{name}.json was not written: see {log}"
+        for name in stage.results:
             self._complete(self._result(name), stage, record)
         write_json(self._record_file(stage), record | {"done": True})
         print(f"{where}: done in {timedelta(seconds=round(record['seconds']))}", flush=True)
@@ -266,7 +268,7 @@ class Reproduction:
     def _complete(self, file: Path, stage: Stage, record: Mapping) -> None:
         """Add to a result what its whole stage was and took, and publish it."""
         content = json.loads(file.read_text())
-        told = {"name": stage.name, "quick": self._quick, "seconds": round(record["seconds"], 1)}
+        told = {"name": stage.name, "quick": self._quick, "seconds": record["seconds"]}
         content["stage"] = told | {"commands": record["commands"]}
         text = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
         for folder in filter(None, (self._results, self._published)):

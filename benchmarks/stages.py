@@ -232,7 +232,7 @@ _ALL = (
         name="bundled-teacher",
         makes="the scores of the bundled teacher on NYU test frames; not its training",
         pictures=("nyu",),
-        hours=0.2,
+        hours=0.1,
         results=("bundled_teacher",),
         amounts={"limit": NO_LIMIT},
         commands=(
@@ -341,14 +341,14 @@ _ALL = (
         results=("bench_read", "bench_read_workers"),
         needs=("data",),
         amounts={
-            "sizes": ("64 224", 64),
+            "tiers": ("rendered 'rendered, zstd and pco' recipe cache", "recipe cache"),
             "rounds": (2, 1),
-            "peers": ("", "files lmdb_msgpack"),
+            "peers": ("", "files"),
         },
         commands=(
-            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --sizes {sizes}"
+            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
             " --peers {peers} --workers 0 --threads 1 --repeat {rounds}",
-            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --sizes {sizes}"
+            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
             " --peers {peers} --workers 2 --repeat 1 --name bench_read_workers",
         ),
     ),
@@ -368,7 +368,7 @@ _ALL = (
         name="scale",
         makes="Speed: Scale",
         pictures=BOTH,
-        hours=0.15,
+        hours=0.1,
         results=("bench_scale",),
         amounts={"sizes": ("1000 10000 100000 424320", "100 200"), "openings": (3, 1)},
         commands=(
@@ -415,6 +415,7 @@ _ALL = (
     Stage(
         name="busy",
         makes="Speed: Beside other work",
+        hours=0.05,
         results=("bench_busy",),
         amounts={"busy": ("1 3", 1), "rounds": (4, 1)},
         commands=("-m benchmarks.bench_busy --busy {busy} --pictures 8 --rounds {rounds}",),
@@ -425,9 +426,9 @@ _ALL = (
         pictures=BOTH,
         hours=0.8,
         results=("headline",),
-        amounts={"share": (50, 4000), "batch": (16, 8)},
+        amounts={"size": ("--share 50", "--at-most 100"), "batch": (16, 8)},
         commands=(
-            f"-m benchmarks.headline {FOLDERS} --output {{here}} --share {{share}} --epochs 1"
+            f"-m benchmarks.headline {FOLDERS} --output {{here}} {{size}} --epochs 1"
             " --batch-size {batch}",
         ),
     ),
@@ -455,7 +456,7 @@ _ALL = (
         name="object-alpha",
         makes="Labels and teachers: from which alpha on an object has its depth",
         pictures=BOTH,
-        hours=0.15,
+        hours=0.05,
         results=("object_alpha",),
         amounts={"samples": (500, 8)},
         commands=(f"-m benchmarks.object_alpha {FOLDERS} --samples {{samples}}",),
@@ -463,7 +464,7 @@ _ALL = (
     Stage(
         name="flips",
         makes="Reliability: flipped bits",
-        hours=0.2,
+        hours=0.05,
         results=("flip_bits",),
         amounts={"flips": (10_000, 40)},
         commands=("-m benchmarks.flip_bits --flips {flips}",),
@@ -471,7 +472,7 @@ _ALL = (
     Stage(
         name="kills",
         makes="Reliability: kills",
-        hours=0.4,
+        hours=0.2,
         results=("kill_runs",),
         amounts={
             "verbs": ("generate 'generate --shards' import-rgbd import-images convert", "convert"),
@@ -485,6 +486,7 @@ _ALL = (
     Stage(
         name="simulation",
         makes="Scale: what a billion samples would take; nothing is timed",
+        hours=0.02,
         results=("simulate_scale",),
         amounts={"small": ("", "--small")},
         commands=("-m benchmarks.simulate_scale {small}",),
