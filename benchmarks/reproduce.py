@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -245,7 +246,7 @@ class Reproduction:
     def _call(self, words: list[str], log: Path) -> int:
         """Run `python WORDS` with its output in a log; return its exit status."""
         words = continued(words)
-        # Trainings and verbs end with this process, however it ends; of others, Ctrl-C ends all.
+        # Trainings and verbs end with this process, however it ends.
         is_ours = words[0].endswith(".py") or words[:2] == ["-m", "dsetkit"]
         options = bound_command() if is_ours else {"env": dict(os.environ)}
         options["env"]["DSETKIT_RESULTS"] = str(self._results)
@@ -253,16 +254,17 @@ class Reproduction:
             file.write(f"$ python {' '.join(words)}\n")
             file.flush()
             child = subprocess.Popen(
-                [sys.executable, *words], cwd=REPOSITORY, stdout=file, stderr=file, **options
-            )
+                [sys.executable, *words], cwd=REPOSITORY, stdout=file, stderr=file,
+                start_new_session=True, **options,
+            )  # fmt: skip
             try:
                 return child.wait()
             except BaseException:
-                child.terminate()
+                os.killpg(child.pid, signal.SIGTERM)  # benchmarks start trainings, too
                 try:
                     child.wait(SECONDS_TO_SAVE)
                 except subprocess.TimeoutExpired:
-                    child.kill()
+                    os.killpg(child.pid, signal.SIGKILL)
                 raise
 
     def _complete(self, file: Path, stage: Stage, record: Mapping) -> None:
