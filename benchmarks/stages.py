@@ -310,7 +310,8 @@ _ALL = (
         amounts={"samples": (12_800, 64), "steps": (8000, 4), "seeds": ("0 1", 0)},
         commands=(
             f"-m benchmarks.compare_labels {FOLDERS} --nyu {{nyu}} --work {{here}}"
-            " --samples {samples} --steps {steps} --seeds {seeds} --kinds composite scene weighted",
+            " --samples {samples} --steps {steps} --seeds {seeds} --kinds composite scene"
+            " weighted shape",
         ),
     ),
     Stage(

@@ -362,7 +362,10 @@ def chain_or_all(content: Content) -> str:
     return markdown_table(["", "mask IoU", "depth RMSE [m]"], rows)
 
 
-LABEL_KINDS = {"weighted": "`weighted`: `scene`, the object counts twice in the loss"}
+LABEL_KINDS = {
+    "weighted": "`weighted`: `scene`, the object counts twice in the loss",
+    "shape": "`shape`: `scene`, the object in the teacher's own shape, scaled to its plane",
+}
 LABEL_SCORES = {  # heading -> (key, whether the lowest is best; None: no best)
     "RMSE, frames as they are [m]": ("rmse plain", min),
     "pasted: whole picture": ("rmse whole", min),
