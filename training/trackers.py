@@ -90,7 +90,10 @@ class WandB:
 
 
 class MLflow:
-    """Logs to the tracking server or folder of MLFLOW_TRACKING_URI."""
+    """Logs to the tracking server or folder of MLFLOW_TRACKING_URI.
+
+    From version 3 on MLflow opens a folder only if MLFLOW_ALLOW_FILE_STORE says so.
+    """
 
     def __init__(self, run_dir: Path, arguments: Mapping[str, Any], first_epoch: int) -> None:
         self._mlflow = _installed("mlflow")
@@ -100,7 +103,8 @@ class MLflow:
         except Exception as error:  # of MLflow, or of what it reaches its server by
             raise RunError(
                 "--log-to mlflow cannot be opened: set MLFLOW_TRACKING_URI to the address of a "
-                f"server or of a folder (file:///home/me/mlruns); it said: {one_line(error)}"
+                "server or of a folder (file:///home/me/mlruns, with MLFLOW_ALLOW_FILE_STORE=true "
+                f"from MLflow 3 on); it said: {one_line(error)}"
             ) from error
         self._mlflow.log_params({name: str(value)[:500] for name, value in arguments.items()})
 
