@@ -23,17 +23,13 @@ if __name__ in SCRIPT_NAMES:
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from dsetkit.arguments import Parser
 from dsetkit.console import run
 from dsetkit.errors import RunError
 from models import ModelError
 from training.scoring.flags import add_evaluation_arguments
-from training.scoring.protocols import Scale, add_protocol_arguments, read_protocol
-
-if TYPE_CHECKING:
-    import torch
+from training.scoring.protocols import add_protocol_arguments, read_protocol
 
 SCRIPT = "evaluate_depth.py"
 
@@ -64,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from models import answer, load_model
     from training.loop import Batch, evaluate, prepare_batch
     from training.preflight import check_has_depth
-    from training.scoring import evaluation, report
-    from training.scoring.depth_scores import DepthScores, check_scales, scale_of
+    from training.scoring import depth_scores, evaluation, report
+    from training.scoring.baselines import mean_depth_map
     from training.scoring.pictures import depth_grid, pictures_of
 
     # ---- Network and data ----------------------------------------------------------------------
@@ -79,19 +75,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     depths = SampleDataset(args.data, split=args.split, size=target_size, fields=("depth",))
     for samples in (pictures, depths):
         evaluation.keep_some(samples, args.limit_samples)
-    manifest, scale = pictures.manifest, scale_of(pictures.manifest)
+    manifest, scale = pictures.manifest, depth_scores.scale_of(pictures.manifest)
     is_shown = bool(args.grid or args.published)
-    check_scales(metadata, scale, align=args.align, is_shown=is_shown, where=args.data)
+    depth_scores.check_scales(metadata, scale, align=args.align, is_shown=is_shown, where=args.data)
     evaluation.check_has_samples(pictures, args.data, args.split)
     check_has_depth(depths, args.split, name=args.data)
 
     # ---- Scores of the network and of the baselines --------------------------------------------
     train_data = args.train_data or args.data
-    mean_map = train_mean_map(train_data, size, scale)
-    if mean_map is None and args.train_data:
+    train = SampleDataset(train_data, split="train", size=size, fields=("depth",))
+    train_scale = depth_scores.scale_of(train.manifest)
+    depth_scores.check_same_depth(train_data, train_scale, expected=scale)
+    check_has_depth(train, "train", name=train_data)
+    if args.train_data and not len(train):
         raise RunError(f"--train-data {train_data} has no train samples: give another dataset")
+    loader = make_loader(train, batch_size=64, shuffle=False)
+    mean_map = mean_depth_map(loader) if len(train) else None
     protocol = read_protocol(args, scale, prediction_kind=str(metadata["depth_kind"]))
-    scorer = DepthScores("model", protocol, mean_map=mean_map, published=args.published)
+    scorer = depth_scores.DepthScores(
+        "model", protocol, mean_map=mean_map, published=args.published
+    )
 
     def update(batch: Batch) -> None:
         batch = prepare_batch(batch, network.device)
@@ -126,19 +129,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             return depth_grid(pictures_of(stored, inputs), stored["depth"], depth, **scale)
 
         evaluation.write_grid(args.grid, shown, network.predict, draw, device=network.device)
-
-
-def train_mean_map(dataset: str, size: tuple[int, int], scale: Scale) -> "torch.Tensor | None":
-    """(1, 1, H, W) mean depth of a dataset's train split; None when it has no train samples."""
-    from dsetkit import SampleDataset, make_loader
-    from training.preflight import check_has_depth
-    from training.scoring.baselines import mean_depth_map
-    from training.scoring.depth_scores import check_same_depth, scale_of
-
-    data = SampleDataset(dataset, split="train", size=size, fields=("depth",))
-    check_same_depth(dataset, scale_of(data.manifest), expected=scale)
-    check_has_depth(data, "train", name=dataset)
-    return mean_depth_map(make_loader(data, batch_size=64, shuffle=False)) if len(data) else None
 
 
 if __name__ == "__main__":
