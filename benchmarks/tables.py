@@ -365,6 +365,7 @@ def chain_or_all(content: Content) -> str:
 LABEL_KINDS = {
     "weighted": "`weighted`: `scene`, the object counts twice in the loss",
     "shape": "`shape`: `scene`, the object in the teacher's own shape, scaled to its plane",
+    "sized": "`sized`: `scene`, the plane as near as the object is large",
 }
 LABEL_SCORES = {  # heading -> (key, whether the lowest is best; None: no best)
     "RMSE, frames as they are [m]": ("rmse plain", min),
