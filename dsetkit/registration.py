@@ -46,7 +46,40 @@ def find_motion(composite: np.ndarray, background: np.ndarray) -> np.ndarray | N
         float64 (2, 3): the background shows at M @ (x, y, 1) what the composite shows at (x, y), in
         px. None if no motion can be told: too few corners, or another view.
     """
-    before, after = _local_contrast(background), _local_contrast(composite)
+    return _motion_between(_local_contrast(background), _local_contrast(composite))
+
+
+def register_background(background: np.ndarray, composite: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Moves a background to where its composite shows the scene.
+
+    Args:
+        background: uint8 (H, W, 3) RGB.
+        composite: The same view with a foreground, of the same size.
+
+    Returns:
+        The moved background; beyond its edge, the edge is repeated. It is the same array if no
+        motion can be told, if the motion is too small to be told from noise, or if the moved
+        background resembles the composite less. So an exact background stays as it is. And whether
+        a motion could be told: otherwise the view is another one, or too plain.
+    """
+    before, target = _local_contrast(background), _local_contrast(composite)
+    motion = _motion_between(before, target)
+    if motion is None or _greatest_motion(motion, background.shape) < LEAST_MOTION_PX:
+        return background, motion is not None
+    moved = cv2.warpAffine(
+        background,
+        motion,
+        background.shape[1::-1],
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    was_apart = cv2.norm(target, before, cv2.NORM_L1)
+    is_apart = cv2.norm(target, _local_contrast(moved), cv2.NORM_L1)
+    return (moved if is_apart < was_apart else background), True
+
+
+def _motion_between(before: np.ndarray, after: np.ndarray) -> np.ndarray | None:
+    """As `find_motion`, of what `_local_contrast` gives for background and composite."""
     corners = cv2.goodFeaturesToTrack(before, CORNERS, CORNER_QUALITY, CORNERS_APART_PX)
     if corners is None:
         return None
@@ -64,34 +97,6 @@ def find_motion(composite: np.ndarray, background: np.ndarray) -> np.ndarray | N
         return None
     greatest = GREATEST_MOTION * math.hypot(*before.shape)
     return motion if _greatest_motion(motion, before.shape) < greatest else None
-
-
-def register_background(background: np.ndarray, composite: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Moves a background to where its composite shows the scene.
-
-    Args:
-        background: uint8 (H, W, 3) RGB.
-        composite: The same view with a foreground, of the same size.
-
-    Returns:
-        The moved background; beyond its edge, the edge is repeated. It is the same array if no
-        motion can be told, if the motion is too small to be told from noise, or if the moved
-        background resembles the composite less. So an exact background stays as it is. And whether
-        a motion could be told: otherwise the view is another one, or too plain.
-    """
-    motion = find_motion(composite, background)
-    if motion is None or _greatest_motion(motion, background.shape) < LEAST_MOTION_PX:
-        return background, motion is not None
-    moved = cv2.warpAffine(
-        background,
-        motion,
-        background.shape[1::-1],
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    target, *both = (_local_contrast(pixels) for pixels in (composite, background, moved))
-    before, after = (cv2.norm(target, one, cv2.NORM_L1) for one in both)
-    return (moved if after < before else background), True
 
 
 def _local_contrast(pixels: np.ndarray) -> np.ndarray:
