@@ -25,7 +25,7 @@ def scale_and_crop(batch: Batch, *, max_scale: float = 1.5, depth_is_metric: boo
     reach = 1 - 1 / scale  # how far the crop's centre may move from the middle, in half sides
     shift_x, shift_y = (reach * uniform(batch, -1, 1) for _ in range(2))
     zero = torch.zeros_like(scale)
-    moved = _sample(batch, [1 / scale, zero, shift_x, zero, 1 / scale, shift_y])
+    moved = _sample(batch, _theta(1 / scale, zero, shift_x, zero, 1 / scale, shift_y))
     if "depth" in moved and depth_is_metric:
         moved["depth"] = moved["depth"] / scale
     return moved
@@ -43,8 +43,8 @@ def rotate(batch: Batch, *, max_degrees: float = 10.0) -> Batch:
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     height, width = next(iter(batch.values())).shape[-2:]
     # in shares of the half sides, as affine_grid counts; a turn is one in pixels
-    rows = [cos, -sin * (height / width), zero, sin * (width / height), cos, zero]
-    return _sample(batch, rows, outside="reflection", depth_outside="zeros")
+    theta = _theta(cos, -sin * (height / width), zero, sin * (width / height), cos, zero)
+    return _sample(batch, theta, outside="reflection", depth_outside="zeros")
 
 
 def misalign(batch: Batch, *, max_shift_px: float = 2.0, strength: float = 0.1) -> Batch:
@@ -61,8 +61,8 @@ def misalign(batch: Batch, *, max_shift_px: float = 2.0, strength: float = 0.1) 
     x_px, y_px = (uniform(batch, -max_shift_px, max_shift_px) for _ in range(2))
     brightness, contrast = (uniform(batch, 1 - strength, 1 + strength) for _ in range(2))
     one, zero = torch.ones_like(x_px), torch.zeros_like(x_px)
-    rows = [one, zero, x_px * (2 / width), zero, one, y_px * (2 / height)]
-    background = _sample({"background": batch["background"]}, rows)["background"]
+    theta = _theta(one, zero, x_px * (2 / width), zero, one, y_px * (2 / height))
+    background = _moved(batch["background"], theta)
     grey_level = grey_levels(background).mean(dim=(1, 2, 3), keepdim=True)
     relit = torch.lerp(grey_level, background, contrast) * brightness
     return batch | {"background": relit.clamp(0, 1)}
@@ -86,7 +86,7 @@ def handheld(
     if "background" not in batch:
         return batch
     motion = _draw_motion(batch, max_shift, max_zoom, max_degrees)
-    return batch | _moved(batch["background"], motion)
+    return batch | {"background": _moved(batch["background"], motion)}
 
 
 def registered(
@@ -121,11 +121,10 @@ def registered(
     away, left = _draw_motion(batch, *bounds), _draw_motion(batch, *(rest * b for b in bounds))
     fate = uniform(batch, 0, 1)
     own = batch["background"]
-    moved = _moved(own, away)["background"]
-    back = _moved(moved, left @ torch.linalg.inv_ex(away)[0])["background"]
-    return batch | {
-        "background": torch.where(fate < exact, own, torch.where(fate > 1 - failed, moved, back))
-    }
+    moved = _moved(own, away)
+    back = _moved(moved, left @ torch.linalg.inv_ex(away)[0])
+    seen = torch.where(fate < exact, own, torch.where(fate > 1 - failed, moved, back))
+    return batch | {"background": seen}
 
 
 def _draw_motion(
@@ -138,15 +137,15 @@ def _draw_motion(
     angle = extent * uniform(batch, -max_degrees, max_degrees) * (math.pi / 180)
     height, width = batch["background"].shape[-2:]
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
-    zero = torch.zeros_like(x)
-    rows = [cos, -sin * (height / width), x, sin * (width / height), cos, y, zero, zero, zero + 1]
-    return torch.stack(rows, dim=-1).view(-1, 3, 3)
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    return _theta(
+        *(cos, -sin * (height / width), x), *(sin * (width / height), cos, y), *(zero, zero, one)
+    )
 
 
-def _moved(background: torch.Tensor, motion: torch.Tensor) -> Batch:
-    """Backgrounds moved by motions (N, 3, 3); their edges are repeated."""
-    rows = list(motion[:, :2].reshape(-1, 6, 1, 1, 1).unbind(dim=1))
-    return _sample({"background": background}, rows)
+def _moved(background: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
+    """Backgrounds moved by motions (N, 2 or 3, 3); their edges are repeated."""
+    return _sample({"background": background}, motion[:, :2])["background"]
 
 
 def wrong_background(batch: Batch, *, share: float = 0.25) -> Batch:
@@ -167,9 +166,14 @@ def wrong_background(batch: Batch, *, share: float = 0.25) -> Batch:
     return batch | {"background": torch.where(is_wrong, every[(rows + steps) % count], own)}
 
 
+def _theta(*numbers: torch.Tensor) -> torch.Tensor:
+    """The numbers of affine maps, row by row, each (N, 1, 1, 1), as (N, rows, 3)."""
+    return torch.stack(numbers, dim=-1).view(-1, len(numbers) // 3, 3)
+
+
 def _sample(
     batch: Batch,
-    rows: list[torch.Tensor],
+    theta: torch.Tensor,
     *,
     outside: str = "border",
     depth_outside: str = "border",
@@ -178,11 +182,10 @@ def _sample(
 
     Args:
         batch: all fields of one size.
-        rows: the six numbers of `F.affine_grid`'s theta, row by row, each (N, 1, 1, 1).
+        theta: (N, 2, 3), as `F.affine_grid` takes it.
         outside: `padding_mode` of `F.grid_sample` for pictures and mask.
         depth_outside: the same for depth.
     """
-    theta = torch.stack(rows, dim=-1).view(-1, 2, 3)  # (N, 2, 3)
     shape = list(next(iter(batch.values())).shape)
     grid = F.affine_grid(theta, shape, align_corners=False)
     whole, exact = ("bilinear", outside), ("nearest", depth_outside)
