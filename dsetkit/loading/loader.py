@@ -160,13 +160,11 @@ class SampleLoader(DataLoader[Sample]):
         return _pinned(batch) if self.pin_memory else batch
 
 
-class CacheToDevice(SampleLoader):
-    """Reads batches from a cache and moves them to a device.
-
-    Depth goes there as the cache holds it, in half the bytes, and becomes float32 there.
+class _ToDevice(SampleLoader):
+    """Reads batches of a SampleDataset; they end up on a device.
 
     Args:
-        data: A SampleDataset with a cache, or a Subset of one; see `is_cached`.
+        data: A SampleDataset, or a Subset of one.
         batches: Which samples make which batch.
         device: Where to.
         threads: Threads that read ahead.
@@ -184,9 +182,20 @@ class CacheToDevice(SampleLoader):
         super().__init__(data, batches, threads=threads, pin_memory=self._device.type == "cuda")
         self._source, self._positions = _our_source(data)
 
+    def _places(self, positions: Iterable[int]) -> list[int]:
+        """Positions in the SampleDataset of positions in the data."""
+        return [self._positions[position] for position in positions]
+
+
+class CacheToDevice(_ToDevice):
+    """Reads batches from a cache and moves them to a device; see `is_cached`.
+
+    Depth goes there as the cache holds it, in half the bytes, and becomes float32 there.
+    """
+
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as in SampleLoader
         def read(positions: list[int]) -> Batch:
-            batch = self._source.read_cached([self._positions[number] for number in positions])
+            batch = self._source.read_cached(self._places(positions))
             return _pinned(batch) if self.pin_memory else batch
 
         def move(batch: Batch) -> Batch:
@@ -195,28 +204,10 @@ class CacheToDevice(SampleLoader):
         return _read_ahead(read, move, self._batches, threads=self.threads)
 
 
-class DeviceLoader(SampleLoader):
-    """Composites batches of recipes on a device; the batches stay there.
+class DeviceLoader(_ToDevice):
+    """Composites batches of recipes on a device; see `can_composite_on_device`."""
 
-    Args:
-        data: A SampleDataset with recipes, or a Subset of one; see `can_composite_on_device`.
-        batches: Which samples make which batch.
-        device: Where to composite.
-        threads: Threads that read recipes ahead.
-    """
-
-    def __init__(
-        self,
-        data: Dataset[Sample],
-        batches: EpochBatches,
-        *,
-        device: torch.device | str,
-        threads: int,
-    ) -> None:
-        self._device = torch.device(device)
-        super().__init__(data, batches, threads=threads, pin_memory=self._device.type == "cuda")
-        self._source, self._positions = _our_source(data)
-        self._compositor: DeviceCompositor | None = None  # made when the first batch is asked for
+    _compositor: DeviceCompositor | None = None  # made when the first batch is asked for
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as in SampleLoader
         compositor = self._compositor or self._source.device_compositor(self._device)
@@ -226,9 +217,7 @@ class DeviceLoader(SampleLoader):
         other_fields = [name for name in fields if name not in ("background", *composited)]
 
         def read(positions: list[int]) -> tuple[Placements, Batch]:
-            records, batch = self._source.read_recipes(
-                [self._positions[position] for position in positions], other_fields
-            )
+            records, batch = self._source.read_recipes(self._places(positions), other_fields)
             placements = compositor.place(records)
             return (placements.pinned(), _pinned(batch)) if self.pin_memory else (placements, batch)
 
