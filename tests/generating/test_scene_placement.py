@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -70,6 +71,28 @@ def worlds(make: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) 
     return {layout: make(root / layout, layout=layout) for layout in LAYOUTS}
 
 
+@pytest.fixture(scope="module")
+def harmonised(
+    make: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("harmonised")
+    return {one: make(root / one, layout=one, harmonise=HARMONISED) for one in LAYOUTS}
+
+
+class Kind(NamedTuple):
+    """A kind of dataset: what `make` is given for it, and the whole ones by layout."""
+
+    options: dict[str, object]
+    worlds: dict[str, Path]
+
+
+@pytest.fixture(scope="module", params=["plain", "harmonised"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    if request.param == "plain":
+        return Kind({}, request.getfixturevalue("worlds"))
+    return Kind({"harmonise": HARMONISED}, request.getfixturevalue("harmonised"))
+
+
 def test_objects_are_hidden_and_layouts_hold_the_same(worlds: dict[str, Path]) -> None:
     assert_same_samples(worlds["recipe"], worlds["rendered"], lossy=("composite",))
     dataset = Dataset(worlds["recipe"])
@@ -88,29 +111,36 @@ def test_objects_are_hidden_and_layouts_hold_the_same(worlds: dict[str, Path]) -
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow)])
 def test_workers_never_change_a_byte(
-    worlds: dict[str, Path], make: Callable, tmp_path: Path, workers: int, layout: str
+    kind: Kind, make: Callable, tmp_path: Path, workers: int, layout: str
 ) -> None:
-    assert same_file(make(tmp_path / "d", workers=workers, layout=layout), worlds[layout])
+    again = make(tmp_path / "d", workers=workers, layout=layout, **kind.options)
+    assert same_file(again, kind.worlds[layout])
 
 
-def test_shards_hold_the_same_samples(
-    worlds: dict[str, Path], make: Callable, tmp_path: Path
-) -> None:
-    parts = make(tmp_path / "d", shards=3)
-    assert Dataset(parts).manifest.fingerprint == Dataset(worlds["recipe"]).manifest.fingerprint
-    assert_same_samples(parts, worlds["recipe"])
+def test_shards_hold_the_same_samples(kind: Kind, make: Callable, tmp_path: Path) -> None:
+    parts, whole = make(tmp_path / "d", shards=3, **kind.options), kind.worlds["recipe"]
+    assert Dataset(parts).manifest.fingerprint == Dataset(whole).manifest.fingerprint
+    assert_same_samples(parts, whole)
     merge([parts], tmp_path / "whole", shards=1)
-    assert_same_samples(tmp_path / "whole", worlds["recipe"])
+    assert_same_samples(tmp_path / "whole", whole)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_cut_off_run_goes_on_to_the_same_bytes(
-    worlds: dict[str, Path], make: Callable, tmp_path: Path, layout: str
+    kind: Kind, make: Callable, tmp_path: Path, layout: str
 ) -> None:
     with pytest.raises(CutOffError):
-        make(tmp_path / "d", layout=layout, progress=stop_at(40))
-    make(tmp_path / "d", layout=layout)
-    assert contents(tmp_path / "d") == contents(worlds[layout])
+        make(tmp_path / "d", layout=layout, progress=stop_at(40), **kind.options)
+    make(tmp_path / "d", layout=layout, **kind.options)
+    assert contents(tmp_path / "d") == contents(kind.worlds[layout])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_ray_changes_no_byte(kind: Kind, make: Callable, tmp_path: Path, layout: str) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: dsetkit[ray]")
+    again = make(tmp_path / "d", layout=layout, engine="ray", workers=2, **kind.options)
+    assert same_file(again, kind.worlds[layout])
 
 
 def test_a_run_does_not_go_on_with_other_heights(make: Callable, tmp_path: Path) -> None:
@@ -153,14 +183,6 @@ def test_a_reader_that_hides_nothing_refuses_the_recipes(worlds: dict[str, Path]
 # ---- harmonised --------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def harmonised(
-    make: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("harmonised")
-    return {one: make(root / one, layout=one, harmonise=HARMONISED) for one in LAYOUTS}
-
-
 def test_looks_are_of_the_recipe_and_layouts_hold_the_same(
     worlds: dict[str, Path], harmonised: dict[str, Path]
 ) -> None:
@@ -178,44 +200,6 @@ def test_looks_are_of_the_recipe_and_layouts_hold_the_same(
                  if value}  # fmt: skip
         assert (plain.image(old, "depth") == dataset.image(new, "depth")).mean() > 0.95
     assert {"colour", "shadow"} <= seen
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_workers_change_no_byte_of_harmonised_samples(
-    harmonised: dict[str, Path], make: Callable, tmp_path: Path, layout: str
-) -> None:
-    again = make(tmp_path / "d", workers=2, layout=layout, harmonise=HARMONISED)
-    assert same_file(again, harmonised[layout])
-
-
-def test_shards_hold_the_same_harmonised_samples(
-    harmonised: dict[str, Path], make: Callable, tmp_path: Path
-) -> None:
-    parts = make(tmp_path / "d", shards=3, harmonise=HARMONISED)
-    assert_same_samples(parts, harmonised["recipe"])
-    merge([parts], tmp_path / "whole", shards=1)
-    assert_same_samples(tmp_path / "whole", harmonised["recipe"])
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_cut_off_run_goes_on_to_the_same_harmonised_bytes(
-    harmonised: dict[str, Path], make: Callable, tmp_path: Path, layout: str
-) -> None:
-    with pytest.raises(CutOffError):
-        make(tmp_path / "d", layout=layout, harmonise=HARMONISED, progress=stop_at(40))
-    make(tmp_path / "d", layout=layout, harmonise=HARMONISED)
-    assert contents(tmp_path / "d") == contents(harmonised[layout])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_ray_changes_no_byte_of_harmonised_samples(
-    harmonised: dict[str, Path], make: Callable, tmp_path: Path, layout: str
-) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: dsetkit[ray]")
-    again = make(tmp_path / "d", layout=layout, harmonise=HARMONISED, engine="ray", workers=2)
-    assert same_file(again, harmonised[layout])
 
 
 @pytest.mark.parametrize("there, wanted", [LAYOUTS, LAYOUTS[::-1]])
