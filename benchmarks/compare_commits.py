@@ -1,0 +1,252 @@
+"""Compares the speed of two commits, or of more: whole commands of each, in turn, in one run.
+
+    python -m benchmarks.compare_commits --foregrounds DIR --backgrounds DIR --commits 5bb927a HEAD
+
+Each commit is checked out into a folder of its own and runs as its users run it, with this Python
+and its libraries. What is measured:
+
+    start             `train_depth.py --help`
+    generate ...      whole commands, start included: recipes and the rendered layout in one
+                      process without a teacher, the rendered layout with the bundled teacher
+    read ...          a warm epoch of `make_loader`, in batches of 64, in random order
+    verify, stats     whole commands on the rendered dataset with depth, less the start of `info`
+    step ...          training steps on batches of 32 at 64 px: the second epoch of a short training
+
+Every commit makes its own datasets from the same pictures. Figures are medians of the rounds; the
+ratio is that of the first commit to the last, so 2 means twice as fast, or half the memory.
+"""
+
+import csv
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.common import REPOSITORY, keep, markdown_table
+from dsetkit.arguments import COUNT, Parser
+
+READ = """
+import sys, time
+from dsetkit import SampleDataset, make_loader
+from dsetkit.devices import keep_freed_memory
+store, size, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+keep_freed_memory()
+loader = make_loader(SampleDataset(store, split=None, size=size), 64, workers=0, threads=threads)
+for _ in loader: pass
+start, samples = time.perf_counter(), 0
+while time.perf_counter() - start < 2:
+    samples += sum(len(batch["composite"]) for batch in loader)
+print((time.perf_counter() - start) / samples)
+"""
+BATCH, STEPS = 32, 6  # of the short trainings
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A commit, and a folder for what it makes.
+
+    Attributes:
+        commit: Its whole name.
+        tree: The checked out files.
+        work: For its datasets and runs.
+    """
+
+    commit: str
+    tree: Path
+    work: Path
+
+    def run(self, *words: object) -> tuple[float, float, str]:
+        """Runs `python WORDS`; returns seconds, peak memory of the process [MB], and stdout."""
+        env = {**os.environ, "PYTHONPATH": str(self.tree)}
+        command = [sys.executable, *map(str, words)]
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=self.tree, env=env, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert process.stdout is not None
+        shown = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            text = " ".join(command[1:])
+            raise SystemExit(f"{self.commit[:10]}: `{text}` ended with {process.returncode}")
+        return seconds, usage.ru_maxrss / 1024, shown
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much each piece of work does; see the options of the same names."""
+
+    recipes: int
+    rendered: int
+    labelled: int
+    read: int
+
+
+# ---- the pieces: each takes a checkout and returns figures by name, less is better -------------
+
+
+def start(at: Checkout) -> dict[str, float]:
+    return {"start: `train_depth.py --help` [s]": at.run("train_depth.py", "--help")[0]}
+
+
+def generate(
+    at: Checkout, name: str, samples: int, what: str, pictures: list[object], options: str
+) -> dict[str, float]:
+    """Generates anew; µs a sample of the whole command, and the peak memory with the teacher."""
+    output = at.work / name
+    shutil.rmtree(output, ignore_errors=True)
+    words = ["-m", "dsetkit", "generate", *pictures, "--output", output, "--num-samples", samples]
+    seconds, peak_mb, _ = at.run(*words, *options.split())
+    figures = {f"generate: {what} [µs a sample]": seconds / samples * 1e6}
+    if "--teacher none" not in options:
+        figures[f"generate: {what}, peak memory [MB]"] = peak_mb
+    return figures
+
+
+def read(at: Checkout, name: str, *, size: int, threads: int) -> dict[str, float]:
+    seconds = float(at.run("-c", READ, at.work / name, size, threads)[2])
+    what = f"read: {name}, {size} px, threads: {threads} [µs a sample]"
+    return {what: seconds * 1e6}
+
+
+def whole_dataset(at: Checkout, samples: int) -> dict[str, float]:
+    """`verify` and `stats` of the labelled dataset, without what `info` takes to start."""
+    seconds = {
+        verb: at.run("-m", "dsetkit", verb, at.work / "labelled")[0]
+        for verb in ("info", "verify", "stats")
+    }
+    return {
+        f"`{verb}` [µs a sample]": (seconds[verb] - seconds["info"]) / samples * 1e6
+        for verb in ("verify", "stats")
+    }
+
+
+def step(at: Checkout, script: str, arch: str) -> dict[str, float]:
+    """The second epoch of a training: [s a step]."""
+    run = at.work / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    at.run(
+        script, "--data", at.work / "labelled", "--output", run, "--arch", arch, "--img-sizes", 64,
+        "--batch-size", BATCH, "--epochs", 2, "--limit-samples", BATCH * STEPS, "--val-every", 9,
+    )  # fmt: skip
+    with (run / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {f"step: `{arch}` [s]": BATCH / float(rows[-1]["samples_per_s"])}
+
+
+def pieces(pictures: list[object], amounts: Amounts) -> list[Callable[[Checkout], dict]]:
+    none = "--teacher none --workers 0 --layout"
+    return [
+        start,
+        *(
+            partial(
+                generate, name=name, samples=samples, what=what, pictures=pictures, options=options
+            )
+            for name, samples, what, options in (
+                ("many", amounts.recipes, "recipes", f"{none} recipe"),
+                ("rendered", amounts.rendered, "rendered", f"{none} rendered"),
+                ("recipe", amounts.read, "recipes for reading", f"{none} recipe"),
+                ("labelled", amounts.labelled, "with the bundled teacher", "--workers 2"),
+            )
+        ),
+        *(
+            partial(read, name=name, size=size, threads=threads)
+            for name in ("rendered", "recipe")
+            for size, threads in ((64, 1), (64, 2), (224, 1))
+        ),
+        partial(whole_dataset, samples=amounts.labelled),
+        partial(step, script="train_depth.py", arch="depth_lite"),
+        partial(step, script="train_depth.py", arch="resnet50_upproj"),
+        partial(step, script="train_mask.py", arch="mask_autoencoder"),
+    ]
+
+
+# ---- measuring ---------------------------------------------------------------------------------
+
+
+def check_out(commit: str, folder: Path) -> Checkout:
+    name = _git("rev-parse", "--verify", f"{commit}^{{commit}}")
+    _git("clone", "--quiet", "--shared", REPOSITORY, folder / "tree")
+    _git("-C", folder / "tree", "checkout", "--quiet", name)
+    (folder / "work").mkdir()
+    return Checkout(name, folder / "tree", folder / "work")
+
+
+def _git(*words: object) -> str:
+    command = ["git", *map(str, words)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def measure(
+    checkouts: list[Checkout], works: list[Callable[[Checkout], dict]], *, rounds: int
+) -> dict[str, list[list[float]]]:
+    """All pieces of all commits in turn, round after round.
+
+    Returns:
+        Name -> for each commit its figures, one a round.
+    """
+    figures: dict[str, list[list[float]]] = {}
+    for number in range(rounds):
+        for work in works:
+            # Every second round begins with the last commit: a drift then favours none.
+            for place in list(range(len(checkouts)))[:: 1 if number % 2 == 0 else -1]:
+                for name, value in work(checkouts[place]).items():
+                    of_all = figures.setdefault(name, [[] for _ in checkouts])
+                    of_all[place].append(value)
+                    print(f"round {number + 1}: {checkouts[place].commit[:10]}: {name}: {value:g}",
+                          flush=True)  # fmt: skip
+    return figures
+
+
+def table(commits: list[str], figures: dict[str, list[list[float]]]) -> str:
+    headings = ["what", *(f"`{commit[:10]}`" for commit in commits), "ratio"]
+    rows = []
+    for name, of_all in figures.items():
+        medians = [statistics.median(found) for found in of_all]
+        rows.append([name, *(f"{x:,.3g}" if x < 100 else f"{x:,.0f}" for x in medians),
+                     f"{medians[0] / medians[-1]:.2f}"])  # fmt: skip
+    return markdown_table(headings, rows)
+
+
+def main() -> None:
+    parser = Parser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--foregrounds", type=Path, required=True, metavar="DIR", help="cut-outs with alpha")
+    add("--backgrounds", type=Path, required=True, metavar="DIR", help="photographs")
+    add("--commits", nargs="+", required=True, metavar="COMMIT", help="the oldest first")
+    add("--recipes", type=COUNT, default=60_000, help="to generate (default: %(default)s)")
+    add("--rendered", type=COUNT, default=6000, help="to generate (default: %(default)s)")
+    add("--labelled", type=COUNT, default=600, help="with depth (default: %(default)s)")
+    add("--read", type=COUNT, default=4096, help="recipes to read (default: %(default)s)")
+    add("--rounds", type=COUNT, default=3, help="(default: %(default)s)")
+    args = parser.parse_args()
+    pictures = ["--foregrounds", args.foregrounds.resolve()]
+    pictures += ["--backgrounds", args.backgrounds.resolve()]
+    amounts = Amounts(args.recipes, args.rendered, args.labelled, args.read)
+    with tempfile.TemporaryDirectory(prefix="compare_commits-") as folder:
+        places = [Path(folder) / str(number) for number in range(len(args.commits))]
+        for place in places:
+            place.mkdir()
+        checkouts = [check_out(*pair) for pair in zip(args.commits, places, strict=True)]
+        figures = measure(checkouts, pieces(pictures, amounts), rounds=args.rounds)
+    commits = [checkout.commit for checkout in checkouts]
+    print("\n" + table(commits, figures) + "\n")
+    content = {"commits": commits, "rounds": args.rounds, "figures": figures}
+    keep("compare_commits", content, seeds=[0])
+
+
+if __name__ == "__main__":
+    main()
