@@ -8,7 +8,8 @@ and its libraries. What is measured:
     start             `train_depth.py --help`
     generate ...      whole commands, start included: recipes and the rendered layout in one
                       process without a teacher, the rendered layout with the bundled teacher
-    read ...          a warm epoch of `make_loader`, in batches of 64, in random order
+    read ...          warm epochs of `make_loader`, in batches of 64, in random order: composite and
+                      mask; `labelled` is the rendered layout with depth
     verify, stats     whole commands on the rendered dataset with depth, less the start of `info`
     step ...          training steps on batches of 32 at 64 px: the second epoch of a short training
 
@@ -36,9 +37,10 @@ READ = """
 import sys, time
 from dsetkit import SampleDataset, make_loader
 from dsetkit.devices import keep_freed_memory
-store, size, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+store, size, threads, fields = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
 keep_freed_memory()
-loader = make_loader(SampleDataset(store, split=None, size=size), 64, workers=0, threads=threads)
+samples = SampleDataset(store, split=None, size=size, fields=fields)
+loader = make_loader(samples, 64, workers=0, threads=threads)
 for _ in loader: pass
 start, samples = time.perf_counter(), 0
 while time.perf_counter() - start < 2:
@@ -114,7 +116,8 @@ def generate(
 
 
 def read(at: Checkout, name: str, *, size: int, threads: int) -> dict[str, float]:
-    seconds = float(at.run("-c", READ, at.work / name, size, threads)[2])
+    fields = ["composite", "mask", "depth"][: 3 if name == "labelled" else 2]
+    seconds = float(at.run("-c", READ, at.work / name, size, threads, *fields)[2])
     what = f"read: {name}, {size} px, threads: {threads} [µs a sample]"
     return {what: seconds * 1e6}
 
@@ -161,7 +164,7 @@ def pieces(pictures: list[object], amounts: Amounts) -> list[Callable[[Checkout]
         ),
         *(
             partial(read, name=name, size=size, threads=threads)
-            for name in ("rendered", "recipe")
+            for name in ("rendered", "recipe", "labelled")
             for size, threads in ((64, 1), (64, 2), (224, 1))
         ),
         partial(whole_dataset, samples=amounts.labelled),
