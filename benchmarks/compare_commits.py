@@ -21,7 +21,6 @@ ratio is that of the first commit to the last, so 2 means twice as fast, or half
 import csv
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.common import REPOSITORY, keep, markdown_table
+from benchmarks import tables
+from benchmarks.common import REPOSITORY, keep
 from dsetkit.arguments import COUNT, Parser
 
 READ = """
@@ -237,16 +237,6 @@ def measure(
     return figures
 
 
-def table(commits: list[str], figures: dict[str, list[list[float]]]) -> str:
-    headings = ["what", *(f"`{commit[:10]}`" for commit in commits), "ratio"]
-    rows = []
-    for name, of_all in figures.items():
-        medians = [statistics.median(found) for found in of_all]
-        rows.append([name, *(f"{x:,.3g}" if x < 100 else f"{x:,.0f}" for x in medians),
-                     f"{medians[0] / medians[-1]:.2f}"])  # fmt: skip
-    return markdown_table(headings, rows)
-
-
 def main() -> None:
     parser = Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -269,8 +259,8 @@ def main() -> None:
         checkouts = [check_out(*pair) for pair in zip(args.commits, places, strict=True)]
         figures = measure(checkouts, pieces(pictures, amounts), rounds=args.rounds)
     commits = [checkout.commit for checkout in checkouts]
-    print("\n" + table(commits, figures) + "\n")
     content = {"commits": commits, "rounds": args.rounds, "figures": figures}
+    print("\n" + tables.compare_commits(content) + "\n")
     keep("compare_commits", content, seeds=[0])
 
 

@@ -31,10 +31,8 @@ from benchmarks.common import keep, link_into, markdown_table, run_python
 from dsetkit import SampleDataset
 from dsetkit.arguments import COUNT, Parser
 from dsetkit.assets import central_square, load_foregrounds
-from dsetkit.compositing.planes import NEARNESS, OBJECT_ALPHA
-from dsetkit.compositing.randomness import Stream, uniform
+from dsetkit.compositing.planes import OBJECT_ALPHA
 from dsetkit.compositing.resizing import resize_image
-from dsetkit.datasets import Dataset
 from dsetkit.files import write_json
 from dsetkit.importing.paste import Paster
 from models import answer, create_model, save_model
@@ -57,11 +55,11 @@ SHAPE_LIMITS = (0.67, 1.5)  # of a depth inside an object to their median
 
 KINDS = {
     "composite": "the teacher's answer to the composite",
-    "scene": "the teacher's depth of the background, the object as a plane",
+    "scene": "the teacher's depth of the background, the object as a plane of drawn nearness",
     "shape": "scene; inside the object the teacher's shape, scaled to the plane",
-    "sized": "scene; how near the plane is follows from the object's size",
+    "sized": "scene; how near the plane is follows from the object's size, the default",
     "weighted": "scene; the loss counts the object a second time",
-    "measured": "measured depth of NYU frames behind, the object as a plane",
+    "measured": "measured depth of NYU frames behind, the object as in sized",
 }
 REGIONS = ("plain", "whole", "ring", "inside", "elsewhere")
 
@@ -136,10 +134,11 @@ def make_datasets(
         *(*dsetkit, "generate", *common, "--backgrounds", work / "pieces"),
         *("--output", work / "composite"),
     )
-    run_python(
-        *(*dsetkit, "relabel", work / "composite", "--output", work / "scene"),
-        *("--teacher", "bundled", "--depth-of", "scene"),
-    )
+    for name, nearness_by in (("scene", "chance"), ("sized", "size")):
+        run_python(
+            *(*dsetkit, "relabel", work / "composite", "--output", work / name),
+            *("--teacher", "bundled", "--depth-of", "scene", "--nearness-by", nearness_by),
+        )
     run_python(
         *(*dsetkit, "generate", *common, "--backgrounds", work / "measured-pictures"),
         *("--depth-of", "scene", "--background-depth", work / "measured-depth"),
@@ -177,13 +176,11 @@ def load_arrays(work: Path, kind: str) -> Batch:
         `composite` and `mask` uint8 (N,3|1,H,W), `depth` float32 (N,1,H,W), a share of
         MAX_DEPTH_M, 0 = invalid.
     """
-    if kind in ("composite", "measured"):
+    if kind in ("composite", "sized", "measured"):
         return read_all(work / kind)
     batch = read_all(work / "scene")
     if kind == "shape":
         batch["depth"] = shaped(batch, read_all(work / "composite", ("depth",))["depth"])
-    if kind == "sized":
-        batch["depth"] = sized(batch, Dataset(work / "scene"))
     return batch
 
 
@@ -207,24 +204,6 @@ def shaped(scene: Batch, teacher: torch.Tensor) -> torch.Tensor:
     shape = (teacher / middle).clamp(*SHAPE_LIMITS)
     usable = inside & (teacher > 0) & middle.isfinite()
     return torch.where(usable, scene["depth"] * shape, scene["depth"]).clamp(max=1)
-
-
-def sized(scene: Batch, dataset: Dataset) -> torch.Tensor:
-    """Scene depth, in which large objects are near and small ones far, as sizes suggest."""
-    low, high = NEARNESS
-    recipe = dataset.manifest.recipe
-    smallest, largest = recipe["scale_range"]
-    indices, scales = [], []
-    for start in range(0, len(dataset), 1024):
-        for record in dataset.records(range(start, min(start + 1024, len(dataset)))):
-            indices.append(record.index)
-            scales.append(max(record.objects[0].box[2:]) / dataset.manifest.size[0])
-    drawn = low + (high - low) * uniform(recipe["seed"], Stream.NEARNESS, indices)
-    size = ((np.array(scales) - smallest) / (largest - smallest)).clip(0, 1)
-    factor = torch.tensor((high - (high - low) * size) / drawn, dtype=torch.float32)
-    factor = factor[:, None, None, None]
-    inside = scene["mask"] >= OBJECT_ALPHA
-    return torch.where(inside, scene["depth"] * factor, scene["depth"]).clamp(max=1)
 
 
 # ---- training ----------------------------------------------------------------------------------

@@ -187,9 +187,24 @@ def all_jobs(world: Any) -> dict[str, Job]:
     short += " --limit-samples 32 --device cpu --checkpoint-every 0"
     training = functools.partial(Job, content=training_content, resumes=True, stops_in_s=None)
     several = functools.partial(Job, content=dataset_content)
+    files = functools.partial(Job, content=file_content)
     copied = functools.partial(shutil.copytree, world.places["data"], dirs_exist_ok=True)
+
+    def half(out: Path) -> None:
+        """Puts the first half of what `generate` makes into a folder."""
+        made = world.root / "half"
+        if not made.exists():
+            text = generate.replace("--num-samples 200", "--num-samples 100")
+            words = world.fill(text.replace("{out}", str(made)))
+            subprocess.run([sys.executable, "-m", "dsetkit", "generate", *words], check=True)
+        shutil.copytree(made, out, dirs_exist_ok=True)
+
     return {
         "generate": several("generate", f"{generate} --workers 2"),
+        "generate --depth-of scene": several(
+            "generate", f"{generate} --workers 2 --depth-of scene --harmonise colour noise"
+        ),
+        "generate, growing": several("generate", f"{generate} --workers 2", begin=half),
         "generate --shards": several("generate", f"{generate} --workers 2 --shards 3"),
         "import-rgbd": several("import-rgbd", "--root {pairs} --output {out}"),
         "import-images": several("import-images", "--system 001 --root {images} --output {out}"),
@@ -197,8 +212,16 @@ def all_jobs(world: Any) -> dict[str, Job]:
         "relabel": several("relabel", "{data} --teacher onnx:{teacher} --output {out}"),
         "merge": several("merge", "{data} {other} --split-by sample --output {out}"),
         "split": Job("split", "{out} --split-by sample", split_content, begin=copied),
-        "export": Job("export", "{data} --output {out}", file_content),
-        "cache": Job("cache", "{data} --size 32 --jobs 2 --output {out}", file_content),
+        "export": files("export", "{data} --output {out}"),
+        "cache": files("cache", "{data} --size 32 --jobs 2 --output {out}"),
+        "cut-outs": files(
+            "cut-outs", "--images {backgrounds} --masks {masks} --min-side 8 --output {out}"
+        ),
+        "predict": files(
+            "predict", "--checkpoint {mask} --composite {backgrounds} --device cpu --output {out}"
+        ),
+        "report": files("report", "{data} --samples 20 --jobs 2 --output {out}/report.html"),
+        "export-model": files("export-model", "{depth} --size 32 32 --output {out}/depth.onnx"),
         "list-shards": Job("list-shards", "{out}", listed_content, begin=copied),
         "train_depth": training("train_depth", f"{short} --arch depth_lite"),
         "train_mask": training("train_mask", f"{short} --arch mask_lite"),

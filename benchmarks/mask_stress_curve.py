@@ -38,7 +38,7 @@ from training.scoring import evaluation
 from training.scoring.baselines import DIFFERENCES, BestThreshold, difference
 from training.scoring.metrics import MaskMetrics
 from training.scoring.report import BOTH_UNSEEN, write_picture
-from training.scoring.stress import another, registered
+from training.scoring.stress import another, with_comparable_backgrounds
 
 SCRIPT = "mask_stress_curve"
 FIELDS = ("composite", "background", "mask")
@@ -275,7 +275,9 @@ def _changed(batch: Batch, *, register: bool):
     for name, change in CHANGES.items():
         for strength in change.strengths:
             changed = change.apply(batch, strength)
-            yield name, f"{strength:g}", registered(changed) if register else changed
+            if register:
+                changed = with_comparable_backgrounds(changed)
+            yield name, f"{strength:g}", changed
 
 
 def _panels(scores: Curves) -> list[Panel]:

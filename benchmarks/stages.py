@@ -414,6 +414,34 @@ _ALL = (
         ),
     ),
     Stage(
+        name="precisions",
+        makes="Speed: bf16 or float32",
+        hours=0.5,
+        results=("compare_precisions",),
+        needs=("data",),
+        amounts={"epochs": (3, 1), "seeds": ("0 1", 0), "limit": NO_LIMIT},
+        commands=(
+            "-m benchmarks.compare_precisions --data {data}/mine --work {here} --epochs {epochs}"
+            " --seeds {seeds} {limit}",
+        ),
+    ),
+    Stage(
+        name="commits",
+        makes="Speed: before and after",
+        pictures=BOTH,
+        hours=0.25,
+        results=("compare_commits",),
+        amounts={
+            "commits": ("5bb927a HEAD", "HEAD"),
+            "small": ("", "--recipes 200 --rendered 96 --labelled 96 --read 128"),
+            "rounds": (3, 1),
+        },
+        commands=(
+            f"-m benchmarks.compare_commits {FOLDERS} --commits {{commits}} {{small}}"
+            " --rounds {rounds}",
+        ),
+    ),
+    Stage(
         name="busy",
         makes="Speed: Beside other work",
         hours=0.05,

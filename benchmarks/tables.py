@@ -812,6 +812,52 @@ def counted_memory(content: Content) -> str:
     return markdown_table(headings, rows)
 
 
+# ---- two commits, two precisions ---------------------------------------------------------------
+
+
+def compare_commits(content: Content) -> str:
+    headings = ["what", *(f"`{commit[:10]}`" for commit in content["commits"]), "ratio"]
+    rows = []
+    for what, of_all in content["figures"].items():
+        medians = [statistics.median(figures) for figures in of_all]
+        shown = [f"{median:,.3g}" if median < 100 else f"{median:,.0f}" for median in medians]
+        rows.append([what, *shown, f"{medians[0] / medians[-1]:.2f}"])
+    return markdown_table(headings, rows)
+
+
+PRECISION_SCORES = {
+    "resnet50_upproj": {"rmse_m": "RMSE [m]", "delta_1": "δ1"},
+    "mask_autoencoder": {"rmse": "RMSE", "iou": "IoU"},
+}
+
+
+def compare_precisions(content: Content) -> str:
+    """Scores of each seed, and the medians of the speeds with their ratio."""
+    rows = []
+    for network, scores in PRECISION_SCORES.items():
+        of = {
+            name: [
+                row
+                for row in content["rows"]
+                if row["network"] == network and row["precision"] == name
+            ]
+            for name in ("float32", "bf16")
+        }
+        speeds = {
+            name: statistics.median(row["samples_per_s"] for row in trained)
+            for name, trained in of.items()
+        }
+        for name, trained in of.items():
+            shown = [
+                f"{title}: " + ", ".join(f"{row[score]:.3f}" for row in trained)
+                for score, title in scores.items()
+            ]
+            speed = f"{speeds[name]:.1f} ({speeds[name] / speeds['float32']:.2f})"
+            rows.append([f"`{network}`", name, speed, *shown])
+    headings = ["network", "precision", "samples/s (ratio)", "each seed", "each seed"]
+    return markdown_table(headings, rows, left=2)
+
+
 # ---- all of them -------------------------------------------------------------------------------
 
 
@@ -850,6 +896,8 @@ TABLES: dict[str, Table] = {
     "shards, reading": _of(bench_shards_reading, "bench_shards"),
     "shards, bytes": _of(bench_shards_bytes, "bench_shards"),
     "training": _of(bench_train, "bench_train", "bench_train_224"),
+    "commits": _of(compare_commits, "compare_commits"),
+    "precisions": _of(compare_precisions, "compare_precisions"),
     "headline": _of(headline, "headline"),
     "scene": _of(scene, "scene"),
     "object alpha": _of(object_alpha, "object_alpha"),

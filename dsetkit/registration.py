@@ -11,6 +11,7 @@ Fischler, R. C. Bolles, Random Sample Consensus, CACM 24(6), 1981; both as OpenC
 """
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,11 +27,32 @@ FLOW_STEPS, FLOW_PX = 20, 0.01  # the flow ends after so many steps, or at a ste
 RETURNS_PX = 0.5  # a corner counts if the flow there and back ends this near
 FITS_PX = 1.0  # a corner fits a motion this exactly
 LEAST_CORNERS = 8  # that must fit
+MANY_CORNERS = 24  # of a background that tells another view from one that is too plain to tell
 # Share of the corners that must fit. Measured at 128 px: 0.5 and more for the same view with other
 # exposure, noise and compression; 0.1 and less for another view.
 LEAST_SHARE = 0.3
 LEAST_MOTION_PX = 0.25  # of some corner of the picture; less is left as it is
 GREATEST_MOTION = 0.15  # of the diagonal; more is not believed
+
+
+class Registered(NamedTuple):
+    """A registered background.
+
+    Attributes:
+        background: uint8 (H, W, 3) RGB.
+        same_view: Whether it shows what the composite shows behind the foreground; None if it is
+            too plain to tell.
+    """
+
+    background: np.ndarray
+    same_view: bool | None
+
+
+class _Found(NamedTuple):
+    """What corners say: the motion as of `find_motion`, and the view as of `Registered`."""
+
+    motion: np.ndarray | None
+    same_view: bool | None
 
 
 def find_motion(composite: np.ndarray, background: np.ndarray) -> np.ndarray | None:
@@ -46,10 +68,26 @@ def find_motion(composite: np.ndarray, background: np.ndarray) -> np.ndarray | N
         float64 (2, 3): the background shows at M @ (x, y, 1) what the composite shows at (x, y), in
         px. None if no motion can be told: too few corners, or another view.
     """
-    return _motion_between(_local_contrast(background), _local_contrast(composite))
+    return _motion_between(_local_contrast(background), _local_contrast(composite)).motion
 
 
-def register_background(background: np.ndarray, composite: np.ndarray) -> tuple[np.ndarray, bool]:
+def comparable_background(background: np.ndarray, composite: np.ndarray) -> Registered:
+    """A background as a network compares it with its composite: registered, or black.
+
+    It is black if the composite shows another view. Networks that are trained with the augmentation
+    `camera` know black as a background that is missing; one of another place would mislead them.
+
+    Args:
+        background: uint8 (H, W, 3) RGB.
+        composite: Of the same size.
+    """
+    registered = register_background(background, composite)
+    if registered.same_view is False:
+        return Registered(np.zeros_like(background), same_view=False)
+    return registered
+
+
+def register_background(background: np.ndarray, composite: np.ndarray) -> Registered:
     """Moves a background to where its composite shows the scene.
 
     Args:
@@ -59,13 +97,12 @@ def register_background(background: np.ndarray, composite: np.ndarray) -> tuple[
     Returns:
         The moved background; beyond its edge, the edge is repeated. It is the same array if no
         motion can be told, if the motion is too small to be told from noise, or if the moved
-        background resembles the composite less. So an exact background stays as it is. And whether
-        a motion could be told: otherwise the view is another one, or too plain.
+        background resembles the composite less. So an exact background stays as it is.
     """
     before, target = _local_contrast(background), _local_contrast(composite)
-    motion = _motion_between(before, target)
+    motion, same_view = _motion_between(before, target)
     if motion is None or _greatest_motion(motion, background.shape) < LEAST_MOTION_PX:
-        return background, motion is not None
+        return Registered(background, same_view)
     moved = cv2.warpAffine(
         background,
         motion,
@@ -75,28 +112,29 @@ def register_background(background: np.ndarray, composite: np.ndarray) -> tuple[
     )
     was_apart = cv2.norm(target, before, cv2.NORM_L1)
     is_apart = cv2.norm(target, _local_contrast(moved), cv2.NORM_L1)
-    return (moved if is_apart < was_apart else background), True
+    return Registered(moved if is_apart < was_apart else background, same_view)
 
 
-def _motion_between(before: np.ndarray, after: np.ndarray) -> np.ndarray | None:
-    """As `find_motion`, of what `_local_contrast` gives for background and composite."""
+def _motion_between(before: np.ndarray, after: np.ndarray) -> _Found:
+    """Compares background and composite as `_local_contrast` gives them."""
     corners = cv2.goodFeaturesToTrack(before, CORNERS, CORNER_QUALITY, CORNERS_APART_PX)
     if corners is None:
-        return None
+        return _Found(None, same_view=None)
+    unknown = _Found(None, same_view=False if len(corners) >= MANY_CORNERS else None)
     there, was_found = _follow(before, after, corners)
     back, was_found_again = _follow(after, before, there)
     returns = np.linalg.norm(back - corners, axis=2)[:, 0] < RETURNS_PX
     is_known = (was_found & was_found_again)[:, 0].astype(bool) & returns
     if is_known.sum() < LEAST_CORNERS:
-        return None
+        return unknown
     cv2.setRNGSeed(0)
     motion, fits = cv2.estimateAffinePartial2D(
         there[is_known], corners[is_known], method=cv2.RANSAC, ransacReprojThreshold=FITS_PX
     )
     if motion is None or fits.sum() < max(LEAST_CORNERS, LEAST_SHARE * len(corners)):
-        return None
+        return unknown
     greatest = GREATEST_MOTION * math.hypot(*before.shape)
-    return motion if _greatest_motion(motion, before.shape) < greatest else None
+    return _Found(motion, True) if _greatest_motion(motion, before.shape) < greatest else unknown
 
 
 def _local_contrast(pixels: np.ndarray) -> np.ndarray:

@@ -33,6 +33,8 @@ AUGMENTATIONS: LazyTable[Augmentation] = LazyTable(
         "noise": f"{PICTURES}:noise",
         "jpeg": f"{PICTURES}:jpeg",
         "wrong": f"{GEOMETRY}:wrong_background",
+        "rarely_wrong": f"{GEOMETRY}:rarely_wrong_background",
+        "missing": f"{GEOMETRY}:missing_background",
         "handheld": f"{GEOMETRY}:handheld",
         "registered": f"{GEOMETRY}:registered",
         "exposure": f"{PICTURES}:exposure",
@@ -43,13 +45,16 @@ AUGMENTATIONS: LazyTable[Augmentation] = LazyTable(
         "some_jpeg": f"{PICTURES}:some_jpeg",
     }
 )
-# "camera": what differs when the background is another photograph, and sometimes one of elsewhere.
+# "camera": what differs when the background is another photograph, and some samples without one.
 # "honest" was a first form of it; runs that were made with it go on with it.
 GROUPS: dict[str, tuple[str, ...]] = {
     "none": (),
     "full": ("flip", "scale", "colour"),
     "honest": ("misalign", "noise", "jpeg"),
-    "camera": ("wrong", "registered", "some_exposure", "some_blur", "some_noise", "some_jpeg"),
+    "camera": (
+        *("rarely_wrong", "registered", "some_exposure", "some_blur", "some_noise", "some_jpeg"),
+        "missing",  # last: black stays black
+    ),
 }
 
 

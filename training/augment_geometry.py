@@ -148,11 +148,22 @@ def _moved(background: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
     return _sample({"background": background}, motion[:, :2])["background"]
 
 
+def missing_background(batch: Batch, *, share: float = 0.3) -> Batch:
+    """Takes the background away from a share of the samples: it is black.
+
+    So a mask network also learns to find an object without a background to compare with. This is
+    what `dsetkit.registration.comparable_background` gives for another view.
+    """
+    if "background" not in batch:
+        return batch
+    is_missing = uniform(batch, 0, 1) < share
+    return batch | {"background": batch["background"].masked_fill(is_missing, 0)}
+
+
 def wrong_background(batch: Batch, *, share: float = 0.25) -> Batch:
     """Gives a share of the samples the background of another sample of the batch.
 
-    So a mask network also learns to find an object without a background to compare with. A batch
-    of one sample, or without background, stays as it is.
+    A batch of one sample, or without background, stays as it is.
     """
     if "background" not in batch:
         return batch
@@ -164,6 +175,11 @@ def wrong_background(batch: Batch, *, share: float = 0.25) -> Batch:
     steps = (uniform(batch, 0, 1).flatten() * (count - 1)).long().clamp(max=max(0, count - 2)) + 1
     rows = torch.arange(len(own), device=own.device) + number * len(own)
     return batch | {"background": torch.where(is_wrong, every[(rows + steps) % count], own)}
+
+
+def rarely_wrong_background(batch: Batch) -> Batch:
+    """As `wrong_background`, for as few samples as registration takes one of another view for."""
+    return wrong_background(batch, share=0.05)
 
 
 def _theta(*numbers: torch.Tensor) -> torch.Tensor:

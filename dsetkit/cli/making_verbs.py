@@ -36,7 +36,7 @@ from dsetkit.cli.teacher_verbs import (
     add_label_flags,
     add_scene_flags,
     add_teacher_flags,
-    nearness_settings,
+    nearness_of,
     require_teacher,
     teacher_choice,
 )
@@ -408,7 +408,7 @@ def _scene_depth(args: argparse.Namespace) -> "SceneDepth | None":
     from dsetkit.generating import SceneDepth
     from dsetkit.importing import MeasuredBackgrounds
 
-    nearness = nearness_settings(args, is_scene=args.depth_of == "scene")
+    nearness = nearness_of(args, is_scene=args.depth_of == "scene")
     if args.depth_of == "composite":
         refuse_flags(args, ("background_depth", "depth_scale"), without="--depth-of scene")
         return None
@@ -420,7 +420,7 @@ def _scene_depth(args: argparse.Namespace) -> "SceneDepth | None":
         measured = MeasuredBackgrounds(
             folder=args.background_depth, units_per_m=args.depth_scale, **max_depth
         )
-    return SceneDepth(measured=measured, **nearness)
+    return SceneDepth(measured=measured, nearness=nearness)
 
 
 def _add_import_rgbd(verbs: Verbs) -> None:

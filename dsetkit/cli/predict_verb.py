@@ -128,8 +128,8 @@ def _predict(args: argparse.Namespace) -> None:
         first, *others = done.other_views
         more = f" and {len(others):,} more" if others else ""
         print(
-            f"the background of {first}{more} is not recognised as the same view: it shows another "
-            "scene or is too plain to tell, and the mask may be wrong"
+            f"the background of {first}{more} shows another view: the mask was made without it; "
+            "--no-register shows it to the network all the same"
         )
     rate = done.count / max(done.seconds, 1e-9)
     pictures = "1 picture" if done.count == 1 else f"{done.count:,} pictures"

@@ -3,7 +3,7 @@
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dsetkit.arguments import (
     BATCH,
@@ -21,6 +21,7 @@ from dsetkit.console import progress_bar
 from dsetkit.errors import TeacherError
 
 if TYPE_CHECKING:
+    from dsetkit.compositing import Nearness
     from dsetkit.labels import TeacherChoice
     from dsetkit.teachers import TeacherOptions
 
@@ -119,17 +120,28 @@ def add_scene_flags(add: AddArgument, *, default: str | None) -> None:
         help="scene: depth of a foreground as a share of the nearest depth that it hides (default: "
         "0.45 0.75)",
     )
+    add(
+        "--nearness-by",
+        choices=("size", "chance"),
+        help="scene: what places a foreground in that range; size: the larger it is in the "
+        "picture, the nearer it is; chance: it is drawn (default: size)",
+    )
 
 
-def nearness_settings(args: argparse.Namespace, *, is_scene: bool) -> dict[str, Any]:
-    """What `--nearness` says, as keywords of `SceneDepth`.
+def nearness_of(args: argparse.Namespace, *, is_scene: bool) -> "Nearness":
+    """What `--nearness` and `--nearness-by` say.
 
     Raises:
-        DsetkitError: It is given without scene depth.
+        DsetkitError: One is given without scene depth.
     """
+    from dsetkit.compositing import Nearness
+
     if not is_scene:
-        refuse_flags(args, ("nearness",), without="--depth-of scene")
-    return {"nearness": tuple(args.nearness)} if args.nearness else {}
+        refuse_flags(args, ("nearness", "nearness_by"), without="--depth-of scene")
+    settings = {"by": args.nearness_by} if args.nearness_by else {}
+    if args.nearness:
+        settings |= dict(zip(("low", "high"), args.nearness, strict=True))
+    return Nearness(**settings)
 
 
 def add_label_flags(add: AddArgument) -> None:
@@ -215,8 +227,8 @@ def _relabel(args: argparse.Namespace) -> None:
     is_scene = args.depth_of == "scene"
     if args.depth_of is None:
         is_scene = Dataset(args.dataset).manifest.has_scene_depth
-    settings = nearness_settings(args, is_scene=is_scene)
-    scene = SceneDepth(**settings) if is_scene else None
+    nearness = nearness_of(args, is_scene=is_scene)
+    scene = SceneDepth(nearness=nearness) if is_scene else None
     make = partial(relabel, args.dataset, teacher=teacher_choice(args), scene=scene)
     if args.teacher_check:
         require_teacher(args.teacher)

@@ -172,18 +172,18 @@ class BatchCompositor:
 
 
 def on_plane(
-    placed: PlacedObject, background: int, share: float, finder: PlaneFinder
+    placed: PlacedObject, background: int, drawn: float, finder: PlaneFinder
 ) -> PlacedObject:
     """A copy of a placed object that stands on its plane.
 
     Args:
         placed: Where it is placed.
         background: Id of the background.
-        share: Place in the range of nearness, 0..1.
+        drawn: As of `PlaneRule.share`.
         finder: Finds the plane.
     """
     assert placed.foreground is not None and placed.box is not None  # of a recipe
-    plane = finder.plane(background, placed.foreground, bool(placed.flip), placed.box, share)
+    plane = finder.plane(background, placed.foreground, bool(placed.flip), placed.box, drawn)
     return structs.replace(placed, plane=plane)
 
 

@@ -80,7 +80,7 @@ class Shares(NamedTuple):
         scale: Place in the range of sizes.
         x: Place from left to right.
         y: Place from top to bottom.
-        nearness: Place in the range of nearness.
+        nearness: Place in the range of nearness, where that does not follow from the size.
     """
 
     scale: float

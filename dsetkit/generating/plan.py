@@ -26,6 +26,7 @@ from dsetkit.compositing import (
     BatchCompositor,
     Canvas,
     FullSet,
+    Nearness,
     PlaneRule,
     with_compositing,
 )
@@ -91,8 +92,8 @@ class Plan:
         manifest = self.manifest
         planes = None
         if manifest.has_scene_depth:
-            low, high = manifest.recipe["nearness"]
-            planes = PlaneRule(kind=manifest.depth_kind, nearness=(low, high))
+            recipe = manifest.recipe
+            planes = PlaneRule.of_recipe(manifest.depth_kind, recipe, Nearness.of_recipe(recipe))
         return BatchCompositor(
             self.full_set,
             asset,
@@ -197,13 +198,13 @@ class DepthSource:
         kind: `metric`, `relative` or `none`.
         max_depth_m: As of `Manifest`.
         teacher: The manifest's entry on the teacher.
-        nearness: With scene depth as of `PlaneRule`; None without.
+        nearness: With scene depth how near objects are; None without.
     """
 
     kind: str
     max_depth_m: float
     teacher: dict[str, Any]
-    nearness: tuple[float, float] | None = None
+    nearness: Nearness | None = None
 
     @classmethod
     def of_composites(cls, network: Teacher | None, choice: TeacherChoice) -> "DepthSource":
@@ -256,7 +257,7 @@ def describe_dataset(
     if canvas.harmonise:
         recipe["harmonise"] = list(canvas.harmonise)
     if depth.nearness is not None:
-        recipe |= {"depth_of": "scene", "nearness": list(depth.nearness)}
+        recipe |= {"depth_of": "scene", **depth.nearness.describe()}
     manifest = m.Manifest(
         num_samples=num_samples,
         complete=False,

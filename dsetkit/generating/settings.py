@@ -1,10 +1,10 @@
 """Scene depth, and how the work of a dataset is spread over files, processes and machines."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dsetkit.arguments import GPUS, SHARDS, WORKERS
-from dsetkit.compositing import NEARNESS, PlaneRule
+from dsetkit.compositing import Nearness
 from dsetkit.errors import DsetkitError
 from dsetkit.importing import MeasuredBackgrounds
 from dsetkit.labels import TeacherChoice
@@ -17,15 +17,12 @@ class SceneDepth:
     """Depth by construction: the background's, and objects as planes in front of it.
 
     Attributes:
-        nearness: As of `compositing.PlaneRule`.
+        nearness: How near objects are.
         measured: Measured depth of the backgrounds; None asks the teacher.
     """
 
-    nearness: tuple[float, float] = NEARNESS
+    nearness: Nearness = field(default_factory=Nearness)
     measured: MeasuredBackgrounds | None = None
-
-    def __post_init__(self) -> None:
-        PlaneRule(kind="metric", nearness=self.nearness)  # checks the range
 
     def teacher(self, choice: TeacherChoice) -> TeacherChoice:
         """The teacher of the backgrounds, and how it is asked.

@@ -14,7 +14,7 @@ from dsetkit.memory import check_memory
 from dsetkit.networks.network import INPUTS, MAPS, Network, NetworkFacts
 from dsetkit.networks.opening import open_network
 from dsetkit.predicting.bundled import FILES, network_file
-from dsetkit.registration import register_background
+from dsetkit.registration import comparable_background
 from dsetkit.upsampling import enlarge_along_edges
 
 BATCH_SIZE = 8
@@ -38,9 +38,8 @@ class Prediction:
         mask: float32 (H, W) in 0..1, the share of the foreground; None without a mask network.
         depth: float32 (H, W): metres, or inverse depth in 0..1 (larger is nearer) if the network's
             depth is relative; None without a depth network.
-        same_view: Whether the background was recognised as the same view; otherwise it shows
-            another scene, or is too plain to tell, and the mask may be wrong. None if backgrounds
-            are not seen, or not registered.
+        same_view: Whether the background shows the same view. If not, the networks did not see it.
+            None if it is too plain to tell, or if backgrounds are not seen or not registered.
     """
 
     mask: np.ndarray | None = None
@@ -57,7 +56,8 @@ class Predictor:
 
     Pictures are shown to a network at the size it was trained at, in their own shape; its answers
     are brought back to the size of the picture along the picture's edges. A background is moved
-    first to where the composite shows the scene, because a hand-held camera moves a little.
+    first to where the composite shows the scene, because a hand-held camera moves a little. One of
+    another view is left out: the networks see black.
 
     Args:
         networks: Checkpoints of trainings (`.safetensors`, in a clone), files of `export-model`
@@ -204,7 +204,7 @@ class Predictor:
             _check_memory(network.facts, size, len(batch))
             seen = _seen(batch, network, size)
             if self._register and "background" in seen:
-                registered = map(register_background, seen["background"], seen["composite"])
+                registered = map(comparable_background, seen["background"], seen["composite"])
                 backgrounds, same_view = zip(*registered, strict=True)
                 seen["background"] = np.stack(backgrounds)
             for name, answers in network(seen).items():

@@ -75,9 +75,10 @@ class Manifest:
             can depend on the batch.
         recipe: Settings of the recipe: seed, placements, scale_range, placement, full_set; `grown`,
             the numbers of samples that the dataset had before it grew; `objects`, the range of
-            their number where it is not 1; with scene depth `depth_of`, "scene", and `nearness`;
-            with placement `scene` what `compositing.Standing` describes; `harmonise`, those of
-            HARMONISED that are matched to the surroundings, if any.
+            their number where it is not 1; with scene depth `depth_of`, "scene", and what
+            `compositing.Nearness` describes; with placement `scene` what `compositing.Standing`
+            describes; `harmonise`, those of HARMONISED that are matched to the surroundings, if
+            any.
         splits: `by` (asset, sample, csv or import) and the settings of that split.
         assets_fingerprint: Hash over names and pixels of all assets.
         skipped: [file name, reason] of each picture that `--skip-bad` left out.

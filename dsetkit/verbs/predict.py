@@ -23,7 +23,7 @@ class Predicted:
         sheet: The sheet of the first pictures.
         seconds: How long the pictures took, without loading the networks [s].
         skipped: Reason for each picture that was left out.
-        other_views: Pictures whose background was not recognised as the same view.
+        other_views: Pictures whose background shows another view; the network did not see it.
     """
 
     count: int

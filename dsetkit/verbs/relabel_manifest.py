@@ -9,7 +9,7 @@ from dsetkit.store import LAYOUT_CODECS, stored_fields
 from dsetkit.store import manifest as m
 from dsetkit.teachers import Teacher
 
-OF_SCENE = ("depth_of", "nearness")  # entries of a recipe that belong to scene depth
+OF_SCENE = ("depth_of", "nearness", "nearness_by")  # entries of a recipe that belong to scene depth
 
 
 def relabelled_manifest(
@@ -56,4 +56,4 @@ def _recipe(recipe: dict[str, Any], scene: SceneDepth | None) -> dict[str, Any]:
     plain = {name: value for name, value in recipe.items() if name not in OF_SCENE}
     if scene is None:
         return plain
-    return plain | {"depth_of": "scene", "nearness": list(scene.nearness)}
+    return plain | {"depth_of": "scene", **scene.nearness.describe()}

@@ -110,7 +110,8 @@ def relabel_scene(
         return depths[number] if kind == "depths" else source.asset(kind, number)
 
     compositor = Compositor(asset, source.compositor.canvas)
-    finder = compositor.plane_finder(PlaneRule(kind=network.kind, nearness=scene.nearness))
+    rule = PlaneRule.of_recipe(network.kind, manifest.recipe, scene.nearness)
+    finder = compositor.plane_finder(rule)
     encode_depth = CODECS[BACKGROUND_DEPTH_CODEC].encode
     with DatasetWriter(
         output,

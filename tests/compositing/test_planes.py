@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsetkit.compositing.compositor import Compositor, DepthShare
-from dsetkit.compositing.planes import OBJECT_ALPHA, PlaneRule
+from dsetkit.compositing.planes import OBJECT_ALPHA, Nearness, PlaneRule
 from dsetkit.compositing.randomness import uniform
 from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.errors import DatasetError, DsetkitError
@@ -30,17 +30,36 @@ def test_a_plane_is_nearer_than_nearly_all_that_it_hides(kind: str, share: float
 @pytest.mark.parametrize("kind, sign", [("metric", 1), ("relative", -1)])
 def test_nearness_moves_the_plane_from_near_to_far(kind: str, sign: int) -> None:
     behind = np.full(9, 20_000, np.uint16)
-    rule = PlaneRule(kind=kind, nearness=(0.5, 0.8))
+    rule = PlaneRule(kind=kind, nearness=Nearness(0.5, 0.8))
     planes = [rule.plane(behind, share) for share in (0.0, 0.5, 1.0)]
     assert planes == sorted(planes, key=lambda plane: sign * plane)
     expected = (10_000, 16_000) if kind == "metric" else (40_000, 25_000)
     assert (planes[0], planes[-1]) == expected
 
 
-@pytest.mark.parametrize("nearness", [(0.0, 0.5), (0.6, 0.5), (0.5, 1.0), (float("nan"), 0.5)])
+@pytest.mark.parametrize(
+    "nearness",
+    [(0.0, 0.5), (0.6, 0.5), (0.5, 1.0), (float("nan"), 0.5), (0.4, 0.5, "nothing")],
+)
 def test_a_range_that_could_put_objects_behind_is_refused(nearness: tuple) -> None:
     with pytest.raises(DsetkitError, match="--nearness"):
-        PlaneRule(kind="metric", nearness=nearness)
+        Nearness(*nearness)
+
+
+@pytest.mark.parametrize("sizes", [(0.0, 1.0), (0.3, 0.7), (0.4, 0.4)])
+def test_by_size_larger_objects_are_nearer_whatever_is_drawn(sizes: tuple) -> None:
+    rule = PlaneRule(kind="metric", sizes=sizes)
+    scales = np.linspace(0, 1, 21)
+    shares = [rule.share(scale, 0.9) for scale in scales]
+    assert shares == [rule.share(scale, 0.1) for scale in scales]
+    assert shares == sorted(shares, reverse=True) and 0 <= shares[-1] <= shares[0] <= 1
+    if sizes[0] < sizes[1]:
+        assert [rule.share(size, 0.5) for size in sizes] == [1, 0]
+
+
+def test_by_chance_nearness_is_what_was_drawn() -> None:
+    rule = PlaneRule(kind="metric", nearness=Nearness(by="chance"))
+    assert [rule.share(0.4, drawn) for drawn in (0.0, 0.25, 0.99)] == [0.0, 0.25, 0.99]
 
 
 def compositor(
@@ -59,7 +78,7 @@ def test_invalid_depth_is_not_looked_at_unless_there_is_nothing_else() -> None:
     depth = np.full((96, 96), 4000, np.uint16)
     depth[20:70, 20:60] = 0
     depth[30, 30] = 2000  # may fall between the pixels that are looked at
-    rule = PlaneRule(kind="metric", nearness=(0.5, 0.5))
+    rule = PlaneRule(kind="metric", nearness=Nearness(0.5, 0.5))
     finder = compositor(depth).plane_finder(rule)
     assert finder.plane(0, 0, False, (22, 22, 36, 45), 0.0) in (1000, 2000)
     with pytest.raises(DatasetError, match="no valid depth"):
@@ -76,7 +95,7 @@ def test_a_mirrored_object_hides_what_its_mirror_image_covers(flip: bool) -> Non
     depth[:, 32:] = 3000
     pixels = {"backgrounds": [], "foregrounds": [half], "depths": [depth]}
     maker = Compositor(lambda kind, number: pixels[kind][number], (64, 64))
-    finder = maker.plane_finder(PlaneRule(kind="metric", nearness=(0.5, 0.5)))
+    finder = maker.plane_finder(PlaneRule(kind="metric", nearness=Nearness(0.5, 0.5)))
     assert finder.plane(0, 0, flip, (12, 12, 40, 40), 0.0) == (1500 if flip else 500)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from dsetkit import SampleDataset, make_loader
 from dsetkit.cli.main import main
-from dsetkit.compositing.planes import OBJECT_ALPHA
+from dsetkit.compositing.planes import OBJECT_ALPHA, Nearness
 from dsetkit.console import run
 from dsetkit.datasets.reader import Dataset
 from dsetkit.errors import AssetError, DatasetError, DsetkitError, TeacherError
@@ -235,12 +235,13 @@ def test_composite_labels_become_scene_labels_and_back(
     assert again.records(range(40)) == direct.records(range(40))
 
 
+@pytest.mark.parametrize("by", ["size", "chance"])
 def test_relabelling_with_the_same_teacher_changes_no_sample(
-    folders: dict, teacher: str, tmp_path: Path
+    folders: dict, teacher: str, tmp_path: Path, by: str
 ) -> None:
     # At this size the teacher is shown the same pixels, whether they come from a file or a dataset.
     options = {"num_samples": 30, "size": 480, "placements": 2, "layout": "recipe", "workers": 0}
-    scene = SceneDepth(nearness=(0.5, 0.6))
+    scene = SceneDepth(nearness=Nearness(0.5, 0.6, by))
     generate(**folders, output=tmp_path / "d", teacher=teacher, scene=scene, **options)
     relabel(tmp_path / "d", tmp_path / "r", teacher=teacher, scene=scene)
     one, other = Dataset(tmp_path / "d"), Dataset(tmp_path / "r")
@@ -372,6 +373,7 @@ def test_verify_finds_a_background_without_its_depth(
     ("flags", "expected"),
     [
         ("--nearness .5 .6", "--nearness needs --depth-of scene"),
+        ("--nearness-by size", "--nearness-by needs --depth-of scene"),
         ("--background-depth d", "--background-depth needs --depth-of scene"),
         ("--depth-scale 5", "--depth-scale needs --depth-of scene"),
         ("--depth-of scene --depth-scale 5", "--depth-scale needs --background-depth"),

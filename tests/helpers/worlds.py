@@ -9,7 +9,7 @@ import numpy as np
 from dsetkit.assets.folders import Asset, assign_splits, encode_asset, fingerprint
 from dsetkit.compositing.batches import BatchCompositor
 from dsetkit.compositing.compositor import with_compositing
-from dsetkit.compositing.planes import PlaneRule
+from dsetkit.compositing.planes import Nearness, PlaneRule
 from dsetkit.compositing.recipe import Canvas, FullSet
 from dsetkit.compositing.selection import select, split_cells
 from dsetkit.datasets.reader import Dataset
@@ -189,7 +189,7 @@ def _manifest(
     fields = ["background", "composite", "mask"] + (["depth"] if teacher else [])
     recipe = {"seed": full_set.seed, "placements": full_set.canvas.placements}
     if scene:
-        recipe |= {"depth_of": "scene", "nearness": [0.45, 0.75]}
+        recipe |= {"depth_of": "scene", **Nearness().describe()}
     if full_set.canvas.objects != (1, 1):
         fields += ["instances"]
         recipe |= {"objects": list(full_set.canvas.objects)}

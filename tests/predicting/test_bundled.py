@@ -83,7 +83,7 @@ def test_an_unknown_name_is_one_line_with_the_known_ones(name: str) -> None:
         Predictor(name)
 
 
-def test_predict_tells_which_backgrounds_it_did_not_recognise(
+def test_predict_tells_which_backgrounds_show_another_view(
     scene: tuple, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     _, composite, _ = scene
@@ -93,7 +93,7 @@ def test_predict_tells_which_backgrounds_it_did_not_recognise(
     cv2.imwrite(str(tmp_path / "other.png"), draw_room(9, seed=2, size=SIZE)[0][..., ::-1])
     command = ["predict", "--composite", tmp_path / "front", "--background", tmp_path / "other.png"]
     assert run(lambda: main([str(word) for word in [*command, "--output", tmp_path / "out"]])) == 0
-    assert "a.png and 1 more is not recognised as the same view" in capsys.readouterr().out
+    assert "a.png and 1 more shows another view" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("with_background", [False, True])

@@ -67,7 +67,7 @@ def test_a_seed_repeats_the_batch_and_another_gives_another(name):
     assert any(not torch.equal(first[field], other[field]) for field in first)
 
 
-@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "wrong"])
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if not name.endswith("wrong")])
 def test_samples_draw_their_own_numbers(name):
     batch = {field: x[:1].expand(16, -1, -1, -1) for field, x in random_batch().items()}
     after = apply(name, batch)
@@ -170,7 +170,7 @@ def test_a_turn_fills_corners_with_picture_and_leaves_depth_invalid_there():
 
 @pytest.mark.parametrize("name", PICTURES_ONLY)
 def test_colours_change_and_mask_and_depth_do_not(name):
-    before = random_batch()
+    before = random_batch(n=128, height=8, width=8)
     after = apply(name, before)
     assert all(torch.equal(after[field], before[field]) for field in ("mask", "depth"))
     assert any(not torch.equal(after[field], before[field]) for field in augment_pictures.PICTURES)
@@ -314,6 +314,22 @@ def test_a_share_of_the_samples_get_the_background_of_another():
     for share, differ in ((0, 0), (1, 200)):
         got = geometry.wrong_background(batch, share=share)["background"]
         assert (got != batch["background"]).flatten(1).any(dim=1).sum() == differ
+
+
+def test_a_share_of_the_samples_have_a_black_background_and_the_others_their_own():
+    batch = random_batch(n=200, height=8, width=8)
+    torch.manual_seed(0)
+    after = geometry.missing_background(batch, share=0.3)["background"]
+    is_black = (after == 0).flatten(1).all(dim=1)
+    assert 40 < is_black.sum() < 80
+    assert torch.equal(after[~is_black], batch["background"][~is_black])
+
+
+def test_camera_leaves_black_backgrounds_black():
+    batch = random_batch(n=64)
+    torch.manual_seed(0)
+    after = make_augment("camera")(batch)["background"]
+    assert 10 < (after == 0).flatten(1).all(dim=1).sum() < 30
 
 
 def test_a_batch_of_one_keeps_its_background():

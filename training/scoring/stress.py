@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dsetkit.registration import register_background
+from dsetkit.registration import comparable_background
 from training.augment_pictures import through_jpeg
 from training.loop import Batch
 
@@ -86,15 +86,15 @@ def stressed(batch: Batch, name: str, *, register: bool = False) -> Batch:
     """
     if name != EXACT:
         batch = batch | {"background": STRESSES[name](batch["background"])}
-    return registered(batch) if register else batch
+    return with_comparable_backgrounds(batch) if register else batch
 
 
-def registered(batch: Batch) -> Batch:
-    """A batch whose backgrounds lie where its composites show the scene, on the CPU by OpenCV."""
+def with_comparable_backgrounds(batch: Batch) -> Batch:
+    """A batch with backgrounds as `dsetkit predict` shows them, by OpenCV on the CPU."""
     composites, backgrounds = (_levels(batch[name]) for name in ("composite", "background"))
     result = batch["background"].clone()
     for number, (background, composite) in enumerate(zip(backgrounds, composites, strict=True)):
-        moved, _ = register_background(background, composite)
+        moved = comparable_background(background, composite).background
         if moved is not background:  # otherwise it need not be rounded to 8 bits
             result[number] = torch.from_numpy(moved).to(result).permute(2, 0, 1) / 255
     return batch | {"background": result}
