@@ -3,6 +3,9 @@
     python -m benchmarks.kill_runs                           200 kills and 60 other stops of each
     python -m benchmarks.kill_runs --only generate cache --kills 20 --stops 12
     python -m benchmarks.kill_runs --fresh                   each run in a new Python
+    python -m benchmarks.kill_runs --work DIR                keeps each row there when it is done
+
+Several processes can share one --work, each with its --only; without --only all rows are printed.
 
 A run is stopped at a moment that is equally likely anywhere within the time that an uninterrupted
 one takes: by SIGKILL (`--kills`), or by SIGTERM or Ctrl-C (`--stops`), sent in turn to its process
@@ -43,6 +46,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import REPOSITORY, keep, markdown_table
+from dsetkit.files import write_json
 from dsetkit.stopping import end_while_loading, leave
 
 SECONDS_FOR_ALL_TO_END = 5.0
@@ -225,7 +229,7 @@ def all_jobs(world: Any) -> dict[str, Job]:
         "list-shards": Job("list-shards", "{out}", listed_content, begin=copied),
         "train_depth": training("train_depth", f"{short} --arch depth_lite"),
         "train_mask": training("train_mask", f"{short} --arch mask_lite"),
-        "train_joint": training("train_joint", f"{short} --arch lite_dual"),
+        "train_joint": training("train_joint", f"{short} --arch dual_unet --mask-loss l1"),
     }
 
 
@@ -525,6 +529,7 @@ def main() -> None:
     add("--stops", type=int, default=60, metavar="N", help="SIGTERM and SIGINT of each, 60")
     add("--fresh", action="store_true", help="start a new Python for each run, which takes longer")
     add("--seed", type=int, default=0, help="of the moments (default: 0)")
+    add("--work", type=Path, metavar="DIR", help="for the rows that are done (default: none)")
     add("--output", type=Path, metavar="FILE.json", help="(default: benchmarks/results)")
     args = parser.parse_args()
     # What is ignored is inherited, as from `nohup` or a job in the background: nothing would stop.
@@ -545,11 +550,20 @@ def main() -> None:
             parser.error(f"--only {' '.join(unknown)}: expected {', '.join(jobs)}")
         rows = []
         for name in args.only or jobs:
-            rows.append(_campaign(name, jobs[name], world, Path(folder), args))
+            done = args.work and args.work / f"{name}.json"
+            if done and done.exists():
+                rows.append(Row(**json.loads(done.read_text())))
+            else:
+                rows.append(_campaign(name, jobs[name], world, Path(folder), args))
+                if done:
+                    args.work.mkdir(parents=True, exist_ok=True)
+                    write_json(done, asdict(rows[-1]))
             print(table(rows[-1:]).splitlines()[-1], flush=True)
             for fault in rows[-1].faults[:10]:
                 print(f"  {name}: {fault}", flush=True)
     print("\n" + table(rows) + "\n")
+    if args.only and args.work:
+        return
     content = {"fresh": args.fresh, "seed": args.seed, "rows": [asdict(row) for row in rows]}
     if args.output:
         args.output.write_text(json.dumps(content, indent=2) + "\n")
@@ -590,7 +604,9 @@ def _load_everything() -> None:
     for name in ("dsetkit.cli", "dsetkit.generating", "dsetkit.importing", "dsetkit.loading",
                  "dsetkit.verbs.convert", "dsetkit.verbs.export", "dsetkit.verbs.relabel",
                  "dsetkit.verbs.merging.merge", "dsetkit.verbs.splits", "dsetkit.teachers",
-                 "onnxruntime", "train_depth", "train_mask", "train_joint",
+                 "dsetkit.cutting", "dsetkit.predicting", "dsetkit.verbs.report",
+                 "dsetkit.networks.onnx_export", "onnxruntime", "onnxscript", "torch.export",
+                 "torch.onnx", "train_depth", "train_mask", "train_joint",
                  "torch.utils.tensorboard", "tests.helpers.verbs"):  # fmt: skip
         importlib.import_module(name)
 
