@@ -897,7 +897,6 @@ TABLES: dict[str, Table] = {
     "shards, bytes": _of(bench_shards_bytes, "bench_shards"),
     "training": _of(bench_train, "bench_train", "bench_train_224"),
     "commits": _of(compare_commits, "compare_commits"),
-    "precisions": _of(compare_precisions, "compare_precisions"),
     "headline": _of(headline, "headline"),
     "scene": _of(scene, "scene"),
     "object alpha": _of(object_alpha, "object_alpha"),

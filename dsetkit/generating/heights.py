@@ -7,7 +7,6 @@ from pathlib import Path
 from dsetkit.arguments import DEPTH_M, shown
 from dsetkit.assets import read_file
 from dsetkit.errors import AssetError, printable
-from dsetkit.importing import csv_rows, table_text
 
 COLUMNS = ["name", "height_m"]
 
@@ -22,6 +21,8 @@ def read_heights(path: Path) -> dict[str, float]:
         AssetError: It cannot be read, lacks a column, names a cut-out twice, or has a height that
             is none.
     """
+    from dsetkit.importing import csv_rows, table_text  # here: few commands read a table
+
     table = printable(path)
     rows = csv_rows(table_text(path, partial(read_file, path)), table, delimiter=",")
     _, header = next(rows, (1, []))

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +12,11 @@ from dsetkit.assets import read_backgrounds
 from dsetkit.console import progress_bar, stage
 from dsetkit.generating.plan import AssetSet, DepthSource
 from dsetkit.generating.settings import SceneDepth
-from dsetkit.importing import MeasuredBackgrounds
 from dsetkit.labels import SEEN_SIDE, TeacherChoice, label_backgrounds, recorded_depths
 from dsetkit.teachers import Teacher, with_range
+
+if TYPE_CHECKING:
+    from dsetkit.importing import MeasuredBackgrounds
 
 MEASURED = "measured"  # the name of the teacher in the manifest, where depth was measured
 
@@ -48,7 +51,7 @@ def scene_depth(
 
 
 def _measured(
-    measured: MeasuredBackgrounds, scene: SceneDepth, assets: AssetSet, folder: Path
+    measured: "MeasuredBackgrounds", scene: SceneDepth, assets: AssetSet, folder: Path
 ) -> tuple[DepthSource, AssetSet]:
     names = [asset.name for asset in assets.backgrounds]
     with stage(f"reading the depth of {len(names):,} backgrounds"):

@@ -2,12 +2,15 @@
 
 import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dsetkit.arguments import GPUS, SHARDS, WORKERS
 from dsetkit.compositing import Nearness
 from dsetkit.errors import DsetkitError
-from dsetkit.importing import MeasuredBackgrounds
 from dsetkit.labels import TeacherChoice
+
+if TYPE_CHECKING:
+    from dsetkit.importing import MeasuredBackgrounds
 
 ENGINES = ("local", "ray")
 
@@ -22,7 +25,7 @@ class SceneDepth:
     """
 
     nearness: Nearness = field(default_factory=Nearness)
-    measured: MeasuredBackgrounds | None = None
+    measured: "MeasuredBackgrounds | None" = None
 
     def teacher(self, choice: TeacherChoice) -> TeacherChoice:
         """The teacher of the backgrounds, and how it is asked.
