@@ -119,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             len(pictures), inputs=network.sees, native=args.native, train_data=train_data
         ),
         cells=report.cell_scores(scorer.metrics, pictures.cells, pictures.CELL_NAMES),
+        intervals=report.score_intervals(scorer.metrics, pictures.cells, pictures.CELL_NAMES),
         published=scorer.compute_published(),
     ).publish(scorer.layout(), average=args.average, output=args.output)
     if args.grid:

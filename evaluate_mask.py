@@ -125,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         },
         scores=scorer.compute(),
         cells=report.cell_scores(scorer.metrics, samples.cells, samples.CELL_NAMES),
+        intervals=report.score_intervals(scorer.metrics, samples.cells, samples.CELL_NAMES),
         published=scorer.compute_published(),
         stress=scorer.compute_stress(),
         stress_cells=scorer.compute_stress_cells(samples.cells, samples.CELL_NAMES),

@@ -14,7 +14,7 @@ from benchmarks.common import keep
 from dsetkit.arguments import Parser
 from dsetkit.files import read_json
 
-KEPT = ("protocol", "scores", "cells", "stress", "stress_cells")
+KEPT = ("protocol", "scores", "cells", "intervals", "stress", "stress_cells")
 
 
 def main() -> None:

@@ -24,9 +24,8 @@ from dsetkit.arguments import COUNT, Parser
 from dsetkit.teachers import load_teacher, settings_of
 from tools.score_teacher import label
 from training.scoring.evaluation import keep_some
-from training.scoring.metrics import DepthMetrics
+from training.scoring.metrics import DRAWS, DepthMetrics
 
-DRAWS = 2000  # of the bootstrap
 WAYS = {"once": False, "flip": True}  # name -> mean with the answer to the mirror image
 SCORES = ("delta_1", "rmse_m", "abs_rel")
 FITS = {"metres": "none", "shape": "median"}  # name -> alignment
@@ -98,20 +97,14 @@ def score(dataset: Path, *, crop: str, at_most: int | None) -> dict:
     result |= {"median_m": float(np.median(measured)), "answered_m": float(np.median(answered))}
     for way in WAYS:
         result[way] = {"cpu_ms": 1000 * seconds[way] / len(data)}
-        result[way] |= {fit: with_intervals(metrics[way, fit], len(data)) for fit in FITS}
+        result[way] |= {fit: with_intervals(metrics[way, fit]) for fit in FITS}
     return result
 
 
-def with_intervals(metric: DepthMetrics, frames: int) -> dict[str, Sequence[float]]:
-    """Score -> (mean over frames, low, high): the 95 % interval of frames drawn anew."""
-    names = {name: f"{name}_per_image" for name in SCORES}
-    draw = np.random.default_rng(0)
-    draws = [metric.compute(draw.integers(0, frames, frames)) for _ in range(DRAWS)]
-    found = metric.compute()
-    return {
-        name: (found[key], *np.quantile([one[key] for one in draws], (0.025, 0.975)).tolist())
-        for name, key in names.items()
-    }
+def with_intervals(metric: DepthMetrics) -> dict[str, Sequence[float]]:
+    """Score -> (mean over frames, low, high): see `DepthMetrics.intervals`."""
+    found, ends = metric.compute(), metric.intervals()
+    return {name: (found[f"{name}_per_image"], *ends[f"{name}_per_image"]) for name in SCORES}
 
 
 if __name__ == "__main__":

@@ -408,6 +408,10 @@ def test_mask_scores_of_network_and_difference(squares, save):
     assert cells["test: both unseen"]["model"]["iou_per_image"] == 0
     assert scores["difference"]["iou_per_image"] == 1
     assert scores["difference"]["boundary_f_per_image"] == 1
+    # of two pictures, 0 and 1, each is drawn twice in a quarter of the draws
+    assert result["intervals"]["all"]["model"]["iou_per_image"] == [0, 1]
+    assert result["intervals"]["all"]["difference"]["iou_per_image"] == [1, 1]
+    assert result["intervals"]["test: both unseen"]["model"]["iou_per_image"] == [0, 0]
 
 
 def test_the_difference_threshold_is_tuned_on_the_train_split_alone(tmp_path, save):

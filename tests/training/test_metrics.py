@@ -353,3 +353,46 @@ def test_soft_dice_over_255_explains_a_dice_of_nought():
     assert dice(torch.full_like(target, 0.5), target) == pytest.approx(0.00398, abs=5e-6)
     binary = (torch.arange(64) < 20).float().expand(2, 1, 64, 64)
     assert dice(binary, binary) < 0.008  # a perfect answer
+
+
+# ---- intervals ---------------------------------------------------------------------------------
+
+
+def depth_metrics(errors: np.ndarray) -> DepthMetrics:
+    """Metrics of images of one pixel with these errors [m]."""
+    metrics = DepthMetrics(10.0)
+    target = torch.full((len(errors), 1, 1, 1), 0.4)
+    metrics.update(target + torch.from_numpy(errors).float()[:, None, None, None] / 10, target)
+    return metrics
+
+
+@pytest.mark.parametrize("count", [20, 400])
+def test_an_interval_is_that_of_the_mean_of_images_drawn_anew(count):
+    errors = np.random.default_rng(count).uniform(0.1, 2, count)
+    metrics = depth_metrics(errors)
+    low, high = metrics.intervals()["mae_m_per_image"]
+    reach = 1.96 * errors.std() / math.sqrt(count)
+    assert low == pytest.approx(errors.mean() - reach, abs=0.15 * reach)
+    assert high == pytest.approx(errors.mean() + reach, abs=0.15 * reach)
+    assert low < metrics.compute()["mae_m_per_image"] < high
+
+
+def test_intervals_have_every_score_are_the_same_each_time_and_narrow_with_more_images():
+    metrics = depth_metrics(np.linspace(0.1, 2, 90))
+    found = metrics.intervals()
+    assert found == metrics.intervals()
+    assert set(found) == set(metrics.compute()) - {"images", "pixels"}
+    assert all(low <= high for low, high in found.values())
+    few = metrics.intervals(np.arange(0, 90, 9))
+    assert all(
+        few[name][1] - few[name][0] >= high - low
+        for name, (low, high) in found.items()
+        if name.startswith("mae")
+    )
+
+
+def test_one_image_has_no_spread_and_none_has_no_interval():
+    metrics = depth_metrics(np.array([0.5, 1.0]))
+    low, high = metrics.intervals(np.array([True, False]))["rmse_m_per_image"]
+    assert low == high == pytest.approx(0.5, rel=1e-5)
+    assert metrics.intervals(np.array([False, False])) == {}

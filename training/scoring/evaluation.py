@@ -17,10 +17,12 @@ from dsetkit.numbers import evenly_spread
 from training.loop import Batch, prepare_batch
 from training.preflight import check_batch_memory
 from training.scoring.report import (
+    ALL_IMAGES,
     BOTH_UNSEEN,
     Layout,
     Scores,
     cell_table,
+    interval_line,
     protocol_table,
     published_table,
     score_table,
@@ -197,6 +199,7 @@ class Evaluation:
         protocol: how the scores were computed, for people, by topic.
         scores: "model" and baselines -> scores.
         cells: the same in each cell of the seen/unseen table, see `report.cell_scores`.
+        intervals: how far chance in the choice of images reaches, see `report.score_intervals`.
         published: what `score_published` gives, or nothing.
         stress: background -> scores by name, see `mask_scores`, or nothing.
         stress_cells: background -> the same in each cell, or nothing.
@@ -210,6 +213,7 @@ class Evaluation:
     protocol: Mapping[str, str]
     scores: Mapping[str, Scores]
     cells: Mapping[str, Mapping[str, Scores]]
+    intervals: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]]
     published: Mapping[str, float] = field(default_factory=dict)
     stress: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
     stress_cells: Mapping[str, Mapping[str, Mapping[str, Scores]]] = field(default_factory=dict)
@@ -230,6 +234,7 @@ class Evaluation:
             show(layout["headline"])
         scores: dict[str, Scores | None] = {**dict.fromkeys(layout["columns"]), **self.scores}
         show(score_table(scores, layout["rows"], average=average))
+        show(interval_line(self.intervals[ALL_IMAGES], layout, average=average))
         if self.cells:
             label, score = layout["cell_row"]
             show(cell_table(label, self.cells, score, average=average))
@@ -256,6 +261,7 @@ class Evaluation:
             "protocol": self.protocol,
             "scores": self.scores,
             "cells": self.cells,
+            "intervals": self.intervals,
             "published": self.published,
             "stress": self.stress,
             "stress_cells": self.stress_cells,

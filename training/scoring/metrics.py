@@ -20,6 +20,7 @@ from training.scoring.boundaries import boundary_f, matches, share
 from training.scoring.protocols import MIN_DEPTH_M, crop_window
 
 SSIM_WINDOW_PX = 11
+DRAWS = 1000  # of images, for an interval
 _DELTAS = {"delta_1": 1.25, "delta_2": 1.25**2, "delta_3": 1.25**3}
 
 
@@ -62,9 +63,7 @@ class _PerImageScores:
             "images" and "pixels" counted. Images without a valid pixel do not count; when none is
             left the scores are nan.
         """
-        table = torch.cat(self._rows).cpu().numpy()
-        table = table if images is None else table[images]
-        table = table[table[:, self._names.index("pixels")] > 0]
+        table = self._counted(images)
         sums = dict(zip(self._names, table.T, strict=True))
         with np.errstate(invalid="ignore"):  # 0 / 0 = nan when no image is left
             each = self._scores(sums)
@@ -75,6 +74,45 @@ class _PerImageScores:
             }
         result |= {f"{name}_pooled": float(value) for name, value in pooled.items()}
         return result | {"images": len(table), "pixels": int(sums["pixels"].sum())}
+
+    def intervals(self, images: np.ndarray | None = None) -> dict[str, tuple[float, float]]:
+        """How far chance in the choice of images reaches: the scores of images drawn anew.
+
+        The images are drawn DRAWS times from themselves with replacement. An interval lies between
+        the 2.5th and the 97.5th percentile of the scores of these draws. It says nothing about
+        another training, or about images of another kind.
+
+        Args:
+            images: as of `compute`.
+
+        Returns:
+            Name of a score as of `compute` -> (low, high). Nothing if no image counts.
+
+        Source: B. Efron, Bootstrap Methods: Another Look at the Jackknife, Ann. Statist. 7, 1979.
+        """
+        table = self._counted(images)
+        if not len(table):
+            return {}
+        with np.errstate(invalid="ignore"):
+            each = self._scores(dict(zip(self._names, table.T, strict=True)))
+            of_images = np.stack([*each.values()], axis=1)
+            rng = np.random.default_rng(0)
+            count, means, sums = len(table), [], []
+            for _ in range(DRAWS):
+                times = np.bincount(rng.integers(0, count, count), minlength=count).astype(float)
+                means.append(times @ of_images / count)
+                sums.append(times @ table)
+            pooled = self._scores(dict(zip(self._names, np.array(sums).T, strict=True)))
+        found = {f"{name}_per_image": of for name, of in zip(each, np.array(means).T, strict=True)}
+        found |= {f"{name}_pooled": of for name, of in pooled.items()}
+        ends = {name: np.quantile(of, (0.025, 0.975)).tolist() for name, of in found.items()}
+        return {name: (low, high) for name, (low, high) in ends.items()}
+
+    def _counted(self, images: np.ndarray | None) -> np.ndarray:
+        """The sums of the images that count, float64 (images, names)."""
+        table = torch.cat(self._rows).cpu().numpy()
+        table = table if images is None else table[images]
+        return table[table[:, self._names.index("pixels")] > 0]
 
 
 class DepthMetrics(_PerImageScores):

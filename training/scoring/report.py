@@ -22,6 +22,8 @@ class Metrics(Protocol):
 
     def compute(self, images: np.ndarray | None = None) -> dict[str, float]: ...
 
+    def intervals(self, images: np.ndarray | None = None) -> dict[str, tuple[float, float]]: ...
+
 
 # kind of depth -> (label, score), in the order of the table
 DEPTH_ROWS = {
@@ -80,6 +82,7 @@ SEEN_CELLS = (
     ("test: unseen background", "test: both unseen"),
 )
 BOTH_UNSEEN = SEEN_CELLS[1][1]
+ALL_IMAGES = "all"
 SMALLEST_WIDTH = 80  # columns; narrower screens and pipes get whole lines all the same
 
 
@@ -123,12 +126,36 @@ def cell_scores(
     Returns:
         Cell name -> name -> scores, for cells with images; empty for splits without cells.
     """
-    members = {name: cells == cell_names.index(name) for row in SEEN_CELLS for name in row}
     return {
         cell: {who: metric.compute(images) for who, metric in metrics.items()}
-        for cell, images in members.items()
-        if images.any()
+        for cell, images in _members(cells, cell_names).items()
     }
+
+
+def score_intervals(
+    metrics: Mapping[str, Metrics], cells: np.ndarray, cell_names: Sequence[str]
+) -> dict[str, dict[str, dict[str, tuple[float, float]]]]:
+    """The 95 % intervals of scores, see `metrics.DepthMetrics.intervals`.
+
+    Args:
+        metrics: as of `cell_scores`, like the next two.
+        cells: of each image.
+        cell_names: the dataset's names.
+
+    Returns:
+        ALL_IMAGES or the name of a cell -> name -> score -> (low, high).
+    """
+    chosen = {ALL_IMAGES: None, **_members(cells, cell_names)}
+    return {
+        which: {who: metric.intervals(images) for who, metric in metrics.items()}
+        for which, images in chosen.items()
+    }
+
+
+def _members(cells: np.ndarray, cell_names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Cell name -> bool (N,), which images are in it, for cells that have some."""
+    members = {name: cells == cell_names.index(name) for row in SEEN_CELLS for name in row}
+    return {name: images for name, images in members.items() if images.any()}
 
 
 def cell_table(
@@ -149,6 +176,25 @@ def cell_table(
     for row, names in zip(SEEN_ROWS, SEEN_CELLS, strict=True):
         table.add_row(row, *(_cell_text(cells.get(name), score, average) for name in names))
     return table
+
+
+def interval_line(
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]], layout: Layout, *, average: str
+) -> str:
+    """The 95 % intervals of the first column's main scores, in one line.
+
+    Args:
+        intervals: name -> score -> (low, high), see `score_intervals`.
+        layout: says which scores.
+        average: "image" or "pixel".
+    """
+    name = layout["columns"][0]
+    shown = []
+    for label, score in dict.fromkeys((*layout["rows"][:1], layout["cell_row"])):
+        ends = intervals[name].get(f"{score}_{AVERAGES[average]}")
+        if ends:
+            shown.append(f"{label} {ends[0]:.4f} to {ends[1]:.4f}")
+    return f"{name}, 95 % intervals by the choice of images: {', '.join(shown)}"
 
 
 def stress_table(
