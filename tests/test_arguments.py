@@ -173,6 +173,17 @@ FOREIGN_FLAGS = {"--nproc-per-node", "--address", "--head", "--object-store-memo
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
+@pytest.mark.parametrize("name", PARSERS)
+def test_help_says_each_default_once_and_as_one_would_type_it(name: str) -> None:
+    parser = PARSERS[name]
+    for action in parser._actions:
+        text = parser._get_formatter()._expand_help(action) if action.help else ""
+        assert text.count("(default") <= 1, text
+        assert not re.search(r"default: ([(\[)]|True|False|None)", text), text
+        if action.option_strings and action.nargs != 0 and not (action.choices or action.metavar):
+            assert "_" not in action.dest, f"{action.option_strings[0]} needs a metavar"
+
+
 def test_every_flag_that_a_text_names_exists() -> None:
     known = {name for _, action in options() for name in action.option_strings} | {
         "--version",

@@ -125,7 +125,7 @@ def _add_split(verbs: Verbs) -> None:
         metavar=("TRAIN", "VAL", "TEST"),
         help="shares of --split-by sample",
     )
-    add("--seed", type=SEED, default=0, help="key of the choice of --split-by sample")
+    add("--seed", type=SEED, default=0, metavar="N", help="key of the choice of --split-by sample")
     add("--export", type=Path, metavar="FILE.csv", help="write one row for each sample afterwards")
 
 
@@ -159,7 +159,7 @@ def _add_show(verbs: Verbs) -> None:
     )
     add("--num", type=ROWS, default=8, metavar="N", help="number of samples, chosen by chance")
     add_split_choice(add)
-    add("--seed", type=SEED, default=0, help="key of the choice")
+    add("--seed", type=SEED, default=0, metavar="N", help="key of the choice")
     add("--indices", type=INDEX, nargs="+", metavar="I", help="show these samples instead")
 
 
@@ -198,7 +198,7 @@ def _add_report(verbs: Verbs) -> None:
         metavar="RUN",
         help="folders of trainings, whose curves, scores and predictions are shown side by side",
     )
-    add("--seed", type=SEED, default=0, help="key of the choices")
+    add("--seed", type=SEED, default=0, metavar="N", help="key of the choices")
     add("--jobs", type=JOBS, default=os.cpu_count(), metavar="N", help="processes")
 
 

@@ -36,13 +36,17 @@ def add_verb(verbs: Verbs, name: str, verb: Verb, description: str) -> argparse.
     return parser
 
 
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults other than None, False and nothing; keeps the lines of an example."""
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Shows defaults where a text does not say them; keeps the lines of an example."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, []):
+        default = action.default
+        if not action.help or "(default" in action.help or default in (None, argparse.SUPPRESS):
             return action.help
-        return super()._get_help_string(action)
+        shown = " ".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+        if isinstance(default, bool) or not shown:
+            return action.help
+        return f"{action.help} (default: {shown})"
 
 
 def add_dataset_verb(

@@ -455,7 +455,7 @@ def _add_import_rgbd(verbs: Verbs) -> None:
         choices=("auto", "train", "val", "test"),
         help="split of all pairs; auto = train, except for a share kept for val",
     )
-    add("--val-share", type=SHARE, default=0.05, help="share of val under --split auto")
+    add("--val-share", type=SHARE, default=0.05, metavar="SHARE", help="of val, --split auto")
     add(
         "--depth-scale",
         type=UNITS_PER_M,
@@ -466,7 +466,7 @@ def _add_import_rgbd(verbs: Verbs) -> None:
     add(
         "--max-depth", type=DEPTH_M, default=10.0, metavar="M", help="larger depths are invalid [m]"
     )
-    add("--seed", type=SEED, default=0, help="key of the choice under --split auto, and of pasting")
+    add("--seed", type=SEED, default=0, metavar="N", help="key of --split auto and of pasting")
     add(
         "--foregrounds",
         type=Path,
@@ -557,7 +557,7 @@ def _add_import_images(verbs: Verbs) -> None:
         metavar="N",
         help="samples of each background in a set of system 003",
     )
-    add("--seed", type=SEED, default=0, help="key of the choice of splits")
+    add("--seed", type=SEED, default=0, metavar="N", help="key of the choice of splits")
     add("--jobs", type=JOBS, metavar="N", help="threads (default: one for each core, up to 8)")
     add("--skip-bad", action="store_true", help="leave out samples that cannot be used")
 

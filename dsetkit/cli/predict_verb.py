@@ -38,7 +38,7 @@ def add_predict_verb(verbs: Verbs) -> None:
         "--no-register",
         dest="register",
         action="store_false",
-        help="leave backgrounds where they lie (default: they are moved to where the composite "
+        help="leave backgrounds where they lie (default: each is moved to where its composite "
         "shows the scene)",
     )
     add("--batch-size", type=BATCH, default=8, metavar="N", help="pictures seen at once")
@@ -59,7 +59,8 @@ def add_predict_verb(verbs: Verbs) -> None:
         nargs="+",
         default=[],
         metavar="PICTURE",
-        help="the same views without it: one for all pictures, or one of the same name for each",
+        help="the same views without it, in the same shape: one for all pictures, or one of the "
+        "same name for each",
     )
     add(
         "--pairs",

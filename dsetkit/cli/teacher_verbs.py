@@ -98,7 +98,7 @@ def add_teacher_flags(add: AddArgument, *, default: str | None) -> None:
         "can: faster, other last digits; auto: openvino for bundled where it is installed and the "
         "CPU can, else onnxruntime",
     )
-    add("--batch-size", type=BATCH, default=32, help="samples that the teacher sees at once")
+    add("--batch-size", type=BATCH, default=32, metavar="N", help="samples seen at once")
     add("--device", type=device, default="auto", help="where the teacher runs: auto, cpu or cuda")
 
 

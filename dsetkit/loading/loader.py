@@ -110,6 +110,9 @@ class EpochBatches:
 class SampleLoader(DataLoader[Sample]):
     """A DataLoader that can start at any batch of any epoch, and reads ahead without workers.
 
+    Each iteration that comes to its end is an epoch, and the next one gives the next epoch, in
+    another order. One that is left early is repeated.
+
     Args:
         data: What to read.
         batches: Which samples make which batch.
@@ -146,8 +149,11 @@ class SampleLoader(DataLoader[Sample]):
 
     # torch declares its private iterator class as the return type; callers need only an iterator.
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        if self.num_workers:
-            return super().__iter__()
+        yield from super().__iter__() if self.num_workers else self._read_epoch()
+        self.set_position(self._batches.epoch + 1)
+
+    def _read_epoch(self) -> Iterator[Batch]:
+        """The batches from the position on, read in this process."""
         return _read_ahead(self._read, lambda batch: batch, self._batches, threads=self.threads)
 
     def _read(self, positions: list[int]) -> Batch:
@@ -193,7 +199,7 @@ class CacheToDevice(_ToDevice):
     Depth goes there as the cache holds it, in half the bytes, and becomes float32 there.
     """
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as in SampleLoader
+    def _read_epoch(self) -> Iterator[Batch]:
         def read(positions: list[int]) -> Batch:
             batch = self._source.read_cached(self._places(positions))
             return _pinned(batch) if self.pin_memory else batch
@@ -209,7 +215,7 @@ class DeviceLoader(_ToDevice):
 
     _compositor: DeviceCompositor | None = None  # made when the first batch is asked for
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as in SampleLoader
+    def _read_epoch(self) -> Iterator[Batch]:
         compositor = self._compositor or self._source.device_compositor(self._device)
         self._compositor = compositor
         fields = self._source.fields
@@ -340,7 +346,8 @@ def make_loader(
     """Batches of a SampleDataset, or of a Subset of one, as dicts of stacked tensors.
 
     The order is a pure function of (seed, epoch): any number of workers or threads gives the same
-    batches. Workers stay alive from epoch to epoch and keep open files and prepared assets.
+    batches. Each whole iteration is one epoch; `set_position` chooses another. Workers stay alive
+    from epoch to epoch and keep open files and prepared assets.
 
     Args:
         data: What to read.

@@ -175,7 +175,7 @@ class Predictor:
             if not 1 / MOST_APART <= ratio <= MOST_APART:
                 raise AssetError(
                     f"the background has {b_width} x {b_height} px, the composite {width} x "
-                    f"{height} px: expected the same view"
+                    f"{height} px: expected the same view in the same shape"
                 )
         return composite, background
 

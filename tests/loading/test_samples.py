@@ -80,6 +80,21 @@ def test_an_epoch_can_start_anywhere(dataset: Path) -> None:
     assert all(map(torch.equal, whole[4:], rest))
 
 
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_each_whole_iteration_is_the_next_epoch(dataset: Path, workers: int) -> None:
+    data = SampleDataset(dataset, size=16, fields=("composite",))
+    loader, other = (make_loader(data, 8, workers=workers) for _ in range(2))
+    for epoch in (0, 1, 2):
+        for _ in range(2):  # one that is left early is repeated
+            left_early = next(iter(loader))["composite"]
+            assert torch.equal(left_early, images_of(other, epoch)[0])
+        found = [batch["composite"] for batch in loader]
+        assert all(map(torch.equal, found, images_of(other, epoch)))
+    loader.set_position(1, 3)
+    assert len(list(loader)) == len(loader) - 3 and len(list(loader)) == len(loader)
+    assert torch.equal(next(iter(loader))["composite"], images_of(other, 3)[0])
+
+
 @pytest.mark.slow
 def test_workers_that_stay_read_what_each_epoch_asks_for(dataset: Path) -> None:
     data = SampleDataset(dataset, size=16, fields=("composite",))
