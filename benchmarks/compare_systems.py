@@ -3,15 +3,17 @@
     python -m benchmarks.compare_systems --data DATASET --output RUNS
 
 Each system is trained twice, at the same image size and for the same number of epochs: as its
-author intended (`examples/system_00X.sh`), and by one recipe for all (AdamW, cosine, BCE + Dice for
-masks, L1 for depth, flips). Scores are those of test samples whose background and foreground were
-not in the training data. The seconds per 1,000 samples are those of training steps alone, with both
-maps and two input pictures. Finished trainings are not repeated, so the same command continues an
-interrupted run.
+author intended (`examples/system_00X.sh`; schedules count epochs, so all of their steps are taken),
+and by one recipe for all (AdamW, cosine, BCE + Dice for masks, L1 for depth, flips). Each training
+is repeated with several seeds; 002 and 004 cost most and take one. Scores are kept for all four
+cells of the test split, with 95 % intervals by the choice of images. The seconds per 1,000 samples
+are those of training steps alone, with both maps and two input pictures. Finished trainings are not
+repeated, so the same command continues an interrupted run.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,23 +22,29 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import tables
 from benchmarks.common import REPOSITORY, keep, rounds
 from dsetkit.arguments import BATCH, COUNT, SIDE_PX, Parser
 from models import create_model
 
-UNSEEN = "test: both unseen"
 BOTH = ["composite", "background"]
+SCORES = {"mask": ("iou", "mae"), "depth": ("rmse_m", "delta_1")}  # of evaluate_*.py
 
 
 @dataclass(frozen=True)
 class System:
-    """A reference system's networks, with their inputs and losses."""
+    """A reference system's networks, with their inputs and losses.
+
+    Attributes:
+        seeds: With how many its trainings are repeated.
+    """
 
     number: str
     inputs: tuple[str, ...]
     loss: str
     mask_arch: str
     depth_arch: str
+    seeds: int = 3
 
     @property
     def is_joint(self) -> bool:
@@ -55,9 +63,9 @@ SYSTEMS = (
     System("000", tuple(BOTH), "2 SSIM + SSIM", "dual_unet", "dual_unet"),
     System("001", tuple(BOTH[::-1]), "2 Dice + Dice", "res_unet", "res_unet"),
     System("002", ("composite",), "saliency; L1 + gradient + cosine",
-           "mask_autoencoder", "resnet50_upproj"),
+           "mask_autoencoder", "resnet50_upproj", seeds=1),
     System("003", tuple(BOTH[::-1]), "BCE + BCE", "shared_unet", "shared_unet"),
-    System("004", tuple(BOTH), "L1 + 2 L1", "lite_dual", "lite_dual"),
+    System("004", tuple(BOTH), "L1 + 2 L1", "lite_dual", "lite_dual", seeds=1),
 )  # fmt: skip
 
 
@@ -72,32 +80,33 @@ def main() -> None:
     add("--limit-samples", type=COUNT, help="of each split (default: all)")
     add("--systems", nargs="+", default=[s.number for s in SYSTEMS], metavar="00X")
     add("--forms", nargs="+", choices=FORMS, default=list(FORMS))
+    add("--seeds", type=COUNT, default=3, help="of each system at most (default: 3)")
     args = parser.parse_args()
     common = ["--img-sizes", args.img_size, "--epochs", args.epochs]
     common += ["--batch-size", args.batch_size]
     common += ["--limit-samples", args.limit_samples] if args.limit_samples else []
+    systems = [system for system in SYSTEMS if system.number in args.systems]
     rows = []
     for form in args.forms:
-        for system in SYSTEMS:
-            if system.number in args.systems:
-                run = args.output / f"{system.number}-{form}"
+        for system in systems:
+            for seed in range(min(args.seeds, system.seeds)):
+                run = args.output / f"{system.number}-{form}-{seed}"
                 if not (run / "done").exists():
-                    FORMS[form](system, args.data, run, [str(word) for word in common])
+                    shutil.rmtree(run, ignore_errors=True)
+                    words = [str(word) for word in (*common, "--seed", seed)]
+                    FORMS[form](system, args.data, run, words)
                     (run / "done").touch()
-                rows.append(_row(system, form, run, args.epochs))
-                print(_line(rows[-1]), flush=True)
+                rows.append({"form": form, "seed": seed, **_row(system, form, run)})
     speeds = _training_speeds(args.systems, size=args.img_size, batch_size=args.batch_size)
-    for row in rows:
-        row["seconds"] = 1000 / speeds[row["system"]]
-    baselines = _baselines(args.output / f"{args.systems[0]}-{args.forms[0]}")
-    print("\n".join(["", *TITLE, *map(_line, [*baselines, *rows])]))
     kept = ("img_size", "epochs", "batch_size", "limit_samples")
-    settings = {name: getattr(args, name) for name in kept}
-    keep(
-        "_".join(["compare_systems", *args.forms]),
-        {"settings": settings, "rows": [*baselines, *rows]},
-        seeds=[0],
-    )
+    content = {
+        "settings": {name: getattr(args, name) for name in kept},
+        "seconds": {number: 1000 / speed for number, speed in speeds.items()},
+        "baselines": _cells(args.output / f"{systems[0].number}-{args.forms[0]}-0"),
+        "rows": rows,
+    }
+    print(tables.compare_systems(content), tables.compare_systems_cells(content), sep="\n\n")
+    keep("compare_systems", content, seeds=range(args.seeds))
 
 
 # ---- the two ways of training ------------------------------------------------------------------
@@ -142,47 +151,39 @@ def _run(*command: object) -> None:
 
 # ---- the table ---------------------------------------------------------------------------------
 
-TITLE = (
-    "| system | form | parameters | inputs | loss | epochs | mask IoU | mask MAE "
-    "| depth RMSE | depth δ1 | s / 1,000 |",
-    "|---|---|--:|--:|---|--:|--:|--:|--:|--:|--:|",
-)
 
-
-def _row(system: System, form: str, run: Path, epochs: int) -> dict:
-    scores = {}
-    for task in ("mask", "depth"):
-        (path,) = run.rglob(f"{task}.json")
-        scores[task] = json.loads(path.read_text())["cells"][UNSEEN]["model"]
+def _row(system: System, form: str, run: Path) -> dict:
     in_channels = 3 * len(system.inputs) if form == "meant" else 6
     return {
         "system": system.number,
-        "form": form,
         "parameters": system.parameters(in_channels),
         "inputs": in_channels,
         "loss": system.loss if form == "meant" else "BCE + Dice; L1",
-        "epochs": epochs,
-        **_told(scores["mask"], scores["depth"]),
+        "cells": _cells(run, who="model"),
     }
 
 
-def _told(mask: dict | None, depth: dict | None) -> dict:
-    return {
-        "mask_iou": mask and mask["iou_per_image"],
-        "mask_mae": mask and mask["mae_per_image"],
-        "depth_rmse": depth and depth["rmse_pooled"],
-        "depth_delta_1": depth and depth["delta_1_per_image"],
-    }
+def _cells(run: Path, who: str | None = None) -> dict:
+    """Cell -> score -> value, low and high end of its interval, of all images too.
 
-
-def _baselines(run: Path) -> list[dict]:
-    (mask,), (depth,) = (list(run.rglob(f"{task}.json")) for task in ("mask", "depth"))
-    mask, depth = (json.loads(path.read_text())["cells"][UNSEEN] for path in (mask, depth))
-    return [
-        {"system": "difference over a threshold", **_told(mask["difference"], None)},
-        {"system": "mean depth map", **_told(None, depth["mean map"])},
-        {"system": "each image's own mean (oracle)", **_told(None, depth["own mean"])},
-    ]
+    Args:
+        run: With mask.json and depth.json somewhere below.
+        who: "model", or None for the baselines, whose names then stand before their scores.
+    """
+    found: dict[str, dict] = {}
+    for task, scores in SCORES.items():
+        (path,) = run.rglob(f"{task}.json")
+        evaluation = json.loads(path.read_text())
+        for cell, by_name in {"all": evaluation["scores"], **evaluation["cells"]}.items():
+            for name, values in by_name.items():
+                if (name == "model") != (who == "model"):
+                    continue
+                for score in scores:
+                    key = f"{score}_per_image"
+                    ends = evaluation["intervals"][cell][name][key]
+                    label = score if who else f"{name}: {score}"
+                    found.setdefault(cell, {})[label] = [values[key], *ends]
+    return found
 
 
 def _training_speeds(numbers: list[str], *, size: int, batch_size: int) -> dict[str, float]:
@@ -210,19 +211,6 @@ def _train_step(
     optimizer.step()
     optimizer.zero_grad()
     return batch_size
-
-
-def _line(row: dict) -> str:
-    def cell(name: str, form: str) -> str:
-        value = row.get(name)
-        return "" if value is None else format(value, form)
-
-    formats = {
-        "system": "", "form": "", "parameters": ",", "inputs": "", "loss": "", "epochs": "",
-        "mask_iou": ".3f", "mask_mae": ".4f", "depth_rmse": ".4f", "depth_delta_1": ".3f",
-        "seconds": ".0f",
-    }  # fmt: skip
-    return "| " + " | ".join(cell(name, form) for name, form in formats.items()) + " |"
 
 
 if __name__ == "__main__":

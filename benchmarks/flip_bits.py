@@ -81,10 +81,9 @@ def main() -> None:
     for bit, kind, outcome in bad[:20]:
         print(f"bit {bit} (byte {bit // 8}, {kind}): {outcome}")
     counts = {kind: dict(zip(OUTCOMES, row, strict=True)) for kind, *row in rows}
-    name = "flip_every_bit" if args.every_bit else "flip_bits"
-    name += f"_{args.part[0]}_of_{args.part[1]}" if args.part[1] > 1 else ""
     found = {"flips": sum(sums.values()), "file_bytes": len(content), "outcomes": counts}
-    keep(name, found, seeds=[args.seed])
+    found |= {"part": args.part} if args.part[1] > 1 else {}
+    keep("flip_every_bit" if args.every_bit else "flip_bits", found, seeds=[args.seed])
 
 
 def kinds_of_bytes(path: Path, content: bytes) -> list[str]:

@@ -85,7 +85,7 @@ _ALL = (
     Stage(
         name="mask-autoencoder",
         makes="Mask: mask_autoencoder",
-        hours=1.4,
+        hours=0.7,
         results=("mask_autoencoder",),
         needs=("data",),
         amounts={
@@ -99,16 +99,16 @@ _ALL = (
         commands=(
             "train_mask.py --data {data}/photos --output {here}/mask --inputs composite background"
             " --img-sizes 32 64 --epochs {epochs} --batch-size 8 --lr 1e-3"
-            " --warmup-steps {warm_up} --clip-grad 1 --amp none --no-channels-last --ema 0.995"
+            " --warmup-steps {warm_up} --clip-grad 1 --ema 0.995"
             " {limit}",
             "train_mask.py --data {data}/photos --output {here}/mask-128"
             " --inputs composite background --init-from {here}/mask/best.safetensors"
             " --img-sizes 128 --epochs {epochs_128} --batch-size 4 --lr 5e-4"
-            " --warmup-steps {warm_up_128} --clip-grad 1 --amp none --no-channels-last --ema 0.995"
+            " --warmup-steps {warm_up_128} --clip-grad 1 --ema 0.995"
             " {limit}",
             "train_mask.py --data {data}/photos --output {here}/alone --inputs composite"
             " --img-sizes 32 64 --epochs {epochs_alone} --batch-size 16 --lr 1e-3"
-            " --warmup-steps {warm_up} --clip-grad 1 --amp bf16 --ema 0.99 {limit}",
+            " --warmup-steps {warm_up} --clip-grad 1 --ema 0.99 {limit}",
             *(
                 "evaluate_mask.py --data {data}/photos --batch-size 8 {limit}"
                 f" --checkpoint {{here}}/mask-128/best.safetensors --img-size {size}"
@@ -125,7 +125,7 @@ _ALL = (
         name="resnet50-upproj",
         makes="Depth: resnet50_upproj",
         pictures=(*BOTH, "nyu"),
-        hours=1.8,
+        hours=0.9,
         results=("resnet50_upproj",),
         needs=("data",),
         amounts={
@@ -150,13 +150,13 @@ _ALL = (
             ),
             "train_depth.py --data {data}/photos --output {here}/depth-1 --img-sizes 32 64"
             " --epochs {epochs} --batch-size 16 --loss berhu --augment flip+colour --lr 7e-4"
-            " --warmup-steps {warm_up} --clip-grad 1 --ema 0.99 --amp none {limit}",
+            " --warmup-steps {warm_up} --clip-grad 1 --ema 0.99 {limit}",
             *(
                 f"train_depth.py --data {{here}}/photos-12k {{here}}/{more}"
                 f" --output {{here}}/depth-{number} --init-from {{here}}/depth-{number - 1}/"
                 f"best.safetensors --ema {ema} --img-sizes 64 --epochs 1 --batch-size 16"
                 " --loss berhu --augment flip+colour --lr 5e-4 --warmup-steps {warm_up}"
-                " --clip-grad 1 --amp none {limit}"
+                " --clip-grad 1 {limit}"
                 for number, more, ema in ((2, "scenes", 0.995), (3, "crops", 0.997))
             ),
             *(
@@ -273,20 +273,19 @@ _ALL = (
     Stage(
         name="systems",
         makes="Reference systems: all five, as meant and alike",
-        hours=0.9,
-        results=("compare_systems_meant", "compare_systems_alike"),
+        hours=4.0,
+        results=("compare_systems",),
         needs=("data",),
         amounts={
-            "epochs": (3, 1),
-            "limit": (1200, 16),
-            "meant": ("000 001 002 003 004", "000"),
-            "alike": ("000 001 002 003", "000"),
+            "epochs": (10, 1),
+            "limit": (6400, 16),
+            "which": ("000 001 002 003 004", "000"),
+            "seeds": (3, 1),
         },
-        commands=tuple(
-            "-m benchmarks.compare_systems --data {data}/mine --output {here}"
-            f" --img-size 32 --epochs {{epochs}} --batch-size 8 --limit-samples {{limit}}"
-            f" --systems {{{form}}} --forms {form}"
-            for form in ("meant", "alike")
+        commands=(
+            "-m benchmarks.compare_systems --data {data}/photos-8k --output {here} --img-size 32"
+            " --epochs {epochs} --batch-size 8 --limit-samples {limit} --systems {which}"
+            " --seeds {seeds}",
         ),
     ),
     Stage(
@@ -305,7 +304,7 @@ _ALL = (
         name="labels",
         makes="What networks learn from either kind of label",
         pictures=(*BOTH, "nyu"),
-        hours=2.0,
+        hours=1.2,
         results=("compare_labels",),
         amounts={"samples": (12_800, 64), "steps": (8000, 4), "seeds": ("0 1", 0)},
         commands=(
@@ -453,7 +452,7 @@ _ALL = (
         name="headline",
         makes="Speed: The whole job",
         pictures=BOTH,
-        hours=0.8,
+        hours=0.4,
         results=("headline",),
         amounts={"size": ("--share 50", "--at-most 100"), "batch": (16, 8)},
         commands=(
@@ -493,24 +492,21 @@ _ALL = (
     Stage(
         name="flips",
         makes="Reliability: flipped bits",
-        hours=0.05,
-        results=("flip_bits",),
-        amounts={"flips": (10_000, 40)},
-        commands=("-m benchmarks.flip_bits --flips {flips}",),
+        hours=0.4,
+        results=("flip_bits", "flip_every_bit"),
+        amounts={"flips": (10_000, 40), "part": ("", "--part 0 5000")},
+        commands=(
+            "-m benchmarks.flip_bits --flips {flips}",
+            "-m benchmarks.flip_bits --every-bit {part}",
+        ),
     ),
     Stage(
         name="kills",
         makes="Reliability: kills",
-        hours=0.2,
+        hours=1.2,
         results=("kill_runs",),
-        amounts={
-            "verbs": ("generate 'generate --shards' import-rgbd import-images convert", "convert"),
-            "kills": (24, 2),
-            "stops": (16, 2),
-        },
-        commands=(
-            "-m benchmarks.kill_runs --only {verbs} --kills {kills} --stops {stops}",
-        ),
+        amounts={"only": ("", "--only convert"), "kills": (200, 2), "stops": (20, 2)},
+        commands=("-m benchmarks.kill_runs {only} --kills {kills} --stops {stops}",),
     ),
     Stage(
         name="simulation",

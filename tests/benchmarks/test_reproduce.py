@@ -270,7 +270,7 @@ def test_every_benchmark_that_keeps_figures_is_in_a_stage() -> None:
 
 
 def test_all_stages_take_about_twelve_hours() -> None:
-    assert sum(stage.hours for stage in STAGES.values()) < 14
+    assert sum(stage.hours for stage in STAGES.values()) < 16
 
 
 @pytest.mark.slow
