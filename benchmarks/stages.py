@@ -289,6 +289,23 @@ _ALL = (
         ),
     ),
     Stage(
+        name="ablations",
+        makes="Reference systems: one change at a time",
+        hours=1.5,
+        results=("ablations",),
+        needs=("data",),
+        amounts={
+            "epochs": (10, 1),
+            "limit": (6400, 16),
+            "only": ("", "--only 'composite alone' 'two networks'"),
+            "seeds": (3, 1),
+        },
+        commands=(
+            "-m benchmarks.ablations --data {data}/photos-8k --output {here} --epochs {epochs}"
+            " --limit-samples {limit} {only} --seeds {seeds}",
+        ),
+    ),
+    Stage(
         name="chain",
         makes="One dataset after another, or all at once?",
         pictures=BOTH,

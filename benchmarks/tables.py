@@ -398,6 +398,28 @@ def compare_systems_cells(content: Content) -> str:
     return markdown_table(["system", "form", *CELLS.values()], rows, left=2)
 
 
+def ablations(content: Content) -> str:
+    """Scores of each change, and the distance to the mean of the base in its spreads over seeds."""
+    bases = [row for row in content["rows"] if not row["question"]]
+    rows = []
+    means, spreads = {}, {}
+    for score in ("iou", "rmse_m", "iou_shifted"):
+        values = [row[score][0] for row in bases]
+        means[score] = statistics.mean(values)
+        spreads[score] = max(abs(value - means[score]) for value in values)
+    shown = [f"{means[score]:.3f} ± {spreads[score]:.3f}" for score in means]
+    rows.append(["", f"base, {len(bases)} seeds", *shown])
+    for row in content["rows"]:
+        if row["question"]:
+            cells = [
+                f"{row[score][0]:.3f} ({row[score][0] - means[score]:+.3f})" if score in row else ""
+                for score in means
+            ]
+            rows.append([row["question"], row["change"], *cells])
+    headings = ["question", "change", "mask IoU", "depth RMSE [m]", "mask IoU, shifted 1 px"]
+    return markdown_table(headings, rows, left=2)
+
+
 def chain_or_all(content: Content) -> str:
     labels = {
         "chain, rate begun anew": "chained, learning rate restarted in each set",

@@ -1,0 +1,172 @@
+"""Changes one thing at a time in the training of one network; writes JSON.
+
+    python -m benchmarks.ablations --data DATASET --output RUNS
+
+The network is `shared_unet`, which gives mask and depth, trained as `compare_systems` trains all
+systems alike. One training changes one setting (`CHANGES`): the pictures that go in, the trunk, a
+loss, the sizes, the augmentation. The base is repeated with several seeds, which says how much
+chance moves a score; every change is trained with the first seed. Scores are of test samples whose
+background and foreground are both unseen, and of the same with a background shifted by 1 px.
+Finished trainings are not repeated, and what was interrupted goes on.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import tables
+from benchmarks.common import keep, run_python
+from dsetkit.arguments import BATCH, COUNT, SIDE_PX, Parser
+
+BOTH_UNSEEN = "test: both unseen"
+SHIFTED = "shifted 1 px"
+RECIPE = "--opt adamw --lr 1e-3 --sched cosine --warmup-steps 50 --clip-grad 1 --ema 0.99"
+DEFAULTS = {
+    "--inputs": "composite background",
+    "--augment": "flip",
+    "--mask-loss": "bce+dice",
+    "--depth-loss": "l1",
+    "--img-sizes": "{size}",
+    "--epochs": "{epochs}",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting of a training that differs from the base.
+
+    Attributes:
+        question: What it answers.
+        flags: Flag -> value, in place of DEFAULTS.
+        networks: The networks in place of `shared_unet`, one for each map.
+    """
+
+    question: str
+    flags: dict[str, str]
+    networks: tuple[str, ...] = ("shared_unet",)
+
+
+def loss_changes(flag: str, question: str, losses: Sequence[str]) -> dict[str, Change]:
+    task = flag.removeprefix("--").removesuffix("-loss")
+    return {f"{task} loss {loss}": Change(question, {flag: loss}) for loss in losses}
+
+
+CHANGES: dict[str, Change] = {
+    "composite alone": Change("one picture or two", {"--inputs": "composite"}),
+    "two networks": Change(
+        "a shared trunk or two networks", {}, networks=("mask_unet", "depth_unet")
+    ),
+    **loss_changes(
+        *("--mask-loss", "which loss for masks"),
+        ("bce", "dice", "dice_squared", "l1", "smooth_l1", "ssim11"),
+    ),
+    **loss_changes(
+        *("--depth-loss", "which loss for depth"),
+        ("bce", "smooth_l1", "ssim11", "l1+cosine", "l1+grad", "berhu", "silog"),
+    ),
+    "half the size first": Change(
+        "progressive sizes or one", {"--img-sizes": "{half} {size}", "--epochs": "{first} {rest}"}
+    ),
+    "no augmentation": Change("which augmentation", {"--augment": "none"}),
+    "flip+camera": Change("which augmentation", {"--augment": "flip+camera"}),
+}
+
+
+def main() -> None:
+    parser = Parser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--data", required=True, type=Path, metavar="DATASET", help="with backgrounds and depth")
+    add("--output", required=True, type=Path, metavar="RUNS", help="folder for the runs")
+    add("--img-size", type=SIDE_PX, default=32, help="[px] (default: 32)")
+    add("--epochs", type=COUNT, default=10, help="of each training (default: 10)")
+    add("--batch-size", type=BATCH, default=8, help="samples per step (default: 8)")
+    add("--limit-samples", type=COUNT, metavar="N", help="of each split (default: all)")
+    add("--seeds", type=COUNT, default=3, metavar="N", help="of the base (default: 3)")
+    add("--only", nargs="+", choices=CHANGES, metavar="CHANGE", help="(default: all)")
+    args = parser.parse_args()
+    amounts = {
+        "size": args.img_size,
+        "half": args.img_size // 2,
+        "epochs": args.epochs,
+        "first": max(1, args.epochs // 2),
+        "rest": max(1, args.epochs - args.epochs // 2),
+    }
+    common = ["--batch-size", args.batch_size, *RECIPE.split()]
+    limit = ["--limit-samples", args.limit_samples] if args.limit_samples else []
+    base = Change("", {})
+    works = [(f"base, seed {seed}", base, seed) for seed in range(args.seeds)]
+    works += [(name, CHANGES[name], 0) for name in args.only or CHANGES]
+    rows = []
+    for name, change, seed in works:
+        run = args.output / name.replace(" ", "-").replace("+", "-")
+        flags = DEFAULTS | change.flags
+        words = [word.format(**amounts) for pair in flags.items() for word in _words(*pair)]
+        scores = train_and_score(
+            run, args.data, change, [*words, *common, *limit, "--seed", seed], limit
+        )
+        rows.append({"change": name, "question": change.question, "seed": seed, **scores})
+    settings = {key: getattr(args, key) for key in ("img_size", "epochs", "batch_size")}
+    content = {"settings": settings, "rows": rows}
+    print(tables.ablations(content))
+    keep("ablations", content, seeds=range(args.seeds))
+
+
+def _words(flag: str, value: str) -> list[str]:
+    return [flag, *value.split()]
+
+
+def train_and_score(
+    run: Path, data: Path, change: Change, words: list, limit: list
+) -> dict[str, Any]:
+    """Trains the networks of a change, unless that is done; returns their scores."""
+    for arch in change.networks:
+        folder = run / arch
+        task = "joint" if arch == "shared_unet" else arch.removesuffix("_unet")
+        if not (folder / "done").exists():
+            start = ["--data", data, "--output", folder, "--arch", arch, *_of_task(words, task)]
+            resume = ["--output", folder, "--resume"]
+            run_python(f"train_{task}.py", *(resume if (folder / "state.pt").exists() else start))
+            (folder / "done").touch()
+    folders = [run / arch for arch in change.networks]
+    sees_background = change.flags.get("--inputs") != "composite"
+    mask = _evaluated(
+        "mask", folders[0], data, [*limit, *(["--stress", "--no-register"] * sees_background)]
+    )
+    depth = _evaluated("depth", folders[-1], data, limit)
+    scores = {"iou": _score(mask, "cells", "iou"), "rmse_m": _score(depth, "cells", "rmse_m")}
+    if sees_background:
+        shifted = mask["stress_cells"][SHIFTED].get(BOTH_UNSEEN) or mask["stress"][SHIFTED]
+        scores["iou_shifted"] = [shifted["model"]["iou_per_image"]]
+    return scores
+
+
+def _of_task(words: list, task: str) -> list:
+    """The arguments of a training of one map: `--mask-loss bce` becomes `--loss bce`."""
+    if task == "joint":
+        return words
+    other = "depth" if task == "mask" else "mask"
+    place = words.index(f"--{other}-loss")
+    own = [*words[:place], *words[place + 2 :]]
+    return ["--loss" if word == f"--{task}-loss" else word for word in own]
+
+
+def _evaluated(task: str, folder: Path, data: Path, words: list) -> dict[str, Any]:
+    result = folder / f"{task}.json"
+    if not result.exists():
+        weights = ("--checkpoint", folder / "best.safetensors")
+        run_python(f"evaluate_{task}.py", "--data", data, *weights, "--output", result, *words)
+    return json.loads(result.read_text())
+
+
+def _score(evaluation: dict[str, Any], kind: str, score: str) -> list[float]:
+    """Value and interval of a score on samples that are new in both."""
+    cell = BOTH_UNSEEN if BOTH_UNSEEN in evaluation[kind] else "all"
+    values = evaluation[kind].get(cell) or evaluation["scores"]
+    key = f"{score}_per_image"
+    return [values["model"][key], *evaluation["intervals"][cell]["model"][key]]
+
+
+if __name__ == "__main__":
+    main()
