@@ -66,8 +66,10 @@ CHANGES: dict[str, Change] = {
         *("--depth-loss", "which loss for depth"),
         ("bce", "smooth_l1", "ssim11", "l1+cosine", "l1+grad", "berhu", "silog"),
     ),
-    "half the size first": Change(
-        "progressive sizes or one", {"--img-sizes": "{half} {size}", "--epochs": "{first} {rest}"}
+    "twice the size": Change("one size or two, scored at twice", {"--img-sizes": "{double}"}),
+    "twice the size in the second half": Change(
+        "one size or two, scored at twice",
+        {"--img-sizes": "{size} {double}", "--epochs": "{first} {rest}"},
     ),
     "no augmentation": Change("which augmentation", {"--augment": "none"}),
     "flip+camera": Change("which augmentation", {"--augment": "flip+camera"}),
@@ -88,7 +90,7 @@ def main() -> None:
     args = parser.parse_args()
     amounts = {
         "size": args.img_size,
-        "half": args.img_size // 2,
+        "double": 2 * args.img_size,
         "epochs": args.epochs,
         "first": max(1, args.epochs // 2),
         "rest": max(1, args.epochs - args.epochs // 2),
