@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dsetkit.registration import find_motion, register_background
+from dsetkit.registration import comparable_background, find_motion, register_background
 
 SIDE = 128
 
@@ -62,8 +62,8 @@ def in_other_light(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def test_an_exact_background_stays_the_same_array(seed: int) -> None:
     background = view(seed)
     composite, _ = with_foreground(background, seed)
-    registered, is_known = register_background(background, composite)
-    assert registered is background and is_known
+    registered, same_view = register_background(background, composite)
+    assert registered is background and same_view
 
 
 @pytest.mark.parametrize("side", [64, 128, 256, 400])
@@ -101,12 +101,36 @@ def test_a_registered_background_shows_what_lies_behind_the_foreground(seed: int
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_another_view_stays_where_it_is(seed: int) -> None:
+def test_another_view_stays_where_it_is_and_is_black_for_a_comparison(seed: int) -> None:
     composite, _ = with_foreground(view(seed), seed)
     other = view(seed + 50)
     assert find_motion(composite, other) is None
-    registered, is_known = register_background(other, composite)
-    assert registered is other and not is_known
+    registered, same_view = register_background(other, composite)
+    assert registered is other and same_view is False
+    black, same_view = comparable_background(other, composite)
+    assert black.shape == other.shape and not black.any() and same_view is False
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_for_a_comparison_the_same_view_is_registered(seed: int) -> None:
+    background = view(seed)
+    composite, _ = with_foreground(background, seed)
+    other = moved(background, drawn_motion(np.random.default_rng(seed), SIDE))
+    for one in (background, other):
+        compared, registered = (
+            of(one, composite) for of in (comparable_background, register_background)
+        )
+        assert np.array_equal(compared.background, registered.background)
+        assert compared.same_view is registered.same_view is True
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_object_that_hides_half_of_the_view_makes_it_no_other(seed: int) -> None:
+    background = view(seed)
+    composite = background.copy()
+    composite[:, : SIDE // 2] = view(seed + 1000)[:, : SIDE // 2]
+    compared = comparable_background(background, composite)
+    assert compared.background is background and compared.same_view is not False
 
 
 @pytest.mark.parametrize("side", [1, 2, 8, 40])
@@ -115,8 +139,8 @@ def test_pictures_without_corners_stay_where_they_are(side: int, level: int) -> 
     background = np.full((side, side, 3), level, np.uint8)
     composite = background.copy()
     composite[: side // 2, : side // 2] = 255 - level
-    registered, is_known = register_background(background, composite)
-    assert registered is background and not is_known
+    compared = comparable_background(background, composite)
+    assert compared.background is background and compared.same_view is None
 
 
 def test_the_same_pictures_give_the_same_motion() -> None:

@@ -39,7 +39,7 @@ class Prediction:
         depth: float32 (H, W): metres, or inverse depth in 0..1 (larger is nearer) if the network's
             depth is relative; None without a depth network.
         same_view: Whether the background shows the same view. If not, the networks did not see it.
-            None if it is too plain to tell, or if backgrounds are not seen or not registered.
+            None if that cannot be told, or if backgrounds are not seen or not registered.
     """
 
     mask: np.ndarray | None = None
