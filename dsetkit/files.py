@@ -57,11 +57,10 @@ def replacing(path: Path, *, action: str = "", advice: str = "") -> Iterator[Pat
         if temporary is not None:
             with suppress(OSError):  # the first error is the one to report
                 temporary.unlink(missing_ok=True)
-        cause = _disk_error(error)
-        if cause is None:
+        if not isinstance(error, OSError):
             raise
-        is_full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "the disk is full" if is_full else cause.strerror or str(cause)
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if is_full else error.strerror or str(error)
         message = f"cannot {action or f'write {path}'}: {reason}"
         raise DsetkitError(f"{message}; {advice}" if advice else message) from error
 
@@ -203,10 +202,3 @@ def read_json(path: Path, *, at_most: int = LARGEST_JSON) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("it holds no JSON object")
     return content
-
-
-def _disk_error(error: BaseException) -> OSError | None:
-    """The system's error behind an exception, or None if the disk is not the cause."""
-    if isinstance(error, RuntimeError):  # torch.save wraps the OSError of the file it writes to
-        error = error.__context__ or error
-    return error if isinstance(error, OSError) else None

@@ -64,7 +64,12 @@ def save_state(path: Path, parts: Mapping[str, Stateful], progress: Mapping[str,
     with replacing(path, advice=ADVICE) as temporary:
         with open(temporary, "wb") as file:
             hashed = _HashedFile(file)
-            torch.save(_canonical(state), cast(BinaryIO, hashed))
+            try:
+                torch.save(_canonical(state), cast(BinaryIO, hashed))
+            except RuntimeError:
+                if hashed.error is not None:  # torch hides it: a full disk, Ctrl-C, SIGTERM
+                    raise hashed.error from None
+                raise
             file.write(hashed.digest() + b"dsetkit training state %d\n" % VERSION)
             file.flush()
             os.fsync(file.fileno())
@@ -114,14 +119,23 @@ def forget_state(run_dir: Path) -> None:
 
 
 class _HashedFile:
-    """An open file that computes the checksum of what is written to it."""
+    """An open file that computes the checksum of what is written to it.
+
+    Attributes:
+        error: What has ended a write, if anything has. Signals end one too.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._hash = file, xxhash.xxh3_128()
+        self.error: BaseException | None = None
 
     def write(self, content: bytes) -> int:
-        self._hash.update(content)
-        return self._file.write(content)
+        try:
+            self._hash.update(content)
+            return self._file.write(content)
+        except BaseException as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self._file.flush()

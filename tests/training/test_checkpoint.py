@@ -12,7 +12,8 @@ import torch
 import xxhash
 from torch import nn
 
-from dsetkit.errors import RunError
+from dsetkit.errors import DsetkitError, RunError
+from dsetkit.stopping import Interrupted
 from training.checkpoint import VERSION, load_state, save_state
 from training.loop import Progress
 from training.run_files import PREVIOUS_FILE, STATE_FILE
@@ -48,6 +49,48 @@ def test_the_state_saved_before_is_kept(tmp_path: Path) -> None:
     assert load(path)["epoch"] == 3
     assert load(tmp_path / PREVIOUS_FILE)["epoch"] == 2
     assert {file.name for file in tmp_path.iterdir()} == {STATE_FILE, PREVIOUS_FILE}
+
+
+@pytest.mark.parametrize("raised", [Interrupted(15), OSError(28, "No space left on device")])
+def test_what_ends_a_write_ends_the_saving_and_nothing_else_is_raised(
+    raised: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = save(tmp_path, epoch=1).read_bytes()
+    writes: list[int] = []
+    ends_at = -1
+
+    class File:
+        """An open file, one of whose writes fails."""
+
+        def __init__(self, path: Path, mode: str) -> None:
+            self.file = open(path, mode)
+
+        def __enter__(self) -> "File":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def write(self, content: bytes) -> int:
+            writes.append(len(content))
+            if len(writes) == ends_at:
+                raise raised
+            return self.file.write(content)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.file, name)
+
+    monkeypatch.setattr("training.checkpoint.open", File, raising=False)
+    save(tmp_path / "whole", epoch=2)
+    assert len(writes) > 5
+    for ends_at in range(1, len(writes) + 1):
+        writes.clear()
+        expected = DsetkitError if isinstance(raised, OSError) else Interrupted
+        with pytest.raises(expected) as caught:
+            save(tmp_path, epoch=2)
+        assert caught.value is raised or "the disk is full" in str(caught.value)
+        assert os.listdir(tmp_path).count(STATE_FILE) == 1
+        assert (tmp_path / STATE_FILE).read_bytes() == before
 
 
 def test_every_damaged_byte_and_every_cut_is_found(tmp_path: Path) -> None:
