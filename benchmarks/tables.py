@@ -977,6 +977,7 @@ TABLES: dict[str, Table] = {
     "scene": _of(scene, "scene"),
     "object alpha": _of(object_alpha, "object_alpha"),
     "flipped bits": _of(flip_bits, "flip_bits"),
+    "every bit flipped": _of(flip_bits, "flip_every_bit"),
     "kills": _of(kill_runs, "kill_runs"),
     "simulated: drawing": _of(simulated_shards("drawing"), "simulate_scale"),
     "simulated: labelling": _of(simulated_shards("labelling"), "simulate_scale"),

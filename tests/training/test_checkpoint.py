@@ -56,8 +56,8 @@ def test_what_ends_a_write_ends_the_saving_and_nothing_else_is_raised(
     raised: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = save(tmp_path, epoch=1).read_bytes()
-    writes: list[int] = []
-    ends_at = -1
+    writes: list[int] = []  # how many bytes
+    failing: list[int] = []  # the number of the write that fails
 
     class File:
         """An open file, one of whose writes fails."""
@@ -73,7 +73,7 @@ def test_what_ends_a_write_ends_the_saving_and_nothing_else_is_raised(
 
         def write(self, content: bytes) -> int:
             writes.append(len(content))
-            if len(writes) == ends_at:
+            if len(writes) in failing:
                 raise raised
             return self.file.write(content)
 
@@ -83,8 +83,9 @@ def test_what_ends_a_write_ends_the_saving_and_nothing_else_is_raised(
     monkeypatch.setattr("training.checkpoint.open", File, raising=False)
     save(tmp_path / "whole", epoch=2)
     assert len(writes) > 5
-    for ends_at in range(1, len(writes) + 1):
+    for number in range(1, len(writes) + 1):
         writes.clear()
+        failing[:] = [number]
         expected = DsetkitError if isinstance(raised, OSError) else Interrupted
         with pytest.raises(expected) as caught:
             save(tmp_path, epoch=2)
