@@ -173,7 +173,7 @@ _ALL = (
     Stage(
         name="small-pair",
         makes="The small pair: mask_lite and depth_lite",
-        hours=0.35,
+        hours=0.2,
         results=("small_pair",),
         needs=("data",),
         amounts={"epochs": ("", "--epochs 1"), "limit": NO_LIMIT},
@@ -432,7 +432,7 @@ _ALL = (
     Stage(
         name="precisions",
         makes="Speed: bf16 or float32",
-        hours=0.5,
+        hours=0.3,
         results=("compare_precisions",),
         needs=("data",),
         amounts={"epochs": (3, 1), "seeds": ("0 1", 0), "limit": NO_LIMIT},
@@ -445,7 +445,7 @@ _ALL = (
         name="commits",
         makes="Speed: before and after",
         pictures=BOTH,
-        hours=0.25,
+        hours=0.2,
         results=("compare_commits",),
         amounts={
             "commits": ("5bb927a HEAD", "HEAD"),
