@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.common import keep, run_python
+from benchmarks.common import keep, run_python, run_training
+from benchmarks.compare_systems import RECIPE
+from benchmarks.tables import UNSEEN_BOTH
 from dsetkit.arguments import BATCH, COUNT, SIDE_PX, Parser
 
-BOTH_UNSEEN = "test: both unseen"
 SHIFTED = "shifted 1 px"
-RECIPE = "--opt adamw --lr 1e-3 --sched cosine --warmup-steps 50 --clip-grad 1 --ema 0.99"
 DEFAULTS = {
     "--inputs": "composite background",
     "--augment": "flip",
@@ -95,7 +95,7 @@ def main() -> None:
         "first": max(1, args.epochs // 2),
         "rest": max(1, args.epochs - args.epochs // 2),
     }
-    common = ["--batch-size", args.batch_size, *RECIPE.split()]
+    common = ["--batch-size", args.batch_size, *RECIPE]
     limit = ["--limit-samples", args.limit_samples] if args.limit_samples else []
     base = Change("", {})
     works = [(f"base, seed {seed}", base, seed) for seed in range(args.seeds)]
@@ -104,7 +104,8 @@ def main() -> None:
     for name, change, seed in works:
         run = args.output / name.replace(" ", "-").replace("+", "-")
         flags = DEFAULTS | change.flags
-        words = [word.format(**amounts) for pair in flags.items() for word in _words(*pair)]
+        words = " ".join(f"{flag} {value}" for flag, value in flags.items())
+        words = words.format(**amounts).split()
         scores = train_and_score(
             run, args.data, change, [*words, *common, *limit, "--seed", seed], limit
         )
@@ -115,10 +116,6 @@ def main() -> None:
     keep("ablations", content, seeds=range(args.seeds))
 
 
-def _words(flag: str, value: str) -> list[str]:
-    return [flag, *value.split()]
-
-
 def train_and_score(
     run: Path, data: Path, change: Change, words: list, limit: list
 ) -> dict[str, Any]:
@@ -127,9 +124,8 @@ def train_and_score(
         folder = run / arch
         task = "joint" if arch == "shared_unet" else arch.removesuffix("_unet")
         if not (folder / "done").exists():
-            start = ["--data", data, "--output", folder, "--arch", arch, *_of_task(words, task)]
-            resume = ["--output", folder, "--resume"]
-            run_python(f"train_{task}.py", *(resume if (folder / "state.pt").exists() else start))
+            start = ["--data", data, "--output", folder, "--arch", arch]
+            run_training(f"train_{task}.py", *start, *_of_task(words, task))
             (folder / "done").touch()
     folders = [run / arch for arch in change.networks]
     sees_background = change.flags.get("--inputs") != "composite"
@@ -137,9 +133,9 @@ def train_and_score(
         "mask", folders[0], data, [*limit, *(["--stress", "--no-register"] * sees_background)]
     )
     depth = _evaluated("depth", folders[-1], data, limit)
-    scores = {"iou": _score(mask, "cells", "iou"), "rmse_m": _score(depth, "cells", "rmse_m")}
+    scores = {"iou": _score(mask, "iou"), "rmse_m": _score(depth, "rmse_m")}
     if sees_background:
-        shifted = mask["stress_cells"][SHIFTED].get(BOTH_UNSEEN) or mask["stress"][SHIFTED]
+        shifted = mask["stress_cells"][SHIFTED].get(UNSEEN_BOTH) or mask["stress"][SHIFTED]
         scores["iou_shifted"] = [shifted["model"]["iou_per_image"]]
     return scores
 
@@ -162,10 +158,10 @@ def _evaluated(task: str, folder: Path, data: Path, words: list) -> dict[str, An
     return json.loads(result.read_text())
 
 
-def _score(evaluation: dict[str, Any], kind: str, score: str) -> list[float]:
-    """Value and interval of a score on samples that are new in both."""
-    cell = BOTH_UNSEEN if BOTH_UNSEEN in evaluation[kind] else "all"
-    values = evaluation[kind].get(cell) or evaluation["scores"]
+def _score(evaluation: dict[str, Any], score: str) -> list[float]:
+    """Value and interval of a score on samples that are new in both, or on all without such."""
+    cell = UNSEEN_BOTH if UNSEEN_BOTH in evaluation["cells"] else "all"
+    values = evaluation["cells"].get(cell) or evaluation["scores"]
     key = f"{score}_per_image"
     return [values["model"][key], *evaluation["intervals"][cell]["model"][key]]
 

@@ -27,6 +27,21 @@ def run_python(*words: object) -> None:
     subprocess.run(command, check=True, cwd=REPOSITORY)
 
 
+def continued(words: list[str]) -> list[str]:
+    """Return a command, or, of a training that was cut off, the one that goes on with it."""
+    for place, word in enumerate(words):
+        if word.startswith("train_") and word.endswith(".py"):
+            output = words[words.index("--output") + 1]
+            if (Path(output) / "state.pt").exists():
+                return [*words[: place + 1], "--output", output, "--resume"]
+    return words
+
+
+def run_training(*words: object) -> None:
+    """Run a command that trains, as `run_python`; it goes on if it was cut off before."""
+    run_python(*continued([str(word) for word in words]))
+
+
 def link_into(folder: Path, files: Iterable[Path]) -> None:
     """Create a folder of links to files; existing links stay."""
     folder.mkdir(parents=True, exist_ok=True)

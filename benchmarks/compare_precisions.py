@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.common import keep, run_python
+from benchmarks.common import keep, run_python, run_training
 from dsetkit.arguments import BATCH, COUNT, SIDE_PX, Parser
 
 PRECISIONS = {"float32": "none", "bf16": "bf16"}  # shown -> --amp
@@ -58,10 +58,10 @@ def train(
     run = work / f"{arch}-{precision}-{seed}"
     result = run / "scores.json"
     if not result.exists():
-        words = ["--data", data, "--output", run, "--arch", arch, "--seed", seed, *settings]
-        words += ["--amp", PRECISIONS[precision]]
-        resumed = ["--output", run, "--resume"]
-        run_python(f"train_{task}.py", *(resumed if (run / "state.pt").exists() else words))
+        run_training(
+            *(f"train_{task}.py", "--data", data, "--output", run, "--arch", arch),
+            *("--seed", seed, *settings, "--amp", PRECISIONS[precision]),
+        )
         run_python(
             *(f"evaluate_{task}.py", "--data", data, "--checkpoint", run / "best.safetensors"),
             *("--output", result, *limit),

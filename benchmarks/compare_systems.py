@@ -28,6 +28,7 @@ from dsetkit.arguments import BATCH, COUNT, SIDE_PX, Parser
 from models import create_model
 
 BOTH = ["composite", "background"]
+RECIPE = "--opt adamw --lr 1e-3 --sched cosine --warmup-steps 50 --clip-grad 1 --ema 0.99".split()
 SCORES = {"mask": ("iou", "mae"), "depth": ("rmse_m", "delta_1")}  # of evaluate_*.py
 
 
@@ -102,7 +103,6 @@ def main() -> None:
     content = {
         "settings": {name: getattr(args, name) for name in kept},
         "seconds": {number: 1000 / speed for number, speed in speeds.items()},
-        "baselines": _cells(args.output / f"{systems[0].number}-{args.forms[0]}-0"),
         "rows": rows,
     }
     print(tables.compare_systems(content), tables.compare_systems_cells(content), sep="\n\n")
@@ -119,8 +119,7 @@ def as_meant(system: System, data: Path, run: Path, common: list[str]) -> None:
 
 def alike(system: System, data: Path, run: Path, common: list[str]) -> None:
     """Return the recipe for all networks, with background and composite as inputs."""
-    recipe = ["--opt", "adamw", "--lr", 1e-3, "--sched", "cosine", "--warmup-steps", 50]
-    recipe += ["--clip-grad", 1, "--ema", 0.99, "--augment", "flip", "--inputs", *BOTH, *common]
+    recipe = [*RECIPE, "--augment", "flip", "--inputs", *BOTH, *common]
     if system.is_joint:
         options = ["--arch-options", "mask_head=logits"]
         _train("joint", data, run, ["--arch", system.mask_arch, *options, *recipe])
@@ -159,16 +158,15 @@ def _row(system: System, form: str, run: Path) -> dict:
         "parameters": system.parameters(in_channels),
         "inputs": in_channels,
         "loss": system.loss if form == "meant" else "BCE + Dice; L1",
-        "cells": _cells(run, who="model"),
+        "cells": _cells(run),
     }
 
 
-def _cells(run: Path, who: str | None = None) -> dict:
-    """Cell -> score -> value, low and high end of its interval, of all images too.
+def _cells(run: Path) -> dict:
+    """Cell -> "who: score" -> value, low and high end of its interval, of all images too.
 
     Args:
         run: With mask.json and depth.json somewhere below.
-        who: "model", or None for the baselines, whose names then stand before their scores.
     """
     found: dict[str, dict] = {}
     for task, scores in SCORES.items():
@@ -176,13 +174,10 @@ def _cells(run: Path, who: str | None = None) -> dict:
         evaluation = json.loads(path.read_text())
         for cell, by_name in {"all": evaluation["scores"], **evaluation["cells"]}.items():
             for name, values in by_name.items():
-                if (name == "model") != (who == "model"):
-                    continue
                 for score in scores:
                     key = f"{score}_per_image"
                     ends = evaluation["intervals"][cell][name][key]
-                    label = score if who else f"{name}: {score}"
-                    found.setdefault(cell, {})[label] = [values[key], *ends]
+                    found.setdefault(cell, {})[f"{name}: {score}"] = [values[key], *ends]
     return found
 
 

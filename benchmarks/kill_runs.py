@@ -186,7 +186,8 @@ def _is_temporary(file: Path) -> bool:
 def all_jobs(world: Any) -> dict[str, Job]:
     """Every verb that writes, and every training."""
     pictures = "--foregrounds {foregrounds} --backgrounds {backgrounds} --size 64 --output {out}"
-    generate = f"{pictures} --num-samples 200 --teacher onnx:{{teacher}} --batch-size 8"
+    labelled = f"{pictures} --teacher onnx:{{teacher}} --batch-size 8 --num-samples"
+    generate = f"{labelled} 200"
     short = "--data {data} --output {out} --img-sizes 32 --epochs 3 --batch-size 16"
     short += " --limit-samples 32 --device cpu --checkpoint-every 0"
     training = functools.partial(Job, content=training_content, resumes=True, stops_in_s=None)
@@ -198,8 +199,7 @@ def all_jobs(world: Any) -> dict[str, Job]:
         """Puts the first half of what `generate` makes into a folder."""
         made = world.root / "half"
         if not made.exists():
-            text = generate.replace("--num-samples 200", "--num-samples 100")
-            words = world.fill(text.replace("{out}", str(made)))
+            words = world.fill(f"{labelled} 100".replace("{out}", str(made)))
             subprocess.run([sys.executable, "-m", "dsetkit", "generate", *words], check=True)
         shutil.copytree(made, out, dirs_exist_ok=True)
 

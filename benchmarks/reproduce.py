@@ -29,7 +29,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from benchmarks.common import RESULTS
+from benchmarks.common import RESULTS, continued
 from benchmarks.provenance import REPOSITORY, commit
 from benchmarks.stages import PICTURES, STAGES, Stage
 from dsetkit.arguments import Parser
@@ -316,16 +316,6 @@ def listing(folder: Path) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     lines = [f"{path.relative_to(folder)} {path.stat().st_size}" for path in files]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
-
-
-def continued(words: list[str]) -> list[str]:
-    """Return a command, or, of a training that was cut off, the one that goes on with it."""
-    for place, word in enumerate(words):
-        if word.startswith("train_") and word.endswith(".py"):
-            output = words[words.index("--output") + 1]
-            if (Path(output) / "state.pt").exists():
-                return [*words[: place + 1], "--output", output, "--resume"]
-    return words
 
 
 if __name__ == "__main__":

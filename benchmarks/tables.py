@@ -57,6 +57,12 @@ def mean(scores: Content, score: str, form: str = ".3f") -> str:
     return format(scores[f"{score}_per_image"], form)
 
 
+def middle_and_reach(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and the largest distance from it: how seeds are told."""
+    middle = statistics.mean(values)
+    return middle, max(abs(value - middle) for value in values)
+
+
 # ---- stages of reproduce -----------------------------------------------------------------------
 
 
@@ -350,9 +356,9 @@ def by_system(content: Content) -> dict[tuple[str, str], list[Content]]:
 def over_seeds(rows: Sequence[Content], cell: str, score: str) -> str:
     """Mean over the seeds, the largest distance from it, and the mean 95 % interval by images."""
     values, lows, highs = zip(*(row["cells"][cell][score] for row in rows), strict=True)
-    mean = statistics.mean(values)
-    spread = f" ± {max(abs(value - mean) for value in values):.3f}" if len(values) > 1 else ""
-    return f"{mean:.3f}{spread} ({statistics.mean(lows):.3f} to {statistics.mean(highs):.3f})"
+    middle, reach = middle_and_reach(values)
+    spread = f" ± {reach:.3f}" if len(values) > 1 else ""
+    return f"{middle:.3f}{spread} ({statistics.mean(lows):.3f} to {statistics.mean(highs):.3f})"
 
 
 def compare_systems(content: Content) -> str:
@@ -361,13 +367,15 @@ def compare_systems(content: Content) -> str:
     headings += ["depth RMSE [m]", "depth δ1", "s / 1,000"]
     rows = []
     for label, name in SYSTEM_BASELINES.items():
-        value, low, high = content["baselines"][UNSEEN_BOTH][label]
-        shown = f"{value:.3f} ({low:.3f} to {high:.3f})"
+        shown = _interval(content["rows"][0]["cells"][UNSEEN_BOTH][label])
         is_mask = label.endswith("iou")
         rows.append([name, "", "", "", "", "", *(["", shown][:: -1 if is_mask else 1]), "", ""])
     for (form, system), seeds in by_system(content).items():
         first = seeds[0]
-        scores = [over_seeds(seeds, UNSEEN_BOTH, score) for score in ("iou", "rmse_m", "delta_1")]
+        scores = [
+            over_seeds(seeds, UNSEEN_BOTH, f"model: {score}")
+            for score in ("iou", "rmse_m", "delta_1")
+        ]
         rows.append(
             [system, form, f"{first['parameters']:,}", first["inputs"] // 3, first["loss"]]
             + [len(seeds), *scores, f"{content['seconds'][system]:.0f}"]
@@ -378,21 +386,19 @@ def compare_systems(content: Content) -> str:
 def compare_systems_cells(content: Content) -> str:
     """Means over the seeds in each cell of the test split: mask IoU; depth RMSE [m]."""
 
-    def cell_of(rows: Sequence[Content], cell: str) -> str:
-        iou, rmse = (
-            statistics.mean(row["cells"][cell][score][0] for row in rows)
-            for score in ("iou", "rmse_m")
-        )
-        return f"{iou:.3f}; {rmse:.3f}"
+    def line(rows: Sequence[Content], *scores: str) -> list[str]:
+        return [
+            "; ".join(
+                f"{statistics.mean(row['cells'][cell][score][0] for row in rows):.3f}"
+                for score in scores
+            )
+            for cell in CELLS
+        ]
 
-    baselines = content["baselines"]
-    oracle = [
-        f"{baselines[cell]['difference: iou'][0]:.3f}; {baselines[cell]['own mean: rmse_m'][0]:.3f}"
-        for cell in CELLS
-    ]
-    rows = [["threshold; own mean", "", *oracle]]
+    baselines = line(content["rows"][:1], "difference: iou", "own mean: rmse_m")
+    rows = [["threshold; own mean", "", *baselines]]
     rows += [
-        [system, form, *(cell_of(seeds, cell) for cell in CELLS)]
+        [system, form, *line(seeds, "model: iou", "model: rmse_m")]
         for (form, system), seeds in by_system(content).items()
     ]
     return markdown_table(["system", "form", *CELLS.values()], rows, left=2)
@@ -404,9 +410,7 @@ def ablations(content: Content) -> str:
     rows = []
     means, spreads = {}, {}
     for score in ("iou", "rmse_m", "iou_shifted"):
-        values = [row[score][0] for row in bases]
-        means[score] = statistics.mean(values)
-        spreads[score] = max(abs(value - means[score]) for value in values)
+        means[score], spreads[score] = middle_and_reach([row[score][0] for row in bases])
     shown = [f"{means[score]:.3f} ± {spreads[score]:.3f}" for score in means]
     rows.append(["", f"base, {len(bases)} seeds", *shown])
     for row in content["rows"]:
@@ -459,12 +463,12 @@ def compare_labels(content: Content) -> str:
     }
     columns: list[list[str]] = []
     for key, best in LABEL_SCORES.values():
-        means = {kind: statistics.mean(one[key] for one in found[kind]) for kind in kinds}
+        middles = [middle_and_reach([one[key] for one in found[kind]]) for kind in kinds]
+        best_middle = best(middle for middle, _ in middles)
         column = []
-        for kind, middle in means.items():
-            far = max(abs(one[key] - middle) for one in found[kind])
+        for middle, reach in middles:
             text = f"{middle:.3f}"
-            column.append(f"{bold(text) if middle == best(means.values()) else text} ± {far:.3f}")
+            column.append(f"{bold(text) if middle == best_middle else text} ± {reach:.3f}")
         columns.append(column)
     names = [LABEL_KINDS.get(kind, f"`{kind}`") for kind in kinds]
     return markdown_table(["labels", *LABEL_SCORES], zip(names, *columns, strict=True))

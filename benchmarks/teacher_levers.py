@@ -13,7 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.common import keep, link_into, markdown_table, run_python
+from benchmarks.common import keep, link_into, markdown_table, run_python, run_training
 from dsetkit.arguments import COUNT, Parser
 from dsetkit.demo.scenes import write_rgbd
 
@@ -166,8 +166,7 @@ def _score(
         encoder = flags["--arch-options"][0].split("=")[1]
         words = [word for flag, values in flags.items() for word in (flag, *values)]
         begin = ["--data", *data, "--pretrained", encoders[encoder], *words, *limit]
-        rest = ["--resume"] if (run / "state.pt").exists() else begin
-        run_python("train_depth.py", "--output", run, *rest)
+        run_training("train_depth.py", "--output", run, *begin)
         run_python("evaluate_depth.py", "--data", test, "--train-data", data[0], "--checkpoint",
                    run / "last.safetensors", "--native", "--protocol", "nyu", "--output", scores,
                    *limit)  # fmt: skip

@@ -13,7 +13,7 @@ done again. The training takes about an hour of one core.
 from fnmatch import fnmatch
 from pathlib import Path
 
-from benchmarks.common import link_into, run_python
+from benchmarks.common import link_into, run_python, run_training
 from benchmarks.compare_labels import cut_pieces
 from dsetkit.arguments import COUNT, Parser
 from dsetkit.predicting.bundled import FILES, MASK
@@ -77,17 +77,14 @@ def generate(output: Path, foregrounds: Path, backgrounds: Path, samples: int) -
 
 def train(run: Path, data: Path, *, is_quick: bool) -> Path:
     """Trains the network, or goes on where a training was cut off; returns its weights."""
-    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "train_mask.py")
-    if (run / "state.pt").exists():
-        run_python(*torchrun, "--output", run, "--resume")
-    else:
-        epochs, limit = ((1, 1), LIMIT) if is_quick else ((1, 2), ())
-        run_python(
-            *(*torchrun, "--data", data, "--output", run, "--arch", "mask_slim"),
-            *("--inputs", "composite", "background", "--batch-size", 16, "--clip-grad", 1),
-            *("--img-sizes", 64, 128, "--epochs", *epochs, "--lr", 3e-3, "--warmup-steps"),
-            *(1 if is_quick else 200, "--ema", 0.999, "--amp", "none", *limit),
-        )
+    epochs, limit = ((1, 1), LIMIT) if is_quick else ((1, 2), ())
+    run_training(
+        *("-m", "torch.distributed.run", "--nproc-per-node", 2, "train_mask.py"),
+        *("--data", data, "--output", run, "--arch", "mask_slim"),
+        *("--inputs", "composite", "background", "--batch-size", 16, "--clip-grad", 1),
+        *("--img-sizes", 64, 128, "--epochs", *epochs, "--lr", 3e-3, "--warmup-steps"),
+        *(1 if is_quick else 200, "--ema", 0.999, "--amp", "none", *limit),
+    )
     return run / "best.safetensors"
 
 

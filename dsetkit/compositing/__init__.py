@@ -24,14 +24,7 @@ from dsetkit.compositing.compositor import (
 )
 from dsetkit.compositing.occlusion import HIDES_ALL, HIDES_NOTHING
 from dsetkit.compositing.placing import ForegroundPyramid, fitting_level, place, scaled_box
-from dsetkit.compositing.planes import (
-    BY_CHANCE,
-    BY_SIZE,
-    OBJECT_ALPHA,
-    Nearness,
-    PlaneFinder,
-    PlaneRule,
-)
+from dsetkit.compositing.planes import OBJECT_ALPHA, Nearness, PlaneFinder, PlaneRule
 from dsetkit.compositing.randomness import STREAMS_OF_AN_OBJECT, Stream, uniform
 from dsetkit.compositing.recipe import PLACEMENTS, SCALE_RANGES, Canvas, FullSet
 from dsetkit.compositing.resizing import (
@@ -50,8 +43,6 @@ from dsetkit.compositing.selection import (
 from dsetkit.compositing.standing import Standing
 
 __all__ = [
-    "BY_CHANCE",
-    "BY_SIZE",
     "COMPOSITED",
     "HIDES_ALL",
     "HIDES_NOTHING",

@@ -12,8 +12,9 @@ import pytest
 from filelock import FileLock
 
 from benchmarks import documents, reproduce
+from benchmarks.common import continued
 from benchmarks.provenance import REPOSITORY
-from benchmarks.reproduce import Reproduction, continued, with_needed
+from benchmarks.reproduce import Reproduction, with_needed
 from benchmarks.stages import PICTURES, STAGES, Stage, stage_of
 from benchmarks.tables import TABLES
 from dsetkit.console import run
