@@ -5,12 +5,13 @@
 Each commit is checked out into a folder of its own and runs as its users run it, with this Python
 and its libraries. What is measured:
 
-    start             `train_depth.py --help`
+    start             `train_depth.py --help`; a training until its first step is logged
     generate ...      whole commands, start included: recipes and the rendered layout in one
                       process without a teacher, the rendered layout with the bundled teacher
     read ...          warm epochs of `make_loader`, in batches of 64, in random order: composite and
                       mask; `labelled` is the rendered layout with depth
-    verify, stats     whole commands on the rendered dataset with depth, less the start of `info`
+    verify, stats     whole commands on the rendered dataset with depth, less the start of `info`;
+                      `verify --quick` where a commit has it
     step ...          training steps on batches of 32 at 64 px, as the scripts do them by default:
                       the second epoch of a training that is killed after it
 
@@ -132,34 +133,58 @@ def read(at: Checkout, name: str, *, size: int, threads: int) -> dict[str, float
 
 def whole_dataset(at: Checkout, samples: int) -> dict[str, float]:
     """`verify` and `stats` of the labelled dataset, without what `info` takes to start."""
-    seconds = {
-        verb: at.run("-m", "dsetkit", verb, at.work / "labelled")[0]
-        for verb in ("info", "verify", "stats")
-    }
-    return {
-        f"`{verb}` [µs a sample]": (seconds[verb] - seconds["info"]) / samples * 1e6
-        for verb in ("verify", "stats")
-    }
+    commands = ["verify", "stats"]
+    if "--quick" in at.run("-m", "dsetkit", "verify", "--help")[2]:
+        commands.append("verify --quick")
+    start_s = at.run("-m", "dsetkit", "info", at.work / "labelled")[0]
+    figures = {}
+    for command in commands:
+        seconds = at.run("-m", "dsetkit", *command.split(), at.work / "labelled")[0]
+        figures[f"`{command}` [µs a sample]"] = (seconds - start_s) / samples * 1e6
+    return figures
 
 
 def step(at: Checkout, script: str, arch: str) -> dict[str, float]:
     """The second epoch of a training: [s a step]."""
+    epochs, _ = train(at, script, arch, steps=STEPS, epochs=2)
+    return {f"step: `{arch}` [s]": BATCH / float(epochs[1]["samples_per_s"])}
+
+
+def first_step(at: Checkout) -> dict[str, float]:
+    """A training with steps of one epoch each, until the first is logged."""
+    _, seconds = train(at, "train_depth.py", "depth_lite", steps=1, epochs=1)
+    return {"start: the first step of `depth_lite` is done [s]": seconds}
+
+
+def train(
+    at: Checkout, script: str, arch: str, *, steps: int, epochs: int
+) -> tuple[list[dict[str, str]], float]:
+    """Trains until so many epochs are logged; returns their lines, and the seconds from the start.
+
+    Args:
+        at: The commit.
+        script: The training script.
+        arch: The network.
+        steps: Steps of an epoch.
+        epochs: Epochs until it is killed.
+    """
     run = at.work / "run"
     shutil.rmtree(run, ignore_errors=True)
+    started_at = time.perf_counter()
     process = at.start(
         script, "--data", at.work / "labelled", "--output", run, "--arch", arch, "--img-sizes", 64,
-        "--batch-size", BATCH, "--epochs", EPOCHS, "--limit-samples", BATCH * STEPS,
+        "--batch-size", BATCH, "--epochs", EPOCHS, "--limit-samples", BATCH * steps,
         "--val-every", EPOCHS,
     )  # fmt: skip
     try:
-        while len(epochs := _log(run / "log.csv")) < 2:
+        while len(logged := _log(run / "log.csv")) < epochs:
             if process.poll() is not None:
                 raise at.failed(process)
-            time.sleep(0.1)
+            time.sleep(0.05)
+        return logged, time.perf_counter() - started_at
     finally:
         process.kill()
         process.wait()
-    return {f"step: `{arch}` [s]": BATCH / float(epochs[1]["samples_per_s"])}
 
 
 def _log(path: Path) -> list[dict[str, str]]:
@@ -191,6 +216,7 @@ def pieces(pictures: list[object], amounts: Amounts) -> list[Callable[[Checkout]
             for size, threads in ((64, 1), (64, 2), (224, 1))
         ),
         partial(whole_dataset, samples=amounts.labelled),
+        first_step,
         partial(step, script="train_depth.py", arch="depth_lite"),
         partial(step, script="train_depth.py", arch="resnet50_upproj"),
         partial(step, script="train_mask.py", arch="mask_autoencoder"),
@@ -222,7 +248,7 @@ def measure(
     """All pieces of all commits in turn, round after round.
 
     Returns:
-        Name -> for each commit its figures, one a round.
+        Name -> for each commit its figures, one a round; none of a commit that lacks the command.
     """
     figures: dict[str, list[list[float]]] = {}
     for number in range(rounds):
@@ -245,7 +271,7 @@ def main() -> None:
     add("--commits", nargs="+", required=True, metavar="COMMIT", help="the oldest first")
     add("--recipes", type=COUNT, default=60_000, help="to generate (default: %(default)s)")
     add("--rendered", type=COUNT, default=6000, help="to generate (default: %(default)s)")
-    add("--labelled", type=COUNT, default=600, help="with depth (default: %(default)s)")
+    add("--labelled", type=COUNT, default=2400, help="with depth (default: %(default)s)")
     add("--read", type=COUNT, default=4096, help="recipes to read (default: %(default)s)")
     add("--rounds", type=COUNT, default=3, help="(default: %(default)s)")
     args = parser.parse_args()

@@ -899,9 +899,14 @@ def compare_commits(content: Content) -> str:
     headings = ["what", *(f"`{commit[:10]}`" for commit in content["commits"]), "ratio"]
     rows = []
     for what, of_all in content["figures"].items():
-        medians = [statistics.median(figures) for figures in of_all]
-        shown = [f"{median:,.3g}" if median < 100 else f"{median:,.0f}" for median in medians]
-        rows.append([what, *shown, f"{medians[0] / medians[-1]:.2f}"])
+        medians = [statistics.median(figures) if figures else None for figures in of_all]
+        shown = [
+            "" if median is None else f"{median:,.3g}" if median < 100 else f"{median:,.0f}"
+            for median in medians
+        ]
+        first, last = medians[0], medians[-1]
+        ratio = f"{first / last:.2f}" if first and last else ""
+        rows.append([what, *shown, ratio])
     return markdown_table(headings, rows)
 
 

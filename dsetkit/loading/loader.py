@@ -279,16 +279,25 @@ def _pinned(batch: Batch) -> Batch:
 def best_threads(data: Dataset[Any]) -> int:
     """How many threads read a dataset fastest, as measured by benchmarks/bench_read.py.
 
-    Decoding pictures releases Python's lock, so two threads can share it. Compositing recipes is
-    many short calls, which two threads would only slow down. Copying from a cache takes less time
-    than handing a batch from thread to thread.
+    Decoding pictures releases Python's lock, so two threads can share it. Copying from a cache
+    takes less time than handing a batch from thread to thread. Recipes: see `composites_pixels`.
+    """
+    source, _ = _unwrapped(data)
+    if isinstance(source, SampleDataset) and source.is_cached:
+        return 0
+    return 1 if composites_pixels(data) else 2
+
+
+def composites_pixels(data: Dataset[Any]) -> bool:
+    """Whether reading composites recipes, which one thread does faster than two.
+
+    Compositing is many short calls, between which threads would hand Python's lock to and fro: two
+    of them take twice the CPU time of one.
     """
     source, _ = _unwrapped(data)
     if not isinstance(source, SampleDataset):
-        return 2
-    if source.is_cached:
-        return 0
-    return 1 if source.manifest.layout == "recipe" else 2
+        return False
+    return source.manifest.layout == "recipe" and not source.is_cached
 
 
 def can_composite_on_device(data: Dataset[Any]) -> bool:
@@ -356,7 +365,7 @@ def make_loader(
             no copies, and block each other only while Python code runs. A script that starts
             processes must do its work below `if __name__ == "__main__":`; threads read for others.
         threads: Threads that read ahead if there are no workers; 0 reads a batch when it is asked
-            for, None takes the fastest number (`best_threads`).
+            for, None takes the fastest number (`best_threads`). Recipes take one at most.
         seed: Key of the order.
         shuffle: False gives index order.
         shuffle_block: Shuffle blocks of that many neighbouring samples, for data that do not fit
@@ -375,6 +384,8 @@ def make_loader(
         )
         workers = 0
     threads = best_threads(data) if threads is None else threads
+    if composites_pixels(data):
+        threads = min(threads, 1)
     batches = EpochBatches(
         _length(data),
         batch_size=batch_size,
