@@ -15,7 +15,6 @@ one that could use them all gets a fair share of c / p: beside n busy ones its t
 start; CPU times mean a little then.
 """
 
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,8 +28,9 @@ import numpy as np
 import onnxruntime
 import torch
 
+from benchmarks import tables
 from benchmarks.bench_train import Case, draw_dataset, make_step
-from benchmarks.common import keep, markdown_table
+from benchmarks.common import keep
 from dsetkit.arguments import COUNT, JOBS, Parser
 from dsetkit.datasets import Dataset
 from dsetkit.devices import prepare_device
@@ -65,8 +65,8 @@ def main() -> None:
         }
         times = measure(works, args.busy, rounds=args.rounds)
     amounts = {"pictures": args.pictures, "steps": args.steps, "samples": args.samples}
-    print(table(times))
     content = {"amounts": amounts, "rounds": args.rounds, "wall and CPU [s]": times}
+    print(tables.bench_busy(content))
     keep("bench_busy", content, seeds=[0])
 
 
@@ -142,29 +142,6 @@ def spinning(count: int) -> Iterator[None]:
         for process in processes:
             process.kill()
             process.wait()
-
-
-def table(times: Times) -> str:
-    """Medians and their ratios to those of the quiet machine, for the documents."""
-    rows = []
-    for name, of_counts in times.items():
-        medians = {
-            count: [statistics.median(column) for column in zip(*found, strict=True)]
-            for count, found in of_counts.items()
-        }
-        quiet = medians[0]
-        for count, (wall, cpu) in medians.items():
-            ratios = [f"{a / max(b, 1e-9):.2f}" for a, b in zip((wall, cpu), quiet, strict=True)]
-            rows.append([name, count, f"{wall:.2f}", f"{cpu:.2f}", *ratios])
-    headings = [
-        "what",
-        "busy processes",
-        "seconds",
-        "CPU seconds",
-        "seconds ÷ quiet",
-        "CPU ÷ quiet",
-    ]
-    return markdown_table(headings, rows)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ same command goes on after an interruption. `--only KIND:SEED …` trains some a
 processes can share the work.
 """
 
-import dsetkit.openmp  # noqa: F401  (before torch)
-
 import json
 import math
 import statistics

@@ -12,8 +12,6 @@ whose background and foreground no training saw. Writes the picture and the numb
 JSON.
 """
 
-import dsetkit.openmp  # noqa: F401  (before torch)
-
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence

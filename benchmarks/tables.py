@@ -48,6 +48,10 @@ def ratio(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.2f}"
 
 
+def three_digits(value: float) -> str:
+    return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
+
+
 def both(scores: Content, score: str, form: str = ".3f") -> str:
     """A score as the mean over images, and in brackets that of all pixels pooled."""
     return f"{scores[f'{score}_per_image']:{form}} ({scores[f'{score}_pooled']:{form}})"
@@ -892,6 +896,82 @@ def counted_memory(content: Content) -> str:
     return markdown_table(headings, rows)
 
 
+# ---- what was to be reached --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How fast a piece of work should be. One of the three bounds is given.
+
+    Attributes:
+        what: As the table names it.
+        figure: Its name in the JSON.
+        ratio: The least ratio of before to now.
+        most: The largest figure now.
+        least: The least figure now.
+    """
+
+    what: str
+    figure: str
+    ratio: float | None = None
+    most: float | None = None
+    least: float | None = None
+
+    def row(self, now: float, before: float | None = None) -> list[str]:
+        ratio = before / now if before else None
+        if self.ratio is not None:
+            assert ratio is not None
+            text, reached = f"ratio ≥ {self.ratio:g}", ratio / self.ratio
+        elif self.most is not None:
+            text, reached = f"≤ {self.most:g}", self.most / now
+        else:
+            assert self.least is not None
+            text, reached = f"≥ {self.least:g}", now / self.least
+        # A ratio of 1.996 is 2.00 in the table, and so reaches 2.
+        verdict = "met" if round(reached, 2) >= 1 else bold(f"missed, {reached:.2f} of it")
+        shown = ["" if figure is None else three_digits(figure) for figure in (before, now)]
+        return [self.what, *shown, "" if ratio is None else f"{ratio:.2f}", text, verdict]
+
+
+GOALS_OF_COMMITS = (
+    Goal("training step, `resnet50_upproj`, 64 px, 32 samples [s]",
+         "step: `resnet50_upproj` [s]", ratio=2),
+    Goal("training step, `mask_autoencoder` [s]", "step: `mask_autoencoder` [s]", ratio=2.45),
+    Goal("`train_depth.py --help` [s]", "start: `train_depth.py --help` [s]", most=0.4),
+    Goal("a training, until its first step is done [s]",
+         "start: the first step of `depth_lite` is done [s]", most=4),
+    Goal("`generate` with the bundled teacher: memory [MB]",
+         "generate: with the bundled teacher, peak memory [MB]", most=600),
+    Goal("`verify --quick` [µs a sample]", "`verify --quick` [µs a sample]", most=10),
+    Goal("`stats` [µs a sample]", "`stats` [µs a sample]", most=250),
+)  # fmt: skip
+GOALS_OF_READING = (  # times FFCV on as many cores
+    Goal("recipes ÷ FFCV, 64 px, 1 core", "64 px, 1 thread: recipe", least=5),
+    Goal("recipes ÷ FFCV, 64 px, 2 cores", "64 px, 2 threads: recipe", least=5),
+    Goal("recipes ÷ FFCV, 224 px, 1 core", "224 px, 1 thread: recipe", least=3),
+    Goal("rendered ÷ FFCV, 64 px, 1 core", "64 px, 1 thread: rendered", least=1.5),
+    Goal("rendered, zstd and Pco ÷ FFCV, 64 px, 1 core", "64 px, 1 thread: rendered, zstd and pco",
+         least=1.5),
+)  # fmt: skip
+RENDERED = Goal("rendered generation, 1 worker [samples/s]",
+                "generate, no teacher, rendered, 1 worker", least=4000)  # fmt: skip
+LABELLED = Goal("whole pipeline ÷ teacher alone", "generate, teacher, 2 workers", least=0.95)
+
+
+def speed_goals(commits: Content, reading: Content, generation: Content) -> str:
+    rows = []
+    for goal in GOALS_OF_COMMITS:
+        of_both = commits["figures"][goal.figure]
+        before, now = (statistics.median(found) if found else None for found in of_both)
+        assert now is not None
+        rows.append(goal.row(now, before))
+    rows += [goal.row(float(reading["÷ fastest peer"][goal.figure])) for goal in GOALS_OF_READING]
+    rates = {name: found[0] for name, found in generation["samples_per_s"].items()}
+    rows.append(RENDERED.row(rates[RENDERED.figure]))
+    rows.append(LABELLED.row(rates[LABELLED.figure] / rates["teacher alone"]))
+    return markdown_table(["what", "before", "now", "ratio", "goal", ""], rows, left=1)
+
+
 # ---- two commits, two precisions ---------------------------------------------------------------
 
 
@@ -900,13 +980,34 @@ def compare_commits(content: Content) -> str:
     rows = []
     for what, of_all in content["figures"].items():
         medians = [statistics.median(figures) if figures else None for figures in of_all]
-        shown = [
-            "" if median is None else f"{median:,.3g}" if median < 100 else f"{median:,.0f}"
-            for median in medians
-        ]
+        shown = ["" if median is None else three_digits(median) for median in medians]
         first, last = medians[0], medians[-1]
         ratio = f"{first / last:.2f}" if first and last else ""
         rows.append([what, *shown, ratio])
+    return markdown_table(headings, rows)
+
+
+def bench_busy(content: Content) -> str:
+    """Medians, and their ratios to those of the quiet machine."""
+    rows = []
+    for name, of_counts in content["wall and CPU [s]"].items():
+        medians = {
+            int(count): [statistics.median(column) for column in zip(*found, strict=True)]
+            for count, found in of_counts.items()
+        }
+        for count, (wall, cpu) in medians.items():
+            ratios = (
+                f"{a / max(b, 1e-9):.2f}" for a, b in zip((wall, cpu), medians[0], strict=True)
+            )
+            rows.append([name, count, f"{wall:.2f}", f"{cpu:.2f}", *ratios])
+    headings = [
+        "what",
+        "busy processes",
+        "seconds",
+        "CPU seconds",
+        "seconds ÷ quiet",
+        "CPU ÷ quiet",
+    ]
     return markdown_table(headings, rows)
 
 

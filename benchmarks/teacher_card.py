@@ -8,8 +8,6 @@ image; scored in metres as it is answered, and with one factor fitted to each fr
 the medians), which leaves the shape alone.
 """
 
-import dsetkit.openmp  # noqa: F401  (before torch)
-
 import time
 from collections.abc import Sequence
 from pathlib import Path

@@ -132,3 +132,14 @@ def test_what_may_know_what(path: Path) -> None:
 def test_there_are_no_circles() -> None:
     graph = {module_name(path): imports(path) & NAMES - {module_name(path)} for path in MODULES}
     list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*SCRIPTS, *(REPOSITORY / package / "__init__.py" for package in ("benchmarks", "tools"))],
+    ids=lambda path: f"{path.parent.name}/{path.name}",
+)
+def test_the_openmp_settings_come_before_torch(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    first = next(node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
+    assert isinstance(first, ast.Import) and first.names[0].name == "dsetkit.openmp"

@@ -10,8 +10,6 @@ or in the unit of its depth. Networks that began from different weights have no 
 score the result before you use it.
 """
 
-import dsetkit.openmp  # noqa: F401  (before torch)
-
 from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
 
 if __name__ in SCRIPT_NAMES:

@@ -14,8 +14,6 @@ Speed: 224 px squares in batches of 32, all ways in turn, medians; beside it the
 are compared with those of torch on the frames of --data, without the mirrored picture.
 """
 
-import dsetkit.openmp  # noqa: F401  (before torch)
-
 import argparse
 import tempfile
 import time

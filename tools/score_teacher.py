@@ -11,8 +11,6 @@ everywhere) end the scoring. Teachers of relative depth need --align scale-shift
 under the same protocol and the same alignment only.
 """
 
-import dsetkit.openmp  # noqa: F401  (before torch)
-
 from dsetkit.stopping import SCRIPT_NAMES, end_while_loading, leave
 
 if __name__ in SCRIPT_NAMES:

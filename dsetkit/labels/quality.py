@@ -59,13 +59,11 @@ def score_sample(mask: np.ndarray, depth: np.ndarray, *, kind: str) -> SampleSco
         kind: `metric` or `relative`, of the depth.
     """
     inverse = inverse_depth(depth, kind=kind, size=mask.shape)
-    stored_size = inverse_depth(depth, kind=kind, size=depth.shape)
-    small_mask = resize_in_one_step(mask, depth.shape)
-    return SampleScores(
-        boundary_recall=boundary_recall(inverse, mask),
-        own_size_boundary_recall=boundary_recall(stored_size, small_mask),
-        ratio=foreground_ratio(inverse, mask),
-    )
+    recall = own_size_recall = boundary_recall(inverse, mask)
+    if depth.shape != mask.shape:
+        stored_size = inverse_depth(depth, kind=kind, size=depth.shape)
+        own_size_recall = boundary_recall(stored_size, resize_in_one_step(mask, depth.shape))
+    return SampleScores(recall, own_size_recall, ratio=foreground_ratio(inverse, mask))
 
 
 class LabelQuality:
@@ -153,47 +151,85 @@ def boundary_recall(inverse: np.ndarray, mask: np.ndarray) -> float | None:
         inverse: float (H,W), inverse depth of any scale, 0 = invalid.
         mask: uint8 (H,W) alpha.
     """
-    inside = mask >= OBJECT_ALPHA
-    found, edges = [], []
-    # a pair of neighbours along columns and, transposed, along rows; the inner pixel on either side
-    for depth, is_in in ((inverse, inside), (inverse.T, inside.T)):
-        first, second = depth[:, :-1], depth[:, 1:]
-        known = (first > 0) & (second > 0)
-        ratio = np.divide(second, first, out=np.zeros_like(first), where=known)
-        turned = np.divide(first, second, out=np.zeros_like(first), where=known)
-        for ratios, edge in (
-            (ratio, is_in[:, 1:] & ~is_in[:, :-1]),
-            (turned, is_in[:, :-1] & ~is_in[:, 1:]),
-        ):
-            edge = edge & known
-            found.append(_found_edges(ratios, edge))
-            edges.append(np.count_nonzero(edge))
-    if sum(edges) == 0:
+    height, width = inverse.shape
+    # All rows and then all columns in one line, with an invalid pixel around each.
+    rows = np.zeros((height, width + 1), inverse.dtype)
+    columns = np.zeros((width, height + 1), inverse.dtype)
+    rows[:, :-1], columns[:, :-1] = inverse, inverse.T
+    line = np.concatenate([np.zeros(1, inverse.dtype), rows.ravel(), columns.ravel()])
+
+    around = _around(mask, margin=1)  # holds all edges
+    inside = mask[around] >= OBJECT_ALPHA
+    top, left = (part.start for part in around)
+    pairs = []
+    for is_in, pixels, first_row, first_column, first in (
+        (inside, rows, top, left, 1),
+        (inside.T, columns, left, top, 1 + rows.size),
+    ):
+        before, after = is_in[:, :-1], is_in[:, 1:]
+        for edge in (after & ~before, before & ~after):  # the inner pixel is the second, the first
+            row, column = np.nonzero(edge)
+            pairs.append(first + (first_row + row) * pixels.shape[1] + first_column + column)
+    direction = np.repeat(np.arange(4), [len(found) for found in pairs])
+    ratios = _Ratios(line, np.concatenate(pairs), is_turned=direction % 2 == 1)
+
+    known = np.bincount(direction[ratios.own > 0], minlength=4)
+    if not known.any():
         return None
-    recalls = np.array(found) / np.maximum(edges, 1)[:, None]  # (4, thresholds)
-    return float(recalls.mean(axis=0) @ WEIGHTS)
+    found = ratios.found()
+    recalls = [
+        np.count_nonzero(found[:, direction == number], axis=1) / max(count, 1)
+        for number, count in enumerate(known)
+    ]
+    return float(np.mean(recalls, axis=0) @ WEIGHTS)
 
 
-def _found_edges(ratios: np.ndarray, edge: np.ndarray) -> list[int]:
-    """How many pairs of `edge` the thinned `ratios`, both (H,W), find at each threshold."""
-    # a column of zeros keeps a run of large ratios from going on in the next row
-    flat = np.pad(ratios, ((0, 0), (0, 1))).ravel()
-    edge = np.pad(edge, ((0, 0), (0, 1))).ravel()
-    above = np.flatnonzero(flat > THRESHOLDS[0])
-    counts = []
-    for threshold in THRESHOLDS:
-        above = above[flat[above] > threshold]
-        if len(above) == 0:
-            counts.append(0)
-            continue
-        values = flat[above]
-        starts = np.diff(above, prepend=-2) != 1
-        run = np.cumsum(starts) - 1
-        highest = np.maximum.reduceat(values, np.flatnonzero(starts))
-        peaks = np.flatnonzero(values == highest[run])
-        _, firsts = np.unique(run[peaks], return_index=True)  # of equal ratios the first
-        counts.append(int(np.count_nonzero(edge[above[peaks[firsts]]])))
-    return counts
+class _Ratios:
+    """Ratios of the inverse depths of pairs of neighbours, and those of the pairs around them.
+
+    Args:
+        line: float (M,), inverse depth along rows and columns; 0 = invalid, and between them.
+        pairs: int (N,), place of the first pixel of each pair in it.
+        is_turned: bool (N,), whether a ratio is first over second, not second over first.
+
+    Attributes:
+        own: float (N,), the ratio of each pair; 0 where a depth is invalid.
+    """
+
+    def __init__(self, line: np.ndarray, pairs: np.ndarray, *, is_turned: np.ndarray) -> None:
+        self._line, self._pairs, self._is_turned = line, pairs, is_turned
+        self.own = self._at(pairs, is_turned)
+
+    def _at(self, pairs: np.ndarray, is_turned: np.ndarray) -> np.ndarray:
+        first, second = self._line[pairs], self._line[pairs + 1]
+        above, below = np.where(is_turned, (first, second), (second, first))
+        known = (first > 0) & (second > 0)
+        return np.divide(above, below, out=np.zeros_like(first), where=known)
+
+    def found(self) -> np.ndarray:
+        """Whether each pair is found at each threshold: bool (thresholds, N).
+
+        At threshold t a pair is found if its ratio is the greatest of the run of pairs around it
+        whose ratios are all above t; of equal ones the first is. So it is found from the lowest t
+        at which no pair with a greater ratio belongs to its run, up to its own ratio.
+        """
+        lowest = np.zeros_like(self.own)
+        # Two walkers leave each pair, to either side, until one meets a greater ratio or the run
+        # ends at every threshold.
+        start = np.tile(np.flatnonzero(self.own > THRESHOLDS[0]), 2)
+        step = np.repeat((-1, 1), len(start) // 2)
+        place, least = self._pairs[start], self.own[start]
+        while len(start):
+            place = place + step
+            ratio = self._at(place, self._is_turned[start])
+            least = np.minimum(least, ratio)
+            beaten = (ratio > self.own[start]) | ((ratio == self.own[start]) & (step < 0))
+            np.maximum.at(lowest, start[beaten], least[beaten])
+            goes_on = ~beaten & (least > THRESHOLDS[0])
+            start, step = start[goes_on], step[goes_on]
+            place, least = place[goes_on], least[goes_on]
+        at = THRESHOLDS[:, None]
+        return (lowest <= at) & (at < self.own)
 
 
 # ---- place of the foreground -------------------------------------------------------------------
@@ -206,6 +242,8 @@ def foreground_ratio(inverse: np.ndarray, mask: np.ndarray) -> float | None:
     """
     side = min(mask.shape)
     gap, reach = max(1, side * GAP_SHARE), max(2, side * RING_SHARE)  # [px]
+    around = _around(mask, int(reach) + 2)
+    mask, inverse = mask[around], inverse[around]
     foreground = (mask >= FOREGROUND_ALPHA).astype(np.uint8)
     if foreground.all() or not foreground.any():
         return None
@@ -219,3 +257,12 @@ def foreground_ratio(inverse: np.ndarray, mask: np.ndarray) -> float | None:
     if not inside.any() or not ring.any():
         return None
     return float(np.median(inverse[inside]) / np.median(inverse[ring]))
+
+
+def _around(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """The part of an image that holds all that a mask covers, and a margin [px] around it."""
+    left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
+    return (
+        slice(max(0, top - margin), top + height + margin),
+        slice(max(0, left - margin), left + width + margin),
+    )

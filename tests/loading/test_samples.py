@@ -245,3 +245,15 @@ def test_a_plain_script_may_ask_for_workers(
     read, there = done.stdout.split()
     assert read == there
     assert ("threads read in their place" in done.stderr) != is_guarded
+
+
+def test_recipes_are_read_by_one_thread_at_most(tmp_path: Path) -> None:
+    plain = SampleDataset(tiny_dataset(tmp_path / "recipe", layout="recipe"), split=None, size=16)
+    rendered = SampleDataset(tiny_dataset(tmp_path / "rendered"), split=None, size=16)
+    assert [make_loader(plain, 4, threads=asked).threads for asked in (None, 0, 1, 3)] == [
+        1,
+        0,
+        1,
+        1,
+    ]
+    assert [make_loader(rendered, 4, threads=asked).threads for asked in (None, 0, 3)] == [2, 0, 3]
