@@ -89,7 +89,7 @@ def add_layout_flags(add: AddArgument, *, default: str | None) -> None:
         type=_field_codec,
         nargs="+",
         metavar="FIELD=NAME",
-        help="composite=jpeg95|png, mask=png8|zstd8, depth=png16|zstd16|pco16 "
+        help="composite=jpeg95|jpeg95+half|png, mask=png8|zstd8, depth=png16|zstd16|pco16 "
         "(default: jpeg95, png8, png16; pco16 in the recipe layout)",
     )
 

@@ -37,6 +37,8 @@ class Codec:
         decode: Decodes to the same shape and dtype. Raises DatasetError if the bytes are damaged.
         lossless: Whether decode(encode(image)) equals the image.
         reduced: Maps a divisor to a faster decoder whose result is smaller by that divisor.
+        transcode: Maps the name of another codec to what makes this one's bytes of its bytes, as
+            `encode` would make them of the picture before it was encoded at all.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Codec:
     decode: Callable[[bytes], np.ndarray]
     lossless: bool
     reduced: Mapping[int, Callable[[bytes], np.ndarray]] = field(default_factory=dict)
+    transcode: Mapping[str, Callable[[bytes], bytes]] = field(default_factory=dict)
 
 
 # ---- colour ------------------------------------------------------------------------------------
@@ -102,6 +105,47 @@ _HALF = cv2.IMREAD_REDUCED_COLOR_2 & ~cv2.IMREAD_COLOR_BGR
 
 def _decode_half(encoded: bytes) -> np.ndarray:
     return _imdecode(encoded, _HALF | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+# A JPEG can hold the same picture at half the size: a second JPEG, in application segments behind
+# its first marker, as cameras store previews. Other programs pass over them. A network of 64 px
+# then decodes a quarter of the pixels.
+_START, _SEGMENT = b"\xff\xd8", b"\xff\xef"  # of a JPEG; APP15
+_MOST_IN_SEGMENT = 0xFFFF - 2  # bytes, without the two of the length
+
+
+def _with_half(jpeg: bytes) -> bytes:
+    """A JPEG with itself at half the size, as `jpeg95` decodes that, in full colour resolution."""
+    bgr = cv2.cvtColor(_decode_half(jpeg), cv2.COLOR_RGB2BGR)
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    half = _imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95, *sampling])
+    pieces = (half[at : at + _MOST_IN_SEGMENT] for at in range(0, len(half), _MOST_IN_SEGMENT))
+    segments = (_SEGMENT + (len(piece) + 2).to_bytes(2, "big") + piece for piece in pieces)
+    return _START + b"".join(segments) + jpeg[len(_START) :]
+
+
+def _split_half(encoded: bytes) -> tuple[bytes, bytes]:
+    """The JPEG without the smaller one, and the smaller one."""
+    at, pieces = len(_START), []
+    while encoded[at : at + 2] == _SEGMENT:
+        end = at + 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+        if end < at + 4:  # a length counts itself
+            raise DatasetError(UNDECODABLE)
+        pieces.append(encoded[at + 4 : end])
+        at = end
+    return _START + encoded[at:], b"".join(pieces)
+
+
+def _without_half(encoded: bytes) -> bytes:
+    return _split_half(encoded)[0]
+
+
+def _encode_jpeg_with_half(image: np.ndarray) -> bytes:
+    return _with_half(_encode_jpeg(image))
+
+
+def _decode_stored_half(encoded: bytes) -> np.ndarray:
+    return _decode_colour(_split_half(encoded)[1])
 
 
 # ---- masks and depths --------------------------------------------------------------------------
@@ -251,6 +295,16 @@ CODECS = {
             _decode_colour,
             lossless=False,
             reduced={2: _decode_half},
+            transcode={"jpeg95+half": _without_half},
+        ),
+        Codec(
+            "jpeg95+half",
+            ("composite",),
+            _encode_jpeg_with_half,
+            _decode_colour,
+            lossless=False,
+            reduced={2: _decode_stored_half},
+            transcode={"jpeg95": _with_half},
         ),
         Codec("png", ("composite",), _encode_colour_png, _decode_colour, lossless=True),
         # uint8 (H,W)

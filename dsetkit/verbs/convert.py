@@ -142,6 +142,9 @@ def _convert(source: Dataset, manifest: m.Manifest, index: int, record: Record) 
 
 def _encoded(source: Dataset, manifest: m.Manifest, record: Record, name: str) -> bytes:
     """A field in the new codec; its own bytes if the codec does not change."""
-    if source.manifest.codecs[name] == manifest.codecs[name]:
+    old, new = source.manifest.codecs[name], CODECS[manifest.codecs[name]]
+    if new.name == old:
         return record.fields[name]
-    return CODECS[manifest.codecs[name]].encode(source.image(record, name))
+    if old in new.transcode:
+        return new.transcode[old](record.fields[name])
+    return new.encode(source.image(record, name))

@@ -168,6 +168,31 @@ def test_other_codecs_keep_every_value(worlds: dict[str, Path], tmp_path: Path) 
             assert np.array_equal(old.image(records[0], name), new.image(records[1], name))
 
 
+def test_a_jpeg_with_a_smaller_one_is_the_same_jpeg(
+    worlds: dict[str, Path], tmp_path: Path
+) -> None:
+    paths = {name: tmp_path / name for name in ("of recipes", "of pictures", "back")}
+    wanted = {"composite": "jpeg95+half"}
+    convert(worlds["recipe"], paths["of recipes"], layout="rendered", codecs=wanted)
+    convert(worlds["rendered"], paths["of pictures"], layout="rendered", codecs=wanted)
+    assert contents(paths["of recipes"]) == contents(paths["of pictures"])
+    assert verify(paths["of pictures"]) == []
+    plain = {"composite": "jpeg95"}
+    convert(paths["of pictures"], paths["back"], layout="rendered", codecs=plain)
+    assert contents(paths["back"]) == contents(worlds["rendered"])
+    old, new = (Dataset(path) for path in (worlds["rendered"], paths["of pictures"]))
+    for index in range(0, 2000, 100):
+        records = old.record(index), new.record(index)
+        size = old.manifest.size
+        for at_least, most in ((None, 0), (size, 0), ((size[0] // 2, size[1] // 2), 3)):
+            images = [
+                data.image(one, "composite", at_least=at_least).astype(int)
+                for data, one in zip((old, new), records, strict=True)
+            ]
+            assert images[0].shape == images[1].shape
+            assert np.abs(images[0] - images[1]).mean() <= most
+
+
 @pytest.mark.slow
 def test_relabelling_recipes_equals_relabelling_pictures(
     worlds: dict[str, Path], tmp_path: Path

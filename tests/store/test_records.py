@@ -25,6 +25,7 @@ KEY = u64_key(9)
 
 IMAGES = {
     "jpeg95": ((48, 40, 3), np.uint8),
+    "jpeg95+half": ((48, 40, 3), np.uint8),
     "png": ((48, 40, 3), np.uint8),
     "png8": ((48, 40), np.uint8),
     "png16": ((48, 40), np.uint16),
