@@ -5,8 +5,9 @@
 
 It converts the dataset to all formats ("tiers"), in a temporary folder or in --work DIR. These are
 the rendered layout as `generate` writes it, the rendered layout with zstd for masks and Pco for
-depths, the recipe layout, a cache at each size, and the stores of the peers (`benchmarks/peers`).
-A format that exists in DIR is not made again.
+depths, the same with composites also stored at half the size, the recipe layout, a cache at each
+size, and the stores of the peers (`benchmarks/peers`). A format that exists in DIR is not made
+again.
 
 Peers that store encoded bytes have two rows: with the decoder that their users take, and with
 dsetkit's. Three columns say what else a reader gives; each is found out by a trial on a small
@@ -47,6 +48,10 @@ TIERS = {  # name -> settings of `convert`
     "rendered, zstd and pco": {
         "layout": "rendered",
         "codecs": DEFAULT_CODECS | {"mask": "zstd8", "depth": "pco16"},
+    },
+    "rendered, half, zstd and pco": {
+        "layout": "rendered",
+        "codecs": {"composite": "jpeg95+half", "mask": "zstd8", "depth": "pco16"},
     },
     "recipe": {"layout": "recipe"},
 }

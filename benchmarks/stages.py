@@ -355,18 +355,25 @@ _ALL = (
         name="reading",
         makes="Speed: Reading",
         hours=0.6,
-        results=("bench_read", "bench_read_workers"),
+        results=("bench_read", "bench_read_workers", "bench_read_ffcv"),
         needs=("data",),
         amounts={
-            "tiers": ("rendered 'rendered, zstd and pco' recipe cache", "recipe cache"),
+            "tiers": (
+                "rendered 'rendered, zstd and pco' 'rendered, half, zstd and pco' recipe cache",
+                "recipe cache",
+            ),
             "rounds": (2, 1),
             "peers": ("", "files"),
+            "ffcv": ("ffcv_beton", "files"),
         },
         commands=(
             "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
             " --peers {peers} --workers 0 --threads 1 --repeat {rounds}",
             "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
             " --peers {peers} --workers 2 --repeat 1 --name bench_read_workers",
+            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
+            " --peers {ffcv} --no-facts --workers 0 2 --threads 1 2 --repeat {rounds}"
+            " --name bench_read_ffcv",
         ),
     ),
     Stage(

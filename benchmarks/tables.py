@@ -521,6 +521,7 @@ READERS = {  # name in the JSON -> label, ours bold
     "cache": bold("cache"),
     "recipe": bold("recipe"),
     "rendered, zstd and pco": bold("rendered, zstd and Pco"),
+    "rendered, half, zstd and pco": bold("rendered, also at half size, zstd and Pco"),
     "rendered, with background": bold("rendered, with background"),
     "rendered": bold("rendered"),
 }
@@ -565,6 +566,21 @@ def bench_read(one: Content, workers: Content) -> str:
     peer = fastest.pop() if len(fastest) == 1 else "the fastest peer"
     headings = [f"samples/s (÷ {peer})", *(heading for heading, *_ in columns), "bytes a sample"]
     return markdown_table(headings, rows)
+
+
+def bench_read_ffcv(content: Content) -> str:
+    """Ours with one thread and two, and FFCV's own threads, as many."""
+    rows = []
+    for reader, label in {**READERS, "FFCV": "FFCV"}.items():
+        ways = ("1 thread", "2 workers" if reader == "FFCV" else "2 threads")
+        names = [f"{size} px, {way}: {reader}" for size in (64, 224) for way in ways]
+        if names[0] in content["samples_per_s"]:
+            rates = [content["samples_per_s"][name][0] for name in names]
+            shares = [ratio(float(content["÷ fastest peer"][name])) for name in names]
+            cells = (f"{rate:,.0f} ({share})" for rate, share in zip(rates, shares, strict=True))
+            rows.append([label, *cells, content["notes"].get(f"bytes a sample, {reader}", "")])
+    columns = [f"{size} px, {cores}" for size in (64, 224) for cores in ("1 core", "2 cores")]
+    return markdown_table(["samples/s (÷ FFCV)", *columns, "bytes a sample"], rows)
 
 
 def _case(content: Content, how: str, reader: str) -> str:
@@ -950,8 +966,8 @@ GOALS_OF_READING = (  # times FFCV on as many cores
     Goal("recipes ÷ FFCV, 64 px, 2 cores", "64 px, 2 threads: recipe", least=5),
     Goal("recipes ÷ FFCV, 224 px, 1 core", "224 px, 1 thread: recipe", least=3),
     Goal("rendered ÷ FFCV, 64 px, 1 core", "64 px, 1 thread: rendered", least=1.5),
-    Goal("rendered, zstd and Pco ÷ FFCV, 64 px, 1 core", "64 px, 1 thread: rendered, zstd and pco",
-         least=1.5),
+    Goal("rendered, also at half size, zstd and Pco ÷ FFCV, 64 px, 1 core",
+         "64 px, 1 thread: rendered, half, zstd and pco", least=1.5),
 )  # fmt: skip
 RENDERED = Goal("rendered generation, 1 worker [samples/s]",
                 "generate, no teacher, rendered, 1 worker", least=4000)  # fmt: skip
