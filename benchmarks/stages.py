@@ -327,7 +327,7 @@ _ALL = (
         commands=(
             f"-m benchmarks.compare_labels {FOLDERS} --nyu {{nyu}} --work {{here}}"
             " --samples {samples} --steps {steps} --seeds {seeds} --kinds composite scene"
-            " weighted shape sized",
+            " weighted shape sized measured",
         ),
     ),
     Stage(

@@ -446,6 +446,7 @@ LABEL_KINDS = {
     "weighted": "`weighted`: `scene`, the object counts twice in the loss",
     "shape": "`shape`: `scene`, the object in the teacher's own shape, scaled to its plane",
     "sized": "`sized`: `scene`, the plane as near as the object is large",
+    "measured": "`measured`: `sized`, before real depth of 795 other NYU frames",
 }
 LABEL_SCORES = {  # heading -> (key, whether the lowest is best; None: no best)
     "RMSE, frames as they are [m]": ("rmse plain", min),
@@ -1098,7 +1099,10 @@ TABLES: dict[str, Table] = {
     "shards, reading": _of(bench_shards_reading, "bench_shards"),
     "shards, bytes": _of(bench_shards_bytes, "bench_shards"),
     "training": _of(bench_train, "bench_train", "bench_train_224"),
+    "speed goals": _of(speed_goals, "compare_commits", "bench_read_ffcv", "bench_generate"),
     "commits": _of(compare_commits, "compare_commits"),
+    "reading beside FFCV": _of(bench_read_ffcv, "bench_read_ffcv"),
+    "busy": _of(bench_busy, "bench_busy"),
     "headline": _of(headline, "headline"),
     "scene": _of(scene, "scene"),
     "object alpha": _of(object_alpha, "object_alpha"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_busy
+from benchmarks import bench_busy, tables
 from tests.helpers.worlds import tiny_dataset
 
 
@@ -37,7 +37,7 @@ def test_each_work_is_measured_beside_each_number_of_processes() -> None:
 
 def test_the_table_has_medians_and_ratios_to_the_quiet_machine() -> None:
     times = {"work": {0: [(1.0, 2.0), (9.0, 9.0), (1.0, 2.0)], 3: [(4.0, 3.0)]}}
-    lines = bench_busy.table(times).splitlines()
+    lines = tables.bench_busy({"wall and CPU [s]": times}).splitlines()
     assert lines[-2:] == [
         "| work | 0 | 1.00 | 2.00 | 1.00 | 1.00 |",
         "| work | 3 | 4.00 | 3.00 | 4.00 | 1.50 |",
