@@ -29,6 +29,7 @@ is H x W too, except for `resnet50_upproj`, `depth_lite` and `fcrn`, whose depth
     shared_unet                             3, 6           mask_head       003
     mask_unet, depth_unet                   3, 6           -               003
     mask_slim                               3, 6           -               -
+    mask_slim_pair                          6              -               -
     lite_dual                               6              mask_head       004
     (1) the depth network only
 
@@ -79,6 +80,7 @@ MODELS: MutableMapping[str, "type[Network]"] = _Classes(
         "res_unet": "models.res_unet:ResUNet",
         "shared_unet": "models.unet:SharedUNet",
         "mask_slim": "models.unet:MaskSlim",
+        "mask_slim_pair": "models.unet:MaskSlimPair",
         "mask_unet": "models.unet:MaskUNet",
         "depth_unet": "models.unet:DepthUNet",
         "lite_dual": "models.lite_dual:LiteDual",

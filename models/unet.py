@@ -1,4 +1,4 @@
-"""The U-Nets of the reference systems and `mask_slim`: six networks built from one kind of branch.
+"""The U-Nets of the reference systems and `mask_slim`: networks built from one kind of branch.
 
                     maps     branches (channels of the encoder, fine to coarse)     parameters
     dual_unet       both     mask 16 32 64 128 128, depth 32 64 128 256 256          5,403,938
@@ -7,10 +7,11 @@
     mask_unet       mask     32 64 128 256 256                                       4,321,473
     depth_unet      depth    32 32 64 128 256 256                                    4,367,937
     mask_slim       mask     16 24 40 80 112 160                                     1,343,513
+    mask_slim_pair  mask     that twice: with a background, and without              2,686,594
 
 Counts are for 6 input channels, `unet`'s for 3 (17,269,121 with 6). Sources: reference systems 000
 (`dual_unet`), 001 (`unet`, the network of its parameter table) and 003 (the next three).
-`mask_slim` is of no system: it is the one for a computer without a GPU.
+`mask_slim` is of no system: it is the one for a computer without a GPU. So is `mask_slim_pair`.
 
 The authors did not normalise the inputs, or used the mean and standard deviation of their own
 datasets. Here each network takes RGB in 0..1 and normalises with ImageNet's mean and standard
@@ -173,6 +174,43 @@ class MaskSlim(SingleUNet):
         super().__init__(in_channels, SLIM_CHANNELS)
         if in_channels == 6:
             start_from_difference(self.get_parameter("branch.0.0.0.weight"))
+
+
+class MaskSlimPair(Network):
+    """Two `mask_slim`: one compares a composite with its background, one sees the composite alone.
+
+    RGB (N, 6, H, W) in 0..1 -> logits (N, 1, H, W). The second answers for samples whose background
+    is black, which stands for none, as where registration recognises another view. A single network
+    that compares guesses worse there than one that never had a background; this one does not.
+
+    `tools.bundle_mask` puts it together from two trainings. If it is trained as one, each sample
+    teaches the network that answers for it.
+
+    Args:
+        in_channels: 6 (composite, then background); nothing else is accepted.
+
+    Raises:
+        ModelError: `in_channels` is not 6.
+    """
+
+    task = "mask"
+    heads = {"mask": "logits"}
+
+    def __init__(self, *, in_channels: int = 6) -> None:
+        super().__init__()
+        if in_channels != 6:
+            raise ModelError(
+                f"mask_slim_pair sees two pictures, but in_channels={in_channels}: give it both,"
+                " composite and background, as in_channels=6"
+            )
+        self.in_channels = in_channels
+        self.comparing, self.alone = MaskSlim(in_channels=6), MaskSlim(in_channels=3)
+        self.stride = self.comparing.stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_input(x, in_channels=self.in_channels, stride=self.stride)
+        has_background = x[:, 3:].amax(dim=(1, 2, 3), keepdim=True) > 0
+        return torch.where(has_background, self.comparing(x), self.alone(x[:, :3]))
 
 
 class Branch(nn.Module):

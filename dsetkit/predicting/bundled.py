@@ -1,6 +1,6 @@
 """The networks that come with dsetkit, for a first look before any training.
 
-`bundled:mask` is `mask_slim` of composite and background; its card is BUNDLED_MASK.md.
+`bundled:mask` is `mask_slim_pair`, of composite and background; its card is BUNDLED_MASK.md.
 `bundled:depth` is the bundled teacher, metric depth of rooms; its card is that of the teachers.
 """
 

@@ -7,6 +7,8 @@ import torch
 
 from models import create_model, save_model
 
+NEED_TWO = ("lite_dual", "mask_slim_pair")  # architectures that take two pictures alone
+
 
 def checkpoint(
     path: Path,

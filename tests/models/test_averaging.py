@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from models import MODELS, ModelError, average_models, create_model, load_model, save_model
+from tests.helpers.networks import NEED_TWO
 from tools import average_models as script
 
 METADATA = {"inputs": ["composite"], "img_size": [64, 96]}
@@ -30,7 +31,7 @@ LARGE = ("resnet50_upproj", "fcrn", "mask_autoencoder")
     "arch", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in MODELS]
 )
 def test_every_weight_is_the_mean_of_the_files(arch: str, tmp_path: Path) -> None:
-    net = create_model(arch, in_channels=6 if arch == "lite_dual" else 3)  # it needs 6
+    net = create_model(arch, in_channels=6 if arch in NEED_TWO else 3)
     paths = [tmp_path / f"{number}.safetensors" for number in range(2)]
     for path, factor in zip(paths, (0.5, 2), strict=True):
         for tensor in net.state_dict().values():

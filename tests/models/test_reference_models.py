@@ -15,6 +15,7 @@ from models.up_projection import (
     tap_bands,
     taps_are_cheaper,
 )
+from tests.helpers.networks import NEED_TWO
 
 JOINT = ("dual_unet", "res_unet", "shared_unet", "lite_dual")
 
@@ -43,6 +44,7 @@ COUNTS = [  # name, input channels, parameters
     ("depth_unet", 6, 4_367_937),
     ("lite_dual", 6, 3_630_688),  # 004
     ("mask_slim", 6, 1_343_513),  # of no system
+    ("mask_slim_pair", 6, 2_686_594),
 ]
 
 
@@ -175,6 +177,7 @@ HEADS = [  # name, options, heads
     ("shared_unet", {"mask_head": "linear"}, {"mask": "linear", "depth": "logits"}),
     ("mask_unet", {}, {"mask": "logits"}),
     ("mask_slim", {}, {"mask": "logits"}),
+    ("mask_slim_pair", {}, {"mask": "logits"}),
     ("depth_unet", {}, {"depth": "logits"}),
     ("unet", {}, {"mask": "logits"}),
     ("unet", {"task": "mask"}, {"mask": "logits"}),
@@ -214,9 +217,33 @@ def test_unet_rejects_a_joint_task() -> None:
         shapes_of("unet", task="joint")
 
 
-def test_lite_dual_needs_both_pictures() -> None:
+@pytest.mark.parametrize("name", NEED_TWO)
+def test_some_need_both_pictures(name: str) -> None:
     with pytest.raises(ModelError, match="in_channels=3: give it both, composite and background"):
-        shapes_of("lite_dual")
+        shapes_of(name, in_channels=3)
+
+
+def test_a_pair_answers_as_the_one_that_never_saw_a_background_where_there_is_none() -> None:
+    pair = create_model("mask_slim_pair", in_channels=6).eval()
+    pictures = torch.rand(3, 6, 64, 96)
+    pictures[1, 3:] = 0
+    with torch.no_grad():
+        answers = pair(pictures)
+        assert torch.equal(answers[1:2], pair.alone(pictures[:, :3])[1:2])
+        assert torch.equal(answers[::2], pair.comparing(pictures)[::2])
+        assert not torch.equal(answers[1:2], pair.comparing(pictures)[1:2])
+
+
+def test_each_sample_teaches_the_half_of_a_pair_that_answers_for_it() -> None:
+    pair = create_model("mask_slim_pair", in_channels=6)
+    pictures = torch.rand(2, 6, 32, 32)
+    pictures[:, 3:] = 0
+    pair(pictures).sum().backward()
+    taught = {
+        name: any(parameter.grad.any() for parameter in half.parameters())
+        for name, half in pair.named_children()
+    }
+    assert taught == {"comparing": False, "alone": True}
 
 
 # --- resize and convolution ---------------------------------------------------------------------
