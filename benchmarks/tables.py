@@ -1103,6 +1103,7 @@ TABLES: dict[str, Table] = {
     "commits": _of(compare_commits, "compare_commits"),
     "reading beside FFCV": _of(bench_read_ffcv, "bench_read_ffcv"),
     "busy": _of(bench_busy, "bench_busy"),
+    "precisions": _of(compare_precisions, "compare_precisions"),
     "headline": _of(headline, "headline"),
     "scene": _of(scene, "scene"),
     "object alpha": _of(object_alpha, "object_alpha"),
