@@ -55,6 +55,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("DSETKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DSETKIT_CACHE_BYTES", "1GB")  # not what happens to be free
     monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(remote, "BLOCK", 1 << 16)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # other tests keep the disk busy
@@ -610,6 +611,7 @@ def test_the_bound_may_stand_in_the_environment(
 def test_some_of_the_disk_stays_free(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("DSETKIT_CACHE_BYTES")
     shards = RemoteShards(web.url)
     first = shards.local(NAMES[0])
     # 100 kB free of 1 MB, a twentieth of which is to stay: one has to go for the next.
