@@ -43,15 +43,13 @@ from dsetkit.store.codecs import DEFAULT_CODECS
 from dsetkit.verbs.convert import convert
 from tests.helpers.worlds import tiny_dataset
 
+FAST = DEFAULT_CODECS | {"mask": "zstd8", "depth": "pco16"}
 TIERS = {  # name -> settings of `convert`
     "rendered": {"layout": "rendered", "codecs": DEFAULT_CODECS},
-    "rendered, zstd and pco": {
-        "layout": "rendered",
-        "codecs": DEFAULT_CODECS | {"mask": "zstd8", "depth": "pco16"},
-    },
+    "rendered, zstd and pco": {"layout": "rendered", "codecs": FAST},
     "rendered, half, zstd and pco": {
         "layout": "rendered",
-        "codecs": {"composite": "jpeg95+half", "mask": "zstd8", "depth": "pco16"},
+        "codecs": FAST | {"composite": "jpeg95+half"},
     },
     "recipe": {"layout": "recipe"},
 }

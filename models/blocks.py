@@ -57,6 +57,15 @@ def check_input(x: torch.Tensor, *, in_channels: int, stride: int) -> None:
         )
 
 
+def check_two_pictures(name: str, in_channels: int) -> None:
+    """Raise ModelError unless a network that compares two pictures gets both."""
+    if in_channels != 6:
+        raise ModelError(
+            f"{name} compares two pictures, but in_channels={in_channels}: give it both,"
+            " composite and background, as in_channels=6"
+        )
+
+
 def conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int, *, groups: int = 1, bias: bool = False
 ) -> nn.Sequential:

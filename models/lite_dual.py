@@ -24,8 +24,7 @@ mean and standard deviation. Weights are initialised by PyTorch's defaults, as t
 import torch
 from torch import nn
 
-from models.blocks import Normalize, check_input, conv_bn_relu
-from models.errors import ModelError
+from models.blocks import Normalize, check_input, check_two_pictures, conv_bn_relu
 from models.heads import joint_heads
 from models.network import Network
 
@@ -48,11 +47,7 @@ class LiteDual(Network):
 
     def __init__(self, *, in_channels: int = 6, mask_head: str = "linear") -> None:
         super().__init__()
-        if in_channels != 6:
-            raise ModelError(
-                f"lite_dual compares two pictures, but in_channels={in_channels}: give it both,"
-                " composite and background, as in_channels=6"
-            )
+        check_two_pictures("lite_dual", in_channels)
         self.in_channels = in_channels
         self.heads = joint_heads(mask_head, depth="linear")
         self.normalize = Normalize(in_channels)

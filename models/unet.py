@@ -24,7 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.blocks import Normalize, check_input, conv_bn_relu, start_from_difference
+from models.blocks import (
+    Normalize,
+    check_input,
+    check_two_pictures,
+    conv_bn_relu,
+    start_from_difference,
+)
 from models.errors import ModelError
 from models.heads import joint_heads
 from models.network import Network
@@ -198,11 +204,7 @@ class MaskSlimPair(Network):
 
     def __init__(self, *, in_channels: int = 6) -> None:
         super().__init__()
-        if in_channels != 6:
-            raise ModelError(
-                f"mask_slim_pair sees two pictures, but in_channels={in_channels}: give it both,"
-                " composite and background, as in_channels=6"
-            )
+        check_two_pictures("mask_slim_pair", in_channels)
         self.in_channels = in_channels
         self.comparing, self.alone = MaskSlim(in_channels=6), MaskSlim(in_channels=3)
         self.stride = self.comparing.stride

@@ -85,9 +85,9 @@ def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
     return image
 
 
-def _encode_jpeg(image: np.ndarray) -> bytes:
+def _encode_jpeg(image: np.ndarray, *parameters: int) -> bytes:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return _imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return _imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95, *parameters])
 
 
 def _encode_colour_png(image: np.ndarray) -> bytes:
@@ -116,16 +116,15 @@ _MOST_IN_SEGMENT = 0xFFFF - 2  # bytes, without the two of the length
 
 def _with_half(jpeg: bytes) -> bytes:
     """A JPEG with itself at half the size, as `jpeg95` decodes that, in full colour resolution."""
-    bgr = cv2.cvtColor(_decode_half(jpeg), cv2.COLOR_RGB2BGR)
-    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    half = _imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95, *sampling])
+    sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+    half = _encode_jpeg(_decode_half(jpeg), *sampling)
     pieces = (half[at : at + _MOST_IN_SEGMENT] for at in range(0, len(half), _MOST_IN_SEGMENT))
     segments = (_SEGMENT + (len(piece) + 2).to_bytes(2, "big") + piece for piece in pieces)
     return _START + b"".join(segments) + jpeg[len(_START) :]
 
 
-def _split_half(encoded: bytes) -> tuple[bytes, bytes]:
-    """The JPEG without the smaller one, and the smaller one."""
+def _stored_half(encoded: bytes) -> tuple[bytes, int]:
+    """The smaller JPEG within a JPEG, and where the larger one goes on."""
     at, pieces = len(_START), []
     while encoded[at : at + 2] == _SEGMENT:
         end = at + 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
@@ -133,11 +132,12 @@ def _split_half(encoded: bytes) -> tuple[bytes, bytes]:
             raise DatasetError(UNDECODABLE)
         pieces.append(encoded[at + 4 : end])
         at = end
-    return _START + encoded[at:], b"".join(pieces)
+    return b"".join(pieces), at
 
 
 def _without_half(encoded: bytes) -> bytes:
-    return _split_half(encoded)[0]
+    _, rest = _stored_half(encoded)
+    return _START + encoded[rest:]
 
 
 def _encode_jpeg_with_half(image: np.ndarray) -> bytes:
@@ -145,7 +145,8 @@ def _encode_jpeg_with_half(image: np.ndarray) -> bytes:
 
 
 def _decode_stored_half(encoded: bytes) -> np.ndarray:
-    return _decode_colour(_split_half(encoded)[1])
+    half, _ = _stored_half(encoded)
+    return _decode_colour(half)
 
 
 # ---- masks and depths --------------------------------------------------------------------------
