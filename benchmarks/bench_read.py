@@ -17,6 +17,9 @@ Each figure comes from a process of its own (`read_once`), which reads a warm ep
 measured one. The readers take turns, round after round. The page cache is warm, the order is
 random, and our checksums are verified. Libraries run one thread per process, so "1 thread" is one
 core. Only two readers use more: make_loader(threads=2), and FFCV, which has no workers.
+
+Workers of peers are forked, as PyTorch does on Linux up to Python 3.13, or spawned: new processes,
+as on other systems. --start-methods takes either or both. Our workers are always spawned.
 """
 
 import importlib.metadata
@@ -34,7 +37,7 @@ from pathlib import Path
 
 from benchmarks.common import REPOSITORY, report, rounds
 from benchmarks.peers import PEERS
-from benchmarks.peers.shared import BATCH, FIELDS, OURS
+from benchmarks.peers.shared import BATCH, FIELDS, OURS, START_METHODS
 from dsetkit import SampleDataset
 from dsetkit.arguments import COUNT, SIDE_PX, WORKERS, Parser
 from dsetkit.datasets.reader import Dataset
@@ -60,6 +63,7 @@ ONE_THREAD = {  # FFCV uses as many of Numba's threads as it is asked to
     "NUMBA_THREADING_LAYER": "omp",  # with Numba's default, TBB, a process may hang when it ends
 }
 
+FORK, SPAWN = START_METHODS
 FACTS = ("exact pixels", "flipped bytes noticed", "resumes in an epoch")
 
 
@@ -82,16 +86,21 @@ class Reader:
 
 @dataclass(frozen=True)
 class Case:
-    """A reader at one size, with a number of workers or of threads in one process."""
+    """A reader at one size, with a number of workers or of threads in one process.
+
+    Attributes:
+        start_method: How the workers of a peer start.
+    """
 
     reader: Reader
     size: int
     workers: int
     threads: int
+    start_method: str = FORK
 
     @property
     def title(self) -> str:
-        how = f"{self.workers} workers"
+        how = f"{self.workers} workers" + ", spawned" * (self.start_method == SPAWN)
         if not self.workers:
             how = {0: "in place", 1: "1 thread"}.get(self.threads, f"{self.threads} threads")
         return f"{self.size} px, {how}: {self.reader.name}"
@@ -114,6 +123,10 @@ def main() -> None:
         default=[0, 1, 2],
         help="where workers = 0; 0 = in place",
     )
+    parser.add_argument(
+        "--start-methods", nargs="+", choices=START_METHODS, default=[FORK],
+        help="of the workers of peers (default: fork)",
+    )  # fmt: skip
     parser.add_argument("--tiers", nargs="+", default=[*TIERS, "cache"], choices=[*TIERS, "cache"])
     parser.add_argument(
         "--peers", nargs="*", choices=PEERS, metavar="NAME",
@@ -136,11 +149,12 @@ def main() -> None:
         others = make_peers(rendered, work, wanted, notes)
         tried = {} if args.no_facts else facts_of_all(Path(temporary), args.tiers, wanted)
         cases = [
-            Case(reader, size, workers, threads)
+            Case(reader, size, workers, threads, start_method)
             for size in args.sizes
             for workers in args.workers
             for threads in ([1] if workers else args.threads)
             for reader in (*ours, *others)
+            for start_method in (args.start_methods if workers and reader.is_peer else [FORK])
             if threads == 1 or not reader.is_peer
         ]
         failed: dict[str, str] = {}
@@ -303,8 +317,9 @@ def one_figure(
     if case.title in failed:
         return 0, 1.0
     arguments = [*case.reader.arguments, "--size", case.size, "--workers", case.workers]
+    arguments += ["--threads", case.threads, "--start-method", case.start_method]
     try:
-        result = run_once(case.reader.store, *arguments, "--threads", case.threads)
+        result = run_once(case.reader.store, *arguments)
     except RuntimeError as error:
         if not case.reader.is_peer:
             raise

@@ -2,9 +2,12 @@
 
     python -m benchmarks.bench_train [--models resnet50_upproj ...] [--sizes 64 224] [--threads 2]
 
-A step is forward, loss, backward, gradient clipping and AdamW, on random pictures. The variants:
+A step is forward, loss, backward, gradient clipping and AdamW, on random pictures. The variants,
+of which --variants chooses:
 
     defaults   channels-last, fused AdamW, bf16 on CUDA; on the CPU, freed memory is kept
+    contiguous "defaults", but not channels-last (only if asked for)
+    compiled   "defaults" with --compile, whose first step takes minutes (only if asked for)
     eager      the same network, float32, contiguous, PyTorch's own AdamW
     kin        a network of torchvision or segmentation_models_pytorch, run as "defaults"
     loader     "defaults", fed by make_loader from a small dataset that is drawn for it
@@ -17,8 +20,8 @@ number of operations of forward and backward; the share of peak is relative to d
 import importlib.util
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -52,6 +55,9 @@ KIN = {
     "depth_lite": ("torchvision lraspp_mobilenet_v3_large",),
     "mask_lite": ("torchvision lraspp_mobilenet_v3_large",),
 }
+OURS = ("defaults", "contiguous", "compiled", "eager", "loader")
+CONTIGUOUS = ("contiguous", "eager")
+USUAL = ("defaults", "eager", "kin", "loader")
 FED_BY_LOADER = ("resnet50_upproj", "mask_autoencoder")
 PEAK_TFLOPS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "RTX 4090": 165}
 
@@ -60,7 +66,7 @@ PEAK_TFLOPS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "R
 class Case:
     """One variant of one network at one size: everything that its process has to know."""
 
-    variant: str  # "defaults", "eager", "loader" or a name in KIN
+    variant: str  # one of OURS or a name in KIN
     model: str
     size: int  # [px]
     batch_size: int
@@ -74,6 +80,10 @@ def main() -> None:
     add = parser.add_argument
     add("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="NAME")
     add("--sizes", nargs="+", type=SIDE_PX, default=[64, 224], help="[px] (default: 64 224)")
+    add(
+        "--variants", nargs="+", choices=("kin", *OURS), default=USUAL,
+        help=f"the first is what others are compared with (default: {' '.join(USUAL)})",
+    )  # fmt: skip
     add("--batch-size", type=BATCH, default=16, help="(default: %(default)s)")
     add("--steps", type=COUNT, default=3, help="of each variant in a round (default: %(default)s)")
     add("--rounds", type=COUNT, default=5, help="one more goes first (default: %(default)s)")
@@ -87,11 +97,11 @@ def main() -> None:
     device = pick_device(args.device).type
     rows, left_out, data = [], set(), None
     with tempfile.TemporaryDirectory() as folder:
-        if args.samples and set(args.models) & set(FED_BY_LOADER):
+        fed = "loader" in args.variants and set(args.models) & set(FED_BY_LOADER)
+        if args.samples and fed:
             data = draw_dataset(Path(folder), args.samples, max(args.sizes))
         for model in args.models:
-            variants = ["defaults", "eager", *KIN.get(model, ())]
-            variants += ["loader"] if data and model in FED_BY_LOADER else []
+            variants = variants_of(model, args.variants, with_loader=data is not None)
             left_out |= {variant for variant in variants if not is_installed(variant)}
             variants = [variant for variant in variants if is_installed(variant)]
             for size in args.sizes:
@@ -102,6 +112,17 @@ def main() -> None:
     print("goal: loader ÷ defaults >= 0.97; not installed:", *sorted(left_out or ["none"]))
     content = {"settings": vars(args), "rows": rows, "left_out": sorted(left_out)}
     keep(args.name, content, seeds=[0])
+
+
+def variants_of(model: str, wanted: Sequence[str], *, with_loader: bool) -> list[str]:
+    """Return the variants of a network, with the names of its kin in place of "kin"."""
+    found: list[str] = []
+    for variant in wanted:
+        if variant == "kin":
+            found += KIN.get(model, ())
+        elif variant != "loader" or (with_loader and model in FED_BY_LOADER):
+            found.append(variant)
+    return found
 
 
 def draw_dataset(folder: Path, samples: int, size: int) -> Path:
@@ -129,16 +150,17 @@ def measure(cases: list[Case], *, steps: int, repeat: int) -> list[dict]:
 
     Returns:
         A row per variant: speed (median, lowest, highest [samples/s]), its ratio to the first
-        variant's, arithmetic [GFLOP/sample] and, on a known GPU, the share of its peak.
+        variant's, the time of the first step [s], arithmetic [GFLOP/sample] and, on a known GPU,
+        the share of its peak.
     """
     context = get_context("spawn")
-    servers, processes, gflop = {}, [], {}
+    servers, processes, gflop, starts = {}, [], {}, {}
     try:
         for case in cases:
             servers[case.variant], theirs = context.Pipe()
             processes.append(context.Process(target=serve, args=(theirs, case), daemon=True))
             processes[-1].start()
-            gflop[case.variant] = servers[case.variant].recv()
+            gflop[case.variant], starts[case.variant] = servers[case.variant].recv()
 
         turns = {name: partial(take_turn, server, steps) for name, server in servers.items()}
         rates = rounds(turns, repeat=repeat)
@@ -154,6 +176,7 @@ def measure(cases: list[Case], *, steps: int, repeat: int) -> list[dict]:
             "variant": case.variant,
             "samples_per_s": rates[case.variant],
             "ratio_to_defaults": rates[case.variant][0] / first,
+            "first_step_s": starts[case.variant],
             "gflop_per_sample": gflop[case.variant],
             "share_of_peak": share_of_peak(case, rates[case.variant][0] * gflop[case.variant]),
         }
@@ -185,10 +208,10 @@ def serve(client: Connection, case: Case) -> None:
         prepare_device(device)
     step = make_step(case, device)
     batches = make_batches(case, device)
-    step(next(batches))  # the first one also chooses algorithms
-    with count_flop() as counter:
-        step(next(batches))
-    client.send(counter.get_total_flops() / case.batch_size / 1e9)
+    begin = time.perf_counter()
+    step(next(batches)).item()  # the first one also chooses algorithms, and compiles
+    first_step_s = time.perf_counter() - begin
+    client.send((gflop_of(case, next(batches), device), first_step_s))
     while True:
         steps = client.recv()
         start = time.perf_counter()
@@ -196,6 +219,16 @@ def serve(client: Connection, case: Case) -> None:
             loss = step(batch)
         loss.item()  # waits for the device
         client.send((steps * case.batch_size, time.perf_counter() - start))
+
+
+def gflop_of(case: Case, batch: loop.Batch, device: torch.device) -> float:
+    """Count the arithmetic of a step for each sample [GFLOP]."""
+    # A counter cannot see into compiled code; the network does the same without the compiler.
+    counted = replace(case, variant="defaults") if case.variant == "compiled" else case
+    step = make_step(counted, device)
+    with count_flop() as counter:
+        step(batch)
+    return counter.get_total_flops() / case.batch_size / 1e9
 
 
 def count_flop() -> FlopCounterMode:
@@ -218,18 +251,21 @@ def count_flop() -> FlopCounterMode:
 
 def make_step(case: Case, device: torch.device) -> Callable[[loop.Batch], torch.Tensor]:
     """Build the training step of a variant, as the training scripts do."""
-    plain, is_ours = case.variant == "eager", case.variant in ("defaults", "eager", "loader")
-    memory_format = torch.contiguous_format if plain else torch.channels_last
+    plain, is_ours = case.variant == "eager", case.variant in OURS
+    contiguous = case.variant in CONTIGUOUS
+    memory_format = torch.contiguous_format if contiguous else torch.channels_last
     net, loss_fn = our_network(case.model) if is_ours else their_network(case.variant)
     net.to(device, memory_format=memory_format).train()
     settings = {"lr": 1e-4, "weight_decay": 1e-2}
-    if plain:
-        optimizer = torch.optim.AdamW(net.parameters(), **settings)
+    if contiguous:
         for part in net.modules():
             if isinstance(part, Normalize):  # it makes pictures channels-last
                 part.register_forward_hook(lambda part, inputs, x: x.contiguous())
+    if plain:
+        optimizer = torch.optim.AdamW(net.parameters(), **settings)
     else:
         optimizer = make_optimizer(net, "adamw", momentum=0.9, **settings)
+    run = torch.compile(net) if case.variant == "compiled" else net
     in_bf16 = device.type == "cuda" and not plain
     precision = mixed_precision(BF16 if in_bf16 else FLOAT32, device)
     clip = loop.make_clip(norm=1.0, value=None)
@@ -238,7 +274,7 @@ def make_step(case: Case, device: torch.device) -> Callable[[loop.Batch], torch.
         pictures = [batch["composite"], batch["background"]]
         pictures = torch.cat(pictures if is_ours else pictures[:1], dim=1)
         with precision:
-            outputs = net(pictures.contiguous(memory_format=memory_format))
+            outputs = run(pictures.contiguous(memory_format=memory_format))
         return loss_fn(outputs, batch)
 
     def step(batch: loop.Batch) -> torch.Tensor:

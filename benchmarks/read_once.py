@@ -13,6 +13,7 @@ the trainings on a CPU do (dsetkit/devices.py). It prints one line of JSON.
 
 import importlib
 import json
+import multiprocessing
 import shutil
 import tempfile
 import time
@@ -20,7 +21,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.peers.shared import BATCH, DECODERS, FIELDS, EncodedSamples
+from benchmarks.peers.shared import BATCH, DECODERS, FIELDS, START_METHODS, EncodedSamples
 from benchmarks.reader_facts import facts
 from dsetkit import SampleDataset, make_loader
 from dsetkit.arguments import JOBS, SIDE_PX, WORKERS, Parser
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("--size", type=SIDE_PX, default=64, help="[px]")
     parser.add_argument("--workers", type=WORKERS, default=0)
+    parser.add_argument("--start-method", choices=START_METHODS, help="of a peer's workers")
     parser.add_argument("--threads", type=JOBS, default=1)
     parser.add_argument("--fields", nargs="+", default=FIELDS)
     parser.add_argument("--cache", type=Path, metavar="DIR")
@@ -109,6 +111,8 @@ def main() -> None:
     args = parser.parse_args()
 
     keep_freed_memory()
+    if args.start_method:  # torch takes that of the process; our loader names its own
+        multiprocessing.set_start_method(args.start_method)
     if args.build:
         print(json.dumps(build(args.peer, args.build, args.store)))
         return

@@ -346,7 +346,7 @@ _ALL = (
         name="reading",
         makes="Speed: Reading",
         hours=0.6,
-        results=("bench_read", "bench_read_workers", "bench_read_ffcv"),
+        results=("bench_read", "bench_read_workers", "bench_read_ffcv", "bench_decoders"),
         needs=("data",),
         amounts={
             "tiers": (
@@ -361,10 +361,12 @@ _ALL = (
             "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
             " --peers {peers} --workers 0 --threads 1 --repeat {rounds}",
             "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
-            " --peers {peers} --workers 2 --repeat 1 --name bench_read_workers",
+            " --peers {peers} --workers 2 --start-methods fork spawn --repeat 1"
+            " --name bench_read_workers",
             "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
             " --peers {ffcv} --no-facts --workers 0 2 --threads 1 2 --repeat {rounds}"
             " --name bench_read_ffcv",
+            "-m benchmarks.bench_decoders --data {data}/photos-8k --repeat {rounds}",
         ),
     ),
     Stage(
@@ -414,9 +416,14 @@ _ALL = (
     Stage(
         name="training",
         makes="Speed: Training",
-        hours=0.5,
-        results=("bench_train", "bench_train_224"),
+        hours=0.9,
+        results=("bench_train", "bench_train_224", "bench_train_formats"),
         amounts={
+            "all": (
+                "resnet50_upproj mask_autoencoder depth_lite mask_lite mask_slim dual_unet"
+                " res_unet shared_unet lite_dual",
+                "depth_lite",
+            ),
             "models": ("resnet50_upproj mask_autoencoder fcrn depth_lite mask_lite", "depth_lite"),
             "rounds": (3, 1),
         },
@@ -425,6 +432,9 @@ _ALL = (
             " --steps 1 --batch-size 8",
             "-m benchmarks.bench_train --models {models} --sizes 224 --threads 1 --rounds {rounds}"
             " --steps 1 --batch-size 2 --name bench_train_224",
+            "-m benchmarks.bench_train --models {all} --variants defaults contiguous compiled"
+            " --sizes 64 --threads 1 --rounds {rounds} --steps 1 --batch-size 8"
+            " --name bench_train_formats",
         ),
     ),
     Stage(

@@ -584,6 +584,36 @@ def bench_read_ffcv(content: Content) -> str:
     return markdown_table(["samples/s (÷ FFCV)", *columns, "bytes a sample"], rows)
 
 
+def bench_read_starts(content: Content) -> str:
+    """Peers with two workers: forked and spawned; ours spawned."""
+    rates, starts = content["samples_per_s"], content["start [s]"]
+    first, others = "64 px, 2 workers: ", "64 px, 2 workers, spawned: "
+    readers = [name.removeprefix(first) for name in rates if name.startswith(first)]
+    rows = []
+    for reader in sorted(readers, key=lambda name: -rates[first + name][0]):
+        ways = ("", first) if reader in READERS else (first, others)
+        cells = []
+        for way in ways:
+            name = way + reader
+            cells += [f"{rates[name][0]:,.0f}", starts[name]] if way and name in rates else ["", ""]
+        rows.append([READERS.get(reader, reader), *cells])
+    headings = ["64 px, 2 workers", "forked: samples/s", "start [s]"]
+    return markdown_table([*headings, "spawned: samples/s", "start [s]"], rows)
+
+
+def bench_decoders(content: Content) -> str:
+    """µs of one thread for the three pictures of a sample, slowest first."""
+    rates = content["samples_per_s"]
+    sizes = list(dict.fromkeys(case.split(": ", 1)[0] for case in rates))
+    names = list(dict.fromkeys(case.split(": ", 1)[1] for case in rates))
+    rows = []
+    for name in sorted(names, key=lambda name: rates[f"{sizes[0]}: {name}"][0]):
+        version = content["notes"].get(f"version, {name}", "")
+        cells = (f"{1e6 / rates[f'{size}: {name}'][0]:,.0f}" for size in sizes)
+        rows.append([f"{name} {version}".strip(), *cells])
+    return markdown_table(["µs a sample", *sizes], rows)
+
+
 def _case(content: Content, how: str, reader: str) -> str:
     name = f"{how}: {reader}"
     # Before Pco, depths were zstd too.
@@ -768,6 +798,28 @@ def bench_train(small: Content, large: Content) -> str:
     for settings in (small["settings"], large["settings"]):
         headings += [f"{settings['sizes'][0]} px", "÷ ours", "GFLOP/s"]
     return markdown_table(headings, rows, left=2)
+
+
+def bench_train_formats(content: Content) -> str:
+    """Each network by the variants of its step: samples/s, and their ratio to the first."""
+    by_model: dict[str, list[Content]] = {}
+    for row in content["rows"]:
+        by_model.setdefault(row["model"], []).append(row)
+    labels = {
+        "defaults": "channels-last, the default",
+        "contiguous": "contiguous",
+        "compiled": "channels-last, `--compile`",
+    }
+    headings = ["samples/s (÷ default)", *(labels[one] for one in content["settings"]["variants"])]
+    rows = []
+    for model, found in by_model.items():
+        cells = (
+            f"{three_digits(row['samples_per_s'][0])} ({ratio(row['ratio_to_defaults'])})"
+            for row in found
+        )
+        compiled = next(row for row in found if row["variant"] == "compiled")
+        rows.append([f"`{model}`", *cells, f"{compiled['first_step_s']:.0f}"])
+    return markdown_table([*headings, "first compiled step [s]"], rows)
 
 
 def headline(content: Content) -> str:
@@ -1099,8 +1151,11 @@ TABLES: dict[str, Table] = {
     "shards, reading": _of(bench_shards_reading, "bench_shards"),
     "shards, bytes": _of(bench_shards_bytes, "bench_shards"),
     "training": _of(bench_train, "bench_train", "bench_train_224"),
+    "training: formats": _of(bench_train_formats, "bench_train_formats"),
     "speed goals": _of(speed_goals, "compare_commits", "bench_read_ffcv", "bench_generate"),
     "commits": _of(compare_commits, "compare_commits"),
+    "decoders": _of(bench_decoders, "bench_decoders"),
+    "workers by start": _of(bench_read_starts, "bench_read_workers"),
     "reading beside FFCV": _of(bench_read_ffcv, "bench_read_ffcv"),
     "busy": _of(bench_busy, "bench_busy"),
     "precisions": _of(compare_precisions, "compare_precisions"),

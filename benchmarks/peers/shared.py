@@ -17,6 +17,7 @@ from dsetkit.datasets import reader as dataset
 from dsetkit.store.codecs import CODECS, DEFAULT_CODECS
 
 BATCH = 64
+START_METHODS = ("fork", "spawn")  # of workers, as multiprocessing names them
 FIELDS = ("composite", "mask", "depth")
 SUFFIXES = {"composite": "jpg", "mask": "png", "depth": "png"}
 
@@ -96,15 +97,33 @@ def decode_with_torchvision(encoded: Encoded, size: int) -> dict[str, np.ndarray
     """Decode to tensors with torchvision, and shrink with torch's linear filter, which averages."""
     from torchvision.io import decode_image  # here: torchvision will remove it, for TorchCodec
 
-    images = {}
-    for name in FIELDS:
-        octets = torch.frombuffer(bytearray(encoded[name]), dtype=torch.uint8)
-        image = decode_image(octets)  # (C, H, W)
-        if name == "depth":
-            image = image.float()  # torch cannot resize 16 bits
-        resized = interpolate(image[None], size=(size, size), mode="bilinear", antialias=True)
-        images[name] = resized[0].permute(1, 2, 0).squeeze(2).numpy()
-    return images
+    return {
+        name: _resize_tensor(
+            decode_image(torch.frombuffer(bytearray(encoded[name]), dtype=torch.uint8)), size
+        )
+        for name in FIELDS
+    }
+
+
+def decode_with_torchcodec(encoded: Encoded, size: int) -> dict[str, np.ndarray]:
+    """Decode to tensors with TorchCodec, and shrink as `decode_with_torchvision`."""
+    from torchcodec.decoders import decode_jpeg, decode_png  # here: it is not installed everywhere
+
+    return {
+        "composite": _resize_tensor(decode_jpeg(encoded["composite"]), size),
+        "mask": _resize_tensor(decode_png(encoded["mask"], mode="GRAY"), size),
+        "depth": _resize_tensor(
+            decode_png(encoded["depth"], mode="GRAY", output_dtype=torch.uint16), size
+        ),
+    }
+
+
+def _resize_tensor(image: torch.Tensor, size: int) -> np.ndarray:
+    """(C,H,W) to (S,S,3), or (S,S) of one channel."""
+    if image.dtype == torch.uint16:
+        image = image.float()  # torch cannot resize 16 bits
+    resized = interpolate(image[None], size=(size, size), mode="bilinear", antialias=True)
+    return resized[0].permute(1, 2, 0).squeeze(2).numpy()
 
 
 def decode_as_dsetkit(encoded: Encoded, size: int) -> dict[str, np.ndarray]:
@@ -129,6 +148,7 @@ OURS = "dsetkit's decoders"
 DECODERS: dict[str, Decode] = {
     "Pillow": decode_with_pillow,
     "torchvision": decode_with_torchvision,
+    "TorchCodec": decode_with_torchcodec,
     "OpenCV": decode_with_opencv,
     OURS: decode_as_dsetkit,
 }
