@@ -7,7 +7,8 @@ systems alike. One training changes one setting (`CHANGES`): the pictures that g
 loss, the sizes, the augmentation. The base is repeated with several seeds, which says how much
 chance moves a score; every change is trained with the first seed. Scores are of test samples whose
 background and foreground are both unseen, and of the same with a background shifted by 1 px.
-Finished trainings are not repeated, and what was interrupted goes on.
+Finished trainings are not repeated, and what was interrupted goes on. The JSON is written after
+each of them. With --add, trainings that the JSON has from elsewhere stay in it.
 """
 
 import json
@@ -17,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.common import keep, run_python, run_training
+from benchmarks.common import add_row, earlier, keep, run_python, run_training
 from benchmarks.compare_systems import RECIPE
 from benchmarks.tables import UNSEEN_BOTH
 from dsetkit.arguments import BATCH, COUNT, SIDE_PX, Parser
 
+NAME = "ablations"  # of the JSON
 SHIFTED = "shifted 1 px"
 DEFAULTS = {
     "--inputs": "composite background",
@@ -83,9 +85,10 @@ def main() -> None:
     add("--output", required=True, type=Path, metavar="RUNS", help="folder for the runs")
     add("--img-size", type=SIDE_PX, default=32, help="[px] (default: 32)")
     add("--epochs", type=COUNT, default=10, help="of each training (default: 10)")
-    add("--batch-size", type=BATCH, default=8, help="samples per step (default: 8)")
+    add("--batch-size", type=BATCH, default=16, help="samples per step (default: 16)")
     add("--limit-samples", type=COUNT, metavar="N", help="of each split (default: all)")
     add("--seeds", type=COUNT, default=3, metavar="N", help="of the base (default: 3)")
+    add("--add", action="store_true", help="keep the trainings that the JSON has already")
     add("--only", nargs="+", choices=CHANGES, metavar="CHANGE", help="(default: all)")
     args = parser.parse_args()
     amounts = {
@@ -98,22 +101,25 @@ def main() -> None:
     common = ["--batch-size", args.batch_size, *RECIPE]
     limit = ["--limit-samples", args.limit_samples] if args.limit_samples else []
     base = Change("", {})
-    works = [(f"base, seed {seed}", base, seed) for seed in range(args.seeds)]
+    works = [("base", base, seed) for seed in range(args.seeds)]
     works += [(name, CHANGES[name], 0) for name in args.only or CHANGES]
-    rows = []
+    kept = ("img_size", "epochs", "batch_size", "limit_samples")
+    settings = {key: getattr(args, key) for key in kept}
+    content = earlier(NAME, settings) if args.add else {"settings": settings, "rows": []}
+    rows, names = content["rows"], ["base", *CHANGES]
     for name, change, seed in works:
-        run = args.output / name.replace(" ", "-").replace("+", "-")
+        run = args.output / f"{name}-{seed}".replace(" ", "-").replace("+", "-")
         flags = DEFAULTS | change.flags
         words = " ".join(f"{flag} {value}" for flag, value in flags.items())
         words = words.format(**amounts).split()
         scores = train_and_score(
             run, args.data, change, [*words, *common, *limit, "--seed", seed], limit
         )
-        rows.append({"change": name, "question": change.question, "seed": seed, **scores})
-    settings = {key: getattr(args, key) for key in ("img_size", "epochs", "batch_size")}
-    content = {"settings": settings, "rows": rows}
+        row = {"change": name, "question": change.question, "seed": seed, **scores}
+        add_row(rows, row, keys=("change", "seed"))
+        rows.sort(key=lambda row: (names.index(row["change"]), row["seed"]))
+        keep(NAME, content, seeds=sorted({row["seed"] for row in rows}))
     print(tables.ablations(content))
-    keep("ablations", content, seeds=range(args.seeds))
 
 
 def train_and_score(

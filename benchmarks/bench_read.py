@@ -76,12 +76,14 @@ class Reader:
         store: The file or folder that it reads.
         arguments: Arguments of `read_once`, besides size and workers.
         is_peer: Whether it is another library.
+        forks: Whether its workers can be forked as well as spawned.
     """
 
     name: str
     store: Path
     arguments: tuple[str, ...] = ()
     is_peer: bool = False
+    forks: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def main() -> None:
             for workers in args.workers
             for threads in ([1] if workers else args.threads)
             for reader in (*ours, *others)
-            for start_method in (args.start_methods if workers and reader.is_peer else [FORK])
+            for start_method in (args.start_methods if workers and reader.forks else [FORK])
             if threads == 1 or not reader.is_peer
         ]
         failed: dict[str, str] = {}
@@ -262,7 +264,8 @@ def make_peers(
         for decoder in dict.fromkeys((peer.decoder, OURS)) if peer.decoder else ("",):
             title = f"{peer.title}, {decoder}" if decoder else peer.title
             chosen = ("--decoder", decoder) if decoder else ()
-            readers.append(Reader(title, store, ("--peer", name, *chosen), is_peer=True))
+            arguments = ("--peer", name, *chosen)
+            readers.append(Reader(title, store, arguments, is_peer=True, forks=peer.has_workers))
     return readers
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.provenance import REPOSITORY, machine, made, without_folders
+from dsetkit.errors import RunError
 from dsetkit.files import write_whole
 
 # `reproduce --quick` keeps its figures elsewhere: they say that the code runs, no more.
@@ -138,6 +139,35 @@ def keep(name: str, content: dict, *, seeds: Sequence[int]) -> None:
     write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
     print("machine: " + ", ".join(f"{key} {value}" for key, value in machine().items()))
     print(f"kept in {path}")
+
+
+def earlier(name: str, settings: dict) -> dict:
+    """Return the rows that results/ has under a name, to add to them; none if there is no file.
+
+    Args:
+        name: Of the file, without `.json`.
+        settings: Those of the rows to come. Rows of other settings cannot stand beside them.
+
+    Raises:
+        RunError: The rows there were made with other settings.
+    """
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return {"settings": settings, "rows": []}
+    found = json.loads(path.read_text("utf-8"))
+    if found["settings"] != settings:
+        raise RunError(f"{path} has rows of {found['settings']}, which differs from {settings}")
+    return {key: value for key, value in found.items() if key not in ("machine", "made")}
+
+
+def add_row(rows: list[dict], row: dict, *, keys: Sequence[str]) -> None:
+    """Put a row among others, in place of the one that agrees with it in `keys`.
+
+    It gets the commit of this process, because rows may be of several.
+    """
+    rows[:] = [one for one in rows if any(one[key] != row[key] for key in keys)]
+    by = made(seeds=[])
+    rows.append({**row, "made": {"commit": by["commit"], "dirty": by["dirty"]}})
 
 
 def _plain(value: Any) -> Any:

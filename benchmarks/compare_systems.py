@@ -7,8 +7,11 @@ author intended (`examples/system_00X.sh`; schedules count epochs, so all of the
 and by one recipe for all (AdamW, cosine, BCE + Dice for masks, L1 for depth, flips). Each training
 is repeated with several seeds; 002 and 004 cost most and take one. Scores are kept for all four
 cells of the test split, with 95 % intervals by the choice of images. The seconds per 1,000 samples
-are those of training steps alone, with both maps and two input pictures. Finished trainings are not
-repeated, so the same command continues an interrupted run.
+are those of training steps alone, with both maps and two input pictures.
+
+The JSON is written after each training. Finished trainings are not repeated, so the same command
+continues an interrupted run. With --add, trainings that the JSON has from elsewhere stay in it: so
+several machines or days can share the work.
 """
 
 import json
@@ -16,17 +19,20 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
 
 from benchmarks import tables
-from benchmarks.common import REPOSITORY, keep, rounds
+from benchmarks.common import REPOSITORY, add_row, earlier, keep, rounds
 from dsetkit.arguments import BATCH, COUNT, SIDE_PX, Parser
 from models import create_model
 
+NAME = "compare_systems"  # of the JSON
 BOTH = ["composite", "background"]
 RECIPE = "--opt adamw --lr 1e-3 --sched cosine --warmup-steps 50 --clip-grad 1 --ema 0.99".split()
 SCORES = {"mask": ("iou", "mae"), "depth": ("rmse_m", "delta_1")}  # of evaluate_*.py
@@ -76,37 +82,39 @@ def main() -> None:
     add("--data", required=True, type=Path, metavar="DATASET", help="with backgrounds and depth")
     add("--output", required=True, type=Path, metavar="RUNS", help="folder for the runs")
     add("--img-size", type=SIDE_PX, default=32, help="px (default: 32)")
-    add("--epochs", type=COUNT, default=4, help="of each training (default: 4)")
+    add("--epochs", type=COUNT, default=10, help="of each training (default: 10)")
     add("--batch-size", type=BATCH, default=16, help="samples per step (default: 16)")
     add("--limit-samples", type=COUNT, help="of each split (default: all)")
     add("--systems", nargs="+", default=[s.number for s in SYSTEMS], metavar="00X")
     add("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     add("--seeds", type=COUNT, default=3, help="of each system at most (default: 3)")
+    add("--add", action="store_true", help="keep the trainings that the JSON has already")
     args = parser.parse_args()
     common = ["--img-sizes", args.img_size, "--epochs", args.epochs]
     common += ["--batch-size", args.batch_size]
     common += ["--limit-samples", args.limit_samples] if args.limit_samples else []
     systems = [system for system in SYSTEMS if system.number in args.systems]
-    rows = []
-    for form in args.forms:
-        for system in systems:
-            for seed in range(min(args.seeds, system.seeds)):
-                run = args.output / f"{system.number}-{form}-{seed}"
-                if not (run / "done").exists():
-                    shutil.rmtree(run, ignore_errors=True)
-                    words = [str(word) for word in (*common, "--seed", seed)]
-                    FORMS[form](system, args.data, run, words)
-                    (run / "done").touch()
-                rows.append({"form": form, "seed": seed, **_row(system, form, run)})
-    speeds = _training_speeds(args.systems, size=args.img_size, batch_size=args.batch_size)
     kept = ("img_size", "epochs", "batch_size", "limit_samples")
-    content = {
-        "settings": {name: getattr(args, name) for name in kept},
-        "seconds": {number: 1000 / speed for number, speed in speeds.items()},
-        "rows": rows,
-    }
+    settings = {name: getattr(args, name) for name in kept}
+    content = earlier(NAME, settings) if args.add else {"settings": settings, "rows": []}
+    speeds = _training_speeds(systems, size=args.img_size, batch_size=args.batch_size)
+    seconds = {number: 1000 / speed for number, speed in speeds.items()}
+    content["seconds"] = content.get("seconds", {}) | seconds
+    rows = content["rows"]
+    for seed, form, system in product(range(args.seeds), args.forms, systems):
+        if seed >= system.seeds:
+            continue
+        run = args.output / f"{system.number}-{form}-{seed}"
+        if not (run / "done").exists():
+            shutil.rmtree(run, ignore_errors=True)
+            words = [str(word) for word in (*common, "--seed", seed)]
+            FORMS[form](system, args.data, run, words)
+            (run / "done").touch()
+        row = {"form": form, "seed": seed, **_row(system, form, run)}
+        add_row(rows, row, keys=("form", "system", "seed"))
+        rows.sort(key=lambda row: ([*FORMS].index(row["form"]), row["system"], row["seed"]))
+        keep(NAME, content, seeds=sorted({row["seed"] for row in rows}))
     print(tables.compare_systems(content), tables.compare_systems_cells(content), sep="\n\n")
-    keep("compare_systems", content, seeds=range(args.seeds))
 
 
 # ---- the two ways of training ------------------------------------------------------------------
@@ -181,12 +189,11 @@ def _cells(run: Path) -> dict:
     return found
 
 
-def _training_speeds(numbers: list[str], *, size: int, batch_size: int) -> dict[str, float]:
+def _training_speeds(systems: Sequence[System], *, size: int, batch_size: int) -> dict[str, float]:
     """Return samples per second of training steps, measured in turns under equal load."""
-    cases = {}
-    for system in SYSTEMS:
-        if system.number in numbers:
-            cases[system.number] = partial(_train_step, *_nets(system), size, batch_size)
+    cases = {
+        system.number: partial(_train_step, *_nets(system), size, batch_size) for system in systems
+    }
     return {number: median for number, (median, _, _) in rounds(cases, repeat=5).items()}
 
 

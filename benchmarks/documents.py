@@ -99,7 +99,9 @@ def source_of(table: Table, results: Path) -> str:
             f"`benchmarks.reproduce --only {stage}` makes it anew."
         )
     files = " and ".join(f"`{name}.json`" for name in table.results)
-    commits = dict.fromkeys(_commit(_content(results, name)) for name in table.results)
+    commits = dict.fromkeys(
+        commit for name in table.results for commit in _commits(_content(results, name))
+    )
     return f"From {files}, {' and '.join(commits)}."
 
 
@@ -109,6 +111,12 @@ def is_measured(table: Table, results: Path) -> bool:
 
 def _content(results: Path, name: str) -> dict:
     return json.loads((results / f"{name}.json").read_text("utf-8"))
+
+
+def _commits(content: dict) -> list[str]:
+    """Those of the rows, where rows were added one by one, or that of the whole content."""
+    rows = [row for row in content.get("rows", []) if isinstance(row, dict) and "made" in row]
+    return list(dict.fromkeys(map(_commit, rows or [content])))
 
 
 def _commit(content: dict) -> str:

@@ -269,13 +269,13 @@ _ALL = (
         needs=("data",),
         amounts={
             "epochs": (10, 1),
-            "limit": (6400, 16),
+            "limit": (1600, 16),
             "which": ("000 001 002 003 004", "000"),
             "seeds": (3, 1),
         },
         commands=(
             "-m benchmarks.compare_systems --data {data}/photos-8k --output {here} --img-size 32"
-            " --epochs {epochs} --batch-size 8 --limit-samples {limit} --systems {which}"
+            " --epochs {epochs} --batch-size 16 --limit-samples {limit} --systems {which}"
             " --seeds {seeds}",
         ),
     ),
@@ -287,7 +287,7 @@ _ALL = (
         needs=("data",),
         amounts={
             "epochs": (10, 1),
-            "limit": (6400, 16),
+            "limit": (1600, 16),
             "only": ("", "--only 'composite alone' 'two networks'"),
             "seeds": (3, 1),
         },

@@ -545,17 +545,17 @@ def bench_read(one: Content, workers: Content) -> str:
     for reader in sorted(first, key=lambda name: -first[name]):
         cells = []
         for _, content, how in columns:
-            rate, case = _rate(content, how, reader), _case(content, how, reader)
-            share = float(content["÷ fastest peer"].get(case, 0))
+            rate = _rate(content, how, reader)
+            share = float(content["÷ fastest peer"].get(f"{how}: {reader}", 0))
             cells.append(f"{rate:,.0f} ({ratio(share)})" if rate else "failed")
-        notes = one["notes"]
-        version = notes.get(f"version, {reader}", "")
-        label = READERS.get(reader, f"{reader} {version}".strip())
+        notes, store = one["notes"], _store(one, reader)
+        version = notes.get(f"version, {store}", "")
+        label = READERS.get(reader, reader.replace(store, f"{store} {version}".strip()))
         if reader == "cache":
             small, large = (notes[f"bytes a sample, cache, {px} px"] for px in (64, 224))
             stored = f"{small}; {large} at 224 px"
         else:
-            stored = notes[f"bytes a sample, {reader.removesuffix(', with background')}"]
+            stored = notes[f"bytes a sample, {store}"]
         rows.append([label, *cells, stored])
     fastest = {
         max(
@@ -567,6 +567,26 @@ def bench_read(one: Content, workers: Content) -> str:
     peer = fastest.pop() if len(fastest) == 1 else "the fastest peer"
     headings = [f"samples/s (÷ {peer})", *(heading for heading, *_ in columns), "bytes a sample"]
     return markdown_table(headings, rows)
+
+
+def bench_read_facts(content: Content) -> str:
+    """What each store gives besides speed, as trials found it out."""
+    columns = ("exact pixels", "flipped bytes noticed", "resumes in an epoch")
+    rows: dict[str, list[str]] = {}
+    for case in content["samples_per_s"]:
+        reader = case.split(": ", 1)[1]
+        store = _store(content, reader)
+        # Both decoders read the same store; the first is the one that its users take.
+        rows.setdefault(
+            store, [READERS.get(store, store), *(content[one][case] for one in columns)]
+        )
+    return markdown_table(["", *columns], rows.values())
+
+
+def _store(content: Content, reader: str) -> str:
+    """The store of a reader, as the notes name it: without the decoder or the fields."""
+    names = (reader, reader.rsplit(", ", 1)[0])
+    return next((name for name in names if f"bytes a sample, {name}" in content["notes"]), reader)
 
 
 def bench_read_ffcv(content: Content) -> str:
@@ -614,15 +634,9 @@ def bench_decoders(content: Content) -> str:
     return markdown_table(["µs a sample", *sizes], rows)
 
 
-def _case(content: Content, how: str, reader: str) -> str:
-    name = f"{how}: {reader}"
-    # Before Pco, depths were zstd too.
-    return name if name in content["samples_per_s"] else name.replace("zstd and pco", "zstd")
-
-
 def _rate(content: Content, how: str, reader: str) -> float:
     """Samples per second; 0 if the reader failed."""
-    return content["samples_per_s"].get(_case(content, how, reader), [0.0])[0]
+    return content["samples_per_s"].get(f"{how}: {reader}", [0.0])[0]
 
 
 def bench_generate_parts(content: Content) -> str:
@@ -1154,6 +1168,7 @@ TABLES: dict[str, Table] = {
     "training: formats": _of(bench_train_formats, "bench_train_formats"),
     "speed goals": _of(speed_goals, "compare_commits", "bench_read_ffcv", "bench_generate"),
     "commits": _of(compare_commits, "compare_commits"),
+    "readers: facts": _of(bench_read_facts, "bench_read"),
     "decoders": _of(bench_decoders, "bench_decoders"),
     "workers by start": _of(bench_read_starts, "bench_read_workers"),
     "reading beside FFCV": _of(bench_read_ffcv, "bench_read_ffcv"),

@@ -28,6 +28,7 @@ class Peer:
         install: The command that installs it.
         distribution: Its name on PyPI, whose version is noted; "" notes none.
         decoder: The key of DECODERS that its users take; empty if the library decodes by itself.
+        has_workers: Whether processes read; if not, threads of one process.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Peer:
     install: str
     distribution: str = ""
     decoder: str = "Pillow"
+    has_workers: bool = True
 
 
 PEERS = {  # file in this folder -> peer
@@ -59,5 +61,6 @@ PEERS = {  # file in this folder -> peer
         "apt install g++ pkg-config libopencv-dev libturbojpeg0-dev && pip install numba ffcv",
         "ffcv",
         decoder="",
+        has_workers=False,
     ),
 }

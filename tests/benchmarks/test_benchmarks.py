@@ -17,6 +17,7 @@ from benchmarks import (
     bench_read,
     bench_scale,
     bench_shards,
+    bench_train,
     common,
     kill_runs,
     networks,
@@ -24,6 +25,7 @@ from benchmarks import (
     reader_facts,
     seeds_way,
     simulate_scale,
+    tables,
 )
 from benchmarks.peers import PEERS
 from benchmarks.peers.shared import DECODERS, FIELDS, OURS, EncodedSamples
@@ -176,6 +178,63 @@ def test_bench_read_compares_with_what_is_there(
     assert kept["flipped bytes noticed"][rows[0]] == f"{flips} of {flips}"
     assert kept["notes"]["FFCV skipped"] == "not installed: pip it"
     assert "recipe" in capsys.readouterr().out
+
+
+def rates(*names: str) -> dict[str, list[float]]:
+    return {name: [100.0 * (place + 1)] * 3 for place, name in enumerate(names)}
+
+
+def test_workers_of_peers_are_forked_and_spawned_and_ours_spawned() -> None:
+    names = ("64 px, 2 workers: {}", "64 px, 2 workers, spawned: {}")
+    peer = [name.format("plain files, Pillow") for name in names]
+    content = {"samples_per_s": rates(names[0].format("recipe"), *peer)}
+    content["start [s]"] = dict.fromkeys(content["samples_per_s"], "0.50")
+    assert tables.bench_read_starts(content).splitlines()[2:] == [
+        "| plain files, Pillow | 200 | 0.50 | 300 | 0.50 |",
+        "| **recipe** |  |  | 100 | 0.50 |",
+    ]
+
+
+def test_facts_are_told_once_for_each_store() -> None:
+    names = ["64 px, 1 thread: recipe"]
+    names += [f"64 px, 1 thread: LitData, {decoder}" for decoder in ("torchvision", OURS)]
+    facts = {name: f"fact {place}" for place, name in enumerate(names)}
+    columns = dict.fromkeys(bench_read.FACTS, facts)
+    notes = {f"bytes a sample, {store}": "1" for store in ("recipe", "LitData")}
+    content = {"samples_per_s": rates(*names), "notes": notes, **columns}
+    assert tables.bench_read_facts(content).splitlines()[2:] == [
+        "| **recipe** | fact 0 | fact 0 | fact 0 |",
+        "| LitData | fact 1 | fact 1 | fact 1 |",
+    ]
+
+
+def test_decoders_are_told_by_their_time() -> None:
+    content = {"samples_per_s": rates("64 px: A", "64 px: B", "224 px: A", "224 px: B")}
+    content["notes"] = {"version, B": "1.2"}
+    assert tables.bench_decoders(content).splitlines()[2:] == [
+        "| A | 10,000 | 3,333 |",
+        "| B 1.2 | 5,000 | 2,500 |",
+    ]
+
+
+def test_variants_of_a_training_step_are_those_that_are_asked_for() -> None:
+    usual, other = bench_train.USUAL, ("defaults", "compiled")
+    kin = bench_train.KIN["mask_autoencoder"]
+    found = bench_train.variants_of("mask_autoencoder", usual, with_loader=True)
+    assert found == ["defaults", "eager", *kin, "loader"]
+    assert bench_train.variants_of("depth_lite", other, with_loader=True) == [*other]
+    assert "loader" not in bench_train.variants_of("mask_autoencoder", usual, with_loader=False)
+
+
+def test_variants_of_a_step_stand_side_by_side() -> None:
+    variants = ["defaults", "contiguous", "compiled"]
+    rows = [
+        {"model": "unet", "variant": one, "samples_per_s": [10.0 * (place + 1)] * 3,
+         "ratio_to_defaults": place + 1.0, "first_step_s": 60.4}
+        for place, one in enumerate(variants)
+    ]  # fmt: skip
+    table = tables.bench_train_formats({"settings": {"variants": variants}, "rows": rows})
+    assert table.splitlines()[-1] == "| `unet` | 10 (1.00) | 20 (2.00) | 30 (3.00) | 60 |"
 
 
 def test_the_seeds_way_makes_the_same_samples(dataset: Path, tmp_path: Path) -> None:

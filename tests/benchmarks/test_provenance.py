@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import common, keep_scores, provenance
+from dsetkit.errors import RunError
 
 
 def test_kept_results_say_how_they_were_made(
@@ -33,6 +34,25 @@ def test_rates_are_kept_under_the_name_that_was_asked_for(
     for name in (None, "other"):
         common.report("bench_x: of y", {"a": (1.0, 1.0, 1.0)}, {"n": "m"}, seeds=[0], name=name)
     assert {file.stem for file in tmp_path.iterdir()} == {"bench_x", "other"}
+
+
+def test_rows_are_added_to_those_of_the_same_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    settings = {"epochs": 2}
+    content = common.earlier("x", settings)
+    assert content == {"settings": settings, "rows": []}
+    for seed, score in ((0, 0.1), (1, 0.2)):
+        common.add_row(content["rows"], {"seed": seed, "score": score}, keys=["seed"])
+    common.keep("x", content, seeds=[0, 1])
+    again = common.earlier("x", settings)
+    assert again == content
+    common.add_row(again["rows"], {"seed": 0, "score": 0.3}, keys=["seed"])
+    assert [(row["seed"], row["score"]) for row in again["rows"]] == [(1, 0.2), (0, 0.3)]
+    assert {row["made"]["commit"] for row in again["rows"]} == {provenance.commit()["commit"]}
+    with pytest.raises(RunError, match="has rows of .*'epochs': 2.* differs from .*'epochs': 3"):
+        common.earlier("x", {"epochs": 3})
 
 
 @pytest.mark.parametrize(

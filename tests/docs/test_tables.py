@@ -69,6 +69,16 @@ def test_another_figure_makes_another_table(tmp_path: Path) -> None:
     assert with_tables(changed, tmp_path) == changed
 
 
+def test_rows_of_several_commits_name_all_of_them(tmp_path: Path) -> None:
+    rows = [{"made": {"commit": 40 * letter, "dirty": letter == "b"}} for letter in "aab"]
+    for name in TABLES["busy"].results:
+        shutil.copy(RESULTS / f"{name}.json", tmp_path)
+        content = json.loads((tmp_path / f"{name}.json").read_text())
+        (tmp_path / f"{name}.json").write_text(json.dumps(content | {"rows": rows}))
+    made = with_tables("<!-- table: busy -->\n<!-- end of table -->", tmp_path)
+    assert f"From `bench_busy.json`, commit {10 * 'a'} and commit {10 * 'b'} with changes." in made
+
+
 def test_a_table_without_json_stays_as_it_is_and_says_so(tmp_path: Path) -> None:
     block = "<!-- table: kills -->\n| what | lost |\n|---|--:|\n| a | 0 |\n<!-- end of table -->"
     made = with_tables(f"before\n\n{block}\n\nafter", tmp_path)
