@@ -39,7 +39,7 @@ from dsetkit import SampleDataset, make_loader
 from dsetkit.arguments import BATCH, COUNT, JOBS, SIDE_PX, STEPS, Parser
 from dsetkit.devices import pick_device, prepare_device
 from models import MODELS, create_model
-from models.blocks import Normalize
+from models.blocks import use_memory_format
 from training import loop
 from training.losses.specs import depth_loss, mask_loss
 from training.network import mixed_precision
@@ -252,15 +252,10 @@ def count_flop() -> FlopCounterMode:
 def make_step(case: Case, device: torch.device) -> Callable[[loop.Batch], torch.Tensor]:
     """Build the training step of a variant, as the training scripts do."""
     plain, is_ours = case.variant == "eager", case.variant in OURS
-    contiguous = case.variant in CONTIGUOUS
-    memory_format = torch.contiguous_format if contiguous else torch.channels_last
+    memory_format = torch.contiguous_format if case.variant in CONTIGUOUS else torch.channels_last
     net, loss_fn = our_network(case.model) if is_ours else their_network(case.variant)
-    net.to(device, memory_format=memory_format).train()
+    use_memory_format(net.to(device).train(), memory_format)
     settings = {"lr": 1e-4, "weight_decay": 1e-2}
-    if contiguous:
-        for part in net.modules():
-            if isinstance(part, Normalize):  # it makes pictures channels-last
-                part.register_forward_hook(lambda part, inputs, x: x.contiguous())
     if plain:
         optimizer = torch.optim.AdamW(net.parameters(), **settings)
     else:

@@ -10,6 +10,7 @@ from torch import nn
 
 from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import RunError
+from models.blocks import use_memory_format
 from training import exchange
 from training.ema import AveragedWeights
 from training.run_files import BF16, FLOAT32
@@ -157,7 +158,7 @@ def prepare_network(
         sync_bn: Whether batch norm sees the batches of all ranks.
     """
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    net.to(device).to(memory_format=memory_format)
+    use_memory_format(net.to(device), memory_format)
     net = sync_batch_norm(net, device) if sync_bn else net
     average = AveragedWeights(net, ema) if ema else None
     module = exchange.parallel(cast(nn.Module, torch.compile(net)) if compile_it else net)

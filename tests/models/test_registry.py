@@ -20,6 +20,7 @@ from models import (
     load_pretrained_encoder,
     save_model,
 )
+from models.blocks import Normalize, use_memory_format
 from models.drn import drn_d_22
 from models.lite import DEPTH_HEADS
 from tests.helpers.networks import NEED_TWO
@@ -55,6 +56,25 @@ def pictures(net: nn.Module, *, n: int = 1, sides: tuple[int, int] = (1, 2)) -> 
 
 def maps(net: nn.Module, outputs: torch.Tensor | dict[str, torch.Tensor]) -> dict:
     return outputs if isinstance(outputs, dict) else dict.fromkeys(net.heads, outputs)
+
+
+def test_a_network_computes_in_the_memory_format_that_it_is_asked_for(net: nn.Module) -> None:
+    seen = []
+    parts = [part for part in net.modules() if isinstance(part, Normalize)]
+    hooks = [part.register_forward_hook(lambda part, inputs, x: seen.append(x)) for part in parts]
+    x, results = pictures(net), []
+    net.eval()
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        use_memory_format(net, memory_format)
+        with torch.inference_mode():
+            results.append(maps(net, net(x)))
+        assert seen and all(one.is_contiguous(memory_format=memory_format) for one in seen)
+        seen.clear()
+    for name in net.heads:
+        torch.testing.assert_close(results[0][name], results[1][name], rtol=1e-3, atol=1e-4)
+    for hook in hooks:
+        hook.remove()
+    net.train()
 
 
 # --- the interface of the registry ---------------------------------------------------------------
