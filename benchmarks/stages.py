@@ -345,7 +345,7 @@ _ALL = (
     Stage(
         name="reading",
         makes="Speed: Reading",
-        hours=0.6,
+        hours=0.4,
         results=("bench_read", "bench_read_workers", "bench_read_ffcv", "bench_decoders"),
         needs=("data",),
         amounts={
@@ -358,15 +358,15 @@ _ALL = (
             "ffcv": ("ffcv_beton", "files"),
         },
         commands=(
-            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
+            "-m benchmarks.bench_read --data {data}/mine --work {here} --tiers {tiers}"
             " --peers {peers} --workers 0 --threads 1 --repeat {rounds}",
-            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
+            "-m benchmarks.bench_read --data {data}/mine --work {here} --tiers {tiers}"
             " --peers {peers} --workers 2 --start-methods fork spawn --repeat 1"
             " --name bench_read_workers",
-            "-m benchmarks.bench_read --data {data}/photos-8k --work {here} --tiers {tiers}"
+            "-m benchmarks.bench_read --data {data}/mine --work {here} --tiers {tiers}"
             " --peers {ffcv} --no-facts --workers 0 2 --threads 1 2 --repeat {rounds}"
             " --name bench_read_ffcv",
-            "-m benchmarks.bench_decoders --data {data}/photos-8k --repeat {rounds}",
+            "-m benchmarks.bench_decoders --data {data}/mine --repeat {rounds}",
         ),
     ),
     Stage(
