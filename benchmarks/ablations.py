@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.common import add_row, earlier, keep, run_python, run_training
+from benchmarks.common import add_row, earlier, keep, mark_done, run_python, run_training
 from benchmarks.compare_systems import RECIPE
 from benchmarks.tables import UNSEEN_BOTH
 from dsetkit.arguments import BATCH, COUNT, SIDE_PX, Parser
@@ -116,7 +116,7 @@ def main() -> None:
             run, args.data, change, [*words, *common, *limit, "--seed", seed], limit
         )
         row = {"change": name, "question": change.question, "seed": seed, **scores}
-        add_row(rows, row, keys=("change", "seed"))
+        add_row(rows, row, keys=("change", "seed"), run=run / change.networks[0])
         rows.sort(key=lambda row: (names.index(row["change"]), row["seed"]))
         keep(NAME, content, seeds=sorted({row["seed"] for row in rows}))
     print(tables.ablations(content))
@@ -132,7 +132,7 @@ def train_and_score(
         if not (folder / "done").exists():
             start = ["--data", data, "--output", folder, "--arch", arch]
             run_training(f"train_{task}.py", *start, *_of_task(words, task))
-            (folder / "done").touch()
+            mark_done(folder)
     folders = [run / arch for arch in change.networks]
     sees_background = change.flags.get("--inputs") != "composite"
     mask = _evaluated(

@@ -160,14 +160,19 @@ def earlier(name: str, settings: dict) -> dict:
     return {key: value for key, value in found.items() if key not in ("machine", "made")}
 
 
-def add_row(rows: list[dict], row: dict, *, keys: Sequence[str]) -> None:
+def add_row(rows: list[dict], row: dict, *, keys: Sequence[str], run: Path) -> None:
     """Put a row among others, in place of the one that agrees with it in `keys`.
 
-    It gets the commit of this process, because rows may be of several.
+    It gets the commit that `mark_done` noted for its run, because rows may be of several.
     """
     rows[:] = [one for one in rows if any(one[key] != row[key] for key in keys)]
+    rows.append({**row, "made": json.loads((run / "done").read_text())})
+
+
+def mark_done(run: Path) -> None:
+    """Note in the folder of a training that it is done, and at which commit."""
     by = made(seeds=[])
-    rows.append({**row, "made": {"commit": by["commit"], "dirty": by["dirty"]}})
+    (run / "done").write_text(json.dumps({"commit": by["commit"], "dirty": by["dirty"]}))
 
 
 def _plain(value: Any) -> Any:

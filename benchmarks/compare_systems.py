@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import tables
-from benchmarks.common import REPOSITORY, add_row, earlier, keep, rounds
+from benchmarks.common import REPOSITORY, add_row, earlier, keep, mark_done, rounds
 from dsetkit.arguments import BATCH, COUNT, SIDE_PX, Parser
 from models import create_model
 
@@ -109,9 +109,9 @@ def main() -> None:
             shutil.rmtree(run, ignore_errors=True)
             words = [str(word) for word in (*common, "--seed", seed)]
             FORMS[form](system, args.data, run, words)
-            (run / "done").touch()
+            mark_done(run)
         row = {"form": form, "seed": seed, **_row(system, form, run)}
-        add_row(rows, row, keys=("form", "system", "seed"))
+        add_row(rows, row, keys=("form", "system", "seed"), run=run)
         rows.sort(key=lambda row: ([*FORMS].index(row["form"]), row["system"], row["seed"]))
         keep(NAME, content, seeds=sorted({row["seed"] for row in rows}))
     print(tables.compare_systems(content), tables.compare_systems_cells(content), sep="\n\n")

@@ -41,14 +41,15 @@ def test_rows_are_added_to_those_of_the_same_settings(
 ) -> None:
     monkeypatch.setattr(common, "RESULTS", tmp_path)
     settings = {"epochs": 2}
+    common.mark_done(tmp_path)
     content = common.earlier("x", settings)
     assert content == {"settings": settings, "rows": []}
     for seed, score in ((0, 0.1), (1, 0.2)):
-        common.add_row(content["rows"], {"seed": seed, "score": score}, keys=["seed"])
+        common.add_row(content["rows"], {"seed": seed, "score": score}, keys=["seed"], run=tmp_path)
     common.keep("x", content, seeds=[0, 1])
     again = common.earlier("x", settings)
     assert again == content
-    common.add_row(again["rows"], {"seed": 0, "score": 0.3}, keys=["seed"])
+    common.add_row(again["rows"], {"seed": 0, "score": 0.3}, keys=["seed"], run=tmp_path)
     assert [(row["seed"], row["score"]) for row in again["rows"]] == [(1, 0.2), (0, 0.3)]
     assert {row["made"]["commit"] for row in again["rows"]} == {provenance.commit()["commit"]}
     with pytest.raises(RunError, match="has rows of .*'epochs': 2.* differs from .*'epochs': 3"):
