@@ -39,10 +39,9 @@ from dsetkit import SampleDataset, make_loader
 from dsetkit.arguments import BATCH, COUNT, JOBS, SIDE_PX, STEPS, Parser
 from dsetkit.devices import pick_device, prepare_device
 from models import MODELS, create_model
-from models.blocks import use_memory_format
 from training import loop
 from training.losses.specs import depth_loss, mask_loss
-from training.network import mixed_precision
+from training.network import mixed_precision, use_memory_format
 from training.optimizer import make_optimizer
 from training.run_files import BF16, FLOAT32
 from training.scoring.metrics import resize_to

@@ -424,6 +424,8 @@ _ALL = (
                 " res_unet shared_unet lite_dual",
                 "depth_lite",
             ),
+            # Compiling takes minutes for each network.
+            "variants": ("defaults contiguous compiled", "defaults contiguous"),
             "models": ("resnet50_upproj mask_autoencoder fcrn depth_lite mask_lite", "depth_lite"),
             "rounds": (3, 1),
         },
@@ -432,7 +434,7 @@ _ALL = (
             " --steps 1 --batch-size 8",
             "-m benchmarks.bench_train --models {models} --sizes 224 --threads 1 --rounds {rounds}"
             " --steps 1 --batch-size 2 --name bench_train_224",
-            "-m benchmarks.bench_train --models {all} --variants defaults contiguous compiled"
+            "-m benchmarks.bench_train --models {all} --variants {variants}"
             " --sizes 64 --threads 1 --rounds {rounds} --steps 1 --batch-size 8"
             " --name bench_train_formats",
         ),

@@ -22,7 +22,7 @@ class Normalize(nn.Module):
 
     Attributes:
         memory_format: Of the result. All later layers keep it, and most networks run fastest on
-            channels-last memory.
+            channels-last memory. Trainings may change it.
     """
 
     mean: torch.Tensor
@@ -45,14 +45,6 @@ class Normalize(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return ((x - self.mean) / self.std).contiguous(memory_format=self.memory_format)
-
-
-def use_memory_format(net: nn.Module, memory_format: torch.memory_format) -> None:
-    """Store the weights of a network in a memory format, and compute in it."""
-    net.to(memory_format=memory_format)
-    for part in net.modules():
-        if isinstance(part, Normalize):
-            part.memory_format = memory_format
 
 
 def check_input(x: torch.Tensor, *, in_channels: int, stride: int) -> None:

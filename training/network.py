@@ -10,7 +10,6 @@ from torch import nn
 
 from dsetkit.devices import pick_device, prepare_device
 from dsetkit.errors import RunError
-from models.blocks import use_memory_format
 from training import exchange
 from training.ema import AveragedWeights
 from training.run_files import BF16, FLOAT32
@@ -164,3 +163,15 @@ def prepare_network(
     module = exchange.parallel(cast(nn.Module, torch.compile(net)) if compile_it else net)
     forward = Forward(module, mixed_precision(FLOAT32, device), memory_format)
     return Network(net, average, forward)
+
+
+def use_memory_format(net: nn.Module, memory_format: torch.memory_format) -> None:
+    """Store the weights of a network in a memory format, and compute in it.
+
+    A layer with the attribute `memory_format`, as `Normalize` of our networks, chooses that of its
+    result, which all later layers keep.
+    """
+    net.to(memory_format=memory_format)
+    for part in net.modules():
+        if hasattr(part, "memory_format"):
+            cast(Any, part).memory_format = memory_format

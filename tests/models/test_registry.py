@@ -20,10 +20,11 @@ from models import (
     load_pretrained_encoder,
     save_model,
 )
-from models.blocks import Normalize, use_memory_format
+from models.blocks import Normalize
 from models.drn import drn_d_22
 from models.lite import DEPTH_HEADS
 from tests.helpers.networks import NEED_TWO
+from training.network import use_memory_format
 
 SMALL = "mask_lite"
 HALF_SIZE_DEPTH = {"resnet50_upproj", "depth_lite", "fcrn"}
