@@ -7,15 +7,9 @@ memory. The decoders (`benchmarks.peers.shared.DECODERS`) take turns, round afte
 whose library is not installed is left out, and a note says so.
 """
 
-import os
-
-# Before any of the libraries is loaded, so that each of them decodes with one thread.
-os.environ |= {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
-
-import importlib.metadata
-import importlib.util
 import warnings
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import cv2
@@ -46,12 +40,12 @@ def main() -> None:
     notes = {"samples": f"{len(encoded):,}"}
     cases = {}
     for name, decode in DECODERS.items():
-        package = PACKAGES.get(name)
-        if package and importlib.util.find_spec(package.replace("pillow", "PIL")) is None:
-            notes[f"{name} skipped"] = f"not installed: pip install {package}"
-            continue
-        if package:
-            notes[f"version, {name}"] = importlib.metadata.version(package)
+        if package := PACKAGES.get(name):
+            try:
+                notes[f"version, {name}"] = version(package)
+            except PackageNotFoundError:
+                notes[f"{name} skipped"] = f"not installed: pip install {package}"
+                continue
         for size in args.sizes:
             cases[f"{size} px: {name}"] = partial(decode_all, decode, encoded, size)
     report("bench_decoders: samples decoded", rounds(cases, repeat=args.repeat), notes, seeds=[])

@@ -210,7 +210,12 @@ def serve(client: Connection, case: Case) -> None:
     begin = time.perf_counter()
     step(next(batches)).item()  # the first one also chooses algorithms, and compiles
     first_step_s = time.perf_counter() - begin
-    client.send((gflop_of(case, next(batches), device), first_step_s))
+    # A counter cannot see into compiled code; the network does the same without the compiler.
+    plain_case = replace(case, variant="defaults")
+    counted = make_step(plain_case, device) if case.variant == "compiled" else step
+    with count_flop() as counter:
+        counted(next(batches))
+    client.send((counter.get_total_flops() / case.batch_size / 1e9, first_step_s))
     while True:
         steps = client.recv()
         start = time.perf_counter()
@@ -218,16 +223,6 @@ def serve(client: Connection, case: Case) -> None:
             loss = step(batch)
         loss.item()  # waits for the device
         client.send((steps * case.batch_size, time.perf_counter() - start))
-
-
-def gflop_of(case: Case, batch: loop.Batch, device: torch.device) -> float:
-    """Count the arithmetic of a step for each sample [GFLOP]."""
-    # A counter cannot see into compiled code; the network does the same without the compiler.
-    counted = replace(case, variant="defaults") if case.variant == "compiled" else case
-    step = make_step(counted, device)
-    with count_flop() as counter:
-        step(batch)
-    return counter.get_total_flops() / case.batch_size / 1e9
 
 
 def count_flop() -> FlopCounterMode:

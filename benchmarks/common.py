@@ -172,7 +172,8 @@ def add_row(rows: list[dict], row: dict, *, keys: Sequence[str], run: Path) -> N
 def mark_done(run: Path) -> None:
     """Note in the folder of a training that it is done, and at which commit."""
     by = made(seeds=[])
-    (run / "done").write_text(json.dumps({"commit": by["commit"], "dirty": by["dirty"]}))
+    text = json.dumps({"commit": by["commit"], "dirty": by["dirty"]})
+    write_whole(run / "done", text.encode())
 
 
 def _plain(value: Any) -> Any:

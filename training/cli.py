@@ -255,8 +255,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="mixed precision; auto = bf16 on CUDA, and on a CPU with bf16 instructions if a few "
         f"timed steps say that it is faster, else none {SHOWN}")
     add("--channels-last", action=argparse.BooleanOptionalAction, default=True,
-        help="memory format of the convolutions: with it most networks train faster on a CPU, "
-        "lite_dual slower (default: on)")
+        help="memory format of the convolutions: most networks train faster with it (default: on)")
     add("--compile", action="store_true", help="compile the network: slow start, faster steps")
     add("--accumulate", type=BATCH, default=1, metavar="N",
         help="take each batch in N parts, one after another, in 1/N of the memory; the numbers of "
